@@ -1,0 +1,58 @@
+# Two commands matter: `make serve` and `make test`. Everything else is for those who change Tollway.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: help serve test lint format conformance bench lock openapi clean
+
+help: ## List the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+serve: $(VENV)/serve.done ## Start the service on http://127.0.0.1:8080 (the first start fetches the model)
+	@$(BIN)/tollway serve
+
+test: $(VENV)/test.done ## Run the whole test suite
+	@$(BIN)/tollway models pull
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/test.done ## Check style, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/test.done ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+conformance: $(VENV)/conformance.done ## Run the real clients (OpenAI SDKs, LangChain, llm, ...) against a live server
+	@$(BIN)/tollway models pull
+	$(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+
+bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
+	@$(BIN)/tollway models pull
+	$(BIN)/python bench/engine_overhead.py
+
+openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
+	$(BIN)/tollway openapi > openapi.json
+
+clean: ## Remove the virtual environment; data and models stay
+	rm -rf $(VENV)
+
+# requirements/*.txt are locked and hashed; `make lock` renews them (needs uv).
+lock:
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade \
+	  pyproject.toml --group build -o requirements/serve.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  pyproject.toml --group build --group dev -c requirements/serve.txt -o requirements/test.txt
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tollway needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make serve PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/%.done: requirements/%.txt pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --quiet --require-hashes -r requirements/$*.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

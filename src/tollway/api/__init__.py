@@ -1,0 +1,1 @@
+"""HTTP endpoints: one table feeds routing, OpenAPI and the docs pages."""

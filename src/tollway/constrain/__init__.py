@@ -1,0 +1,1 @@
+"""JSON Schema to grammar: what may be generated, decided before the first token."""

@@ -1,0 +1,168 @@
+"""Every error that a caller can meet, as one tree.
+
+    TollwayError                          status  error.type               error.code
+    ├── InvalidRequest                    400     invalid_request_error    invalid_value (or a closer one)
+    │   ├── UnsupportedParameter          400     invalid_request_error    unsupported_parameter
+    │   ├── ContextLengthExceeded         400     invalid_request_error    context_length_exceeded
+    │   ├── NotFound                      404     invalid_request_error    not_found
+    │   │   └── ModelNotFound             404     invalid_request_error    model_not_found
+    │   ├── MethodNotAllowed              405     invalid_request_error    method_not_allowed
+    │   ├── PayloadTooLarge               413     invalid_request_error    payload_too_large
+    │   └── UnsupportedMediaType          415     invalid_request_error    unsupported_media_type
+    ├── Unauthorized                      401     authentication_error     invalid_api_key
+    ├── Forbidden                         403     permission_error         permission_denied
+    ├── RateLimited                       429     rate_limit_error         rate_limit_exceeded
+    ├── InternalError                     500     server_error             internal_error
+    ├── BadGateway                        502     server_error             upstream_error
+    ├── ServiceUnavailable                503     server_error             service_unavailable
+    └── GatewayTimeout                    504     server_error             upstream_timeout
+
+The tree is also the documentation: `docs/errors.md` is generated from it. A class owns status, type and code; an instance
+owns the sentence, the parameter and the data.
+"""
+
+from typing import Any, ClassVar
+
+
+class TollwayError(Exception):
+    """Base of all errors that reach a caller.
+
+    `message` says what was wrong, where, and what to do; it must never hold a secret or an upstream's own text.
+    `param` is the path of the offending parameter, such as `messages[0].content`.
+    `retry_after_seconds` becomes the Retry-After header.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str] = "internal_error"
+    name: ClassVar[str] = "InternalServerErrorException"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        data: dict[str, Any] | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.data = data
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InvalidRequest(TollwayError):
+    """The request is wrong as written; sending it again will not help."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_value"
+    name = "BadRequestException"
+
+
+class UnsupportedParameter(InvalidRequest):
+    """A known parameter that the model's route cannot honour and that would change the meaning of the answer."""
+
+    default_code = "unsupported_parameter"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt does not fit into the model's context."""
+
+    default_code = "context_length_exceeded"
+
+
+class NotFound(InvalidRequest):
+    """No such path or object; also said of objects that belong to somebody else."""
+
+    status = 404
+    default_code = "not_found"
+    name = "NotFoundException"
+
+
+class ModelNotFound(NotFound):
+    """The model is not served here."""
+
+    default_code = "model_not_found"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path exists, with other methods."""
+
+    status = 405
+    default_code = "method_not_allowed"
+    name = "MethodNotAllowedException"
+
+
+class PayloadTooLarge(InvalidRequest):
+    """The body is larger than `body_bytes_max`."""
+
+    status = 413
+    default_code = "payload_too_large"
+    name = "PayloadTooLargeException"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body is not plain `application/json`."""
+
+    status = 415
+    default_code = "unsupported_media_type"
+    name = "UnsupportedMediaTypeException"
+
+
+class Unauthorized(TollwayError):
+    """The API key is missing, malformed, unknown, disabled, expired or deleted."""
+
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+    name = "UnauthorizedException"
+
+
+class Forbidden(TollwayError):
+    """The key is good, but may not do this."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "permission_denied"
+    name = "ForbiddenException"
+
+
+class RateLimited(TollwayError):
+    """More work than the limits or the queue allow; try again after Retry-After."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+    name = "TooManyRequestsException"
+
+
+class InternalError(TollwayError):
+    """A fault of ours; the request id leads to the log line."""
+
+
+class BadGateway(TollwayError):
+    """The upstream answered with something that is no answer."""
+
+    status = 502
+    default_code = "upstream_error"
+    name = "BadGatewayException"
+
+
+class ServiceUnavailable(TollwayError):
+    """The engine or upstream is away for the moment; try again after Retry-After."""
+
+    status = 503
+    default_code = "service_unavailable"
+    name = "ServiceUnavailableException"
+
+
+class GatewayTimeout(TollwayError):
+    """The upstream took longer than its time limit."""
+
+    status = 504
+    default_code = "upstream_timeout"
+    name = "GatewayTimeoutException"

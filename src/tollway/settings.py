@@ -1,0 +1,136 @@
+"""All settings in one table: name, type and bounds, default, help.
+
+A value comes from, last wins: the default, `tollway.toml` (in TOLLWAY_HOME), the environment (TOLLWAY_PORT), a command-line
+flag (--port). `docs/settings.md` is generated from this table.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import platformdirs
+from msgspec import Meta
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the message names it, where it came from, and what it may be."""
+
+
+def default_home() -> Path:
+    return platformdirs.user_data_path("tollway", appauthor=False)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The table. Every limit has its unit last in its name."""
+
+    home: Annotated[Path, Meta(description="Folder for the database, models and secrets.")] = msgspec.field(
+        default_factory=default_home
+    )
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port to listen on.")] = 8080
+    workers: Annotated[Count, Meta(description="API worker processes.")] = 1
+    models_dir: Annotated[Path | None, Meta(description="Folder of the model files; default: `models` in the home folder.")] = (
+        None
+    )
+    local_models: Annotated[
+        str, Meta(description="Which pulled models to serve: names separated by commas, `all`, or `none`.")
+    ] = "all"
+    default_model: Annotated[str, Meta(description="The local model that is pulled at the first start and that stands in.")] = (
+        "smollm2-135m-instruct"
+    )
+    stand_in: Annotated[
+        bool,
+        Meta(description="Let the default model answer for catalogue models that have no upstream; it says so everywhere."),
+    ] = True
+    strict_parameters: Annotated[
+        bool, Meta(description="Answer 400 to unknown top-level parameters instead of listing them in a header.")
+    ] = False
+    markup: Annotated[
+        Annotated[str, Meta(pattern=r"^\d{1,4}(\.\d{1,6})?$")], Meta(description="Factor on every price, a decimal.")
+    ] = "1.0"
+    engine_slots: Annotated[
+        Annotated[int, Meta(ge=1, le=64)], Meta(description="Answers that one local model generates at a time.")
+    ] = 8
+    engine_context_tokens: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Context of a local model in tokens, shared by its slots; 0 = what the model was trained for."),
+    ] = 0
+    engine_queue_max: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Answers that may wait for a slot of a local model; more is a 429."),
+    ] = 64
+    engine_threads: Annotated[
+        Annotated[int, Meta(ge=0)], Meta(description="Threads of a local model's engine; 0 = one per core.")
+    ] = 0
+    image_fetch: Annotated[
+        Literal["https", "off"], Meta(description="Whether https image URLs are downloaded for models that see.")
+    ] = "https"
+    body_bytes_max: Annotated[Count, Meta(description="Largest request body.")] = 20_000_000
+    heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0
+    drain_seconds: Annotated[Seconds, Meta(description="How long running answers may finish after SIGTERM.")] = 20.0
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        Meta(description="Log lines for people or for machines; auto = by terminal."),
+    ] = "auto"
+
+    @property
+    def models_path(self) -> Path:
+        return self.models_dir or self.home / "models"
+
+    @property
+    def database_path(self) -> Path:
+        return self.home / "tollway.db"
+
+
+def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> Settings:
+    """The settings in force.
+
+    `flags` are command-line values, None = not given. Raises SettingsError for an unknown name in `tollway.toml` and for any
+    value that does not fit; unknown TOLLWAY_ variables are errors too, so that a typo never passes for a setting.
+    """
+    environ = dict(os.environ) if environ is None else environ
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    origins: dict[str, str] = dict.fromkeys(given, "flag")
+    names = set(Settings.__struct_fields__)
+
+    for variable, text in environ.items():
+        if not variable.startswith("TOLLWAY_"):
+            continue
+        name = variable.removeprefix("TOLLWAY_").lower()
+        if name not in names:
+            raise SettingsError(f"{variable} is no setting. `tollway settings` lists them.")
+        if name not in given:
+            given[name], origins[name] = text, f"environment variable {variable}"
+
+    home = Path(str(given.get("home", default_home())))
+    for name, value in _read_file(home / "tollway.toml").items():
+        if name not in names:
+            raise SettingsError(f"{home / 'tollway.toml'}: `{name}` is no setting. `tollway settings` lists them.")
+        if name not in given:
+            given[name], origins[name] = value, str(home / "tollway.toml")
+
+    for name in ("home", "models_dir"):
+        if given.get(name):
+            given[name] = str(Path(str(given[name])).expanduser().absolute())
+    for name, value in given.items():  # one at a time, so that the message can name the culprit and its origin
+        try:
+            msgspec.convert({name: value}, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            problem = str(error).split(" - at ")[0]
+            raise SettingsError(f"{name} = {value!r} (from {origins.get(name)}): {problem}") from None
+    return msgspec.convert(given, Settings, strict=False)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None
