@@ -12,9 +12,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 # --- request ----------------------------------------------------------------------------------------------------------
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z", description="Letters, digits, `_` and `-`; at most 64.")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="Letters, digits, `_` and `-`; at most 64.")]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
-TokenLimit = Annotated[int | float, Meta(ge=1)]
+TokenLimit = Annotated[float, Meta(ge=1)]
 
 
 class TextPart(Struct, tag_field="type", tag="text"):
@@ -190,7 +190,7 @@ class ChatRequest(Struct, kw_only=True):
     """The body of `POST /v1/chat/completions`."""
 
     model: Annotated[str, Meta(min_length=1, description="The id of a model from `GET /v1/models`.")]
-    messages: Annotated[list[Message], Meta(min_length=1, description="The conversation so far.")]
+    messages: Annotated[list[Message], Meta(min_length=1, max_length=4096, description="The conversation so far.")]
     max_completion_tokens: Annotated[
         Annotated[int, Meta(ge=1)] | None,
         Meta(description="Upper bound of generated tokens, reasoning included. Wins over `max_tokens`."),
@@ -250,6 +250,10 @@ class ChatRequest(Struct, kw_only=True):
         if self.max_completion_tokens is not None:
             return self.max_completion_tokens
         return None if self.max_tokens is None else int(self.max_tokens)
+
+    @property
+    def uses_legacy_functions(self) -> bool:
+        return self.functions is not None
 
     @property
     def choices_count(self) -> int:

@@ -1,0 +1,160 @@
+"""Talking to one engine process over its loopback port; its faults become Tollway's errors."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+import structlog
+from msgspec import Struct
+
+from tollway.engine import EngineEndpoint
+from tollway.errors import (
+    BadGateway,
+    ContextLengthExceeded,
+    RateLimited,
+    ServiceUnavailable,
+    TollwayError,
+    UnsupportedParameter,
+)
+
+log = structlog.get_logger()
+
+# Long enough for prompts of a full context ahead in the queue; a healthy engine speaks far earlier.
+SILENCE_SECONDS_MAX = 300
+
+
+class TokenChance(Struct):
+    """A token that was likely at a position. `bytes` are the token's own."""
+
+    id: int
+    logprob: float
+    bytes: list[int] = []
+
+
+class EngineLogprob(Struct):
+    """The token that was chosen at a position, and the likeliest ones there."""
+
+    id: int
+    logprob: float
+    top_logprobs: list[TokenChance] = []
+
+
+class Timings(Struct):
+    """What the engine counted for one choice."""
+
+    cache_n: int = 0
+    draft_n: int = 0
+    draft_n_accepted: int = 0
+
+
+class EngineEvent(Struct):
+    """One event of a completion stream: a piece of text (`stop` false), or the end of one choice."""
+
+    index: int = 0
+    content: str = ""
+    tokens: list[int] = []
+    stop: bool = False
+    stop_type: Literal["none", "eos", "word", "limit"] = "none"
+    tokens_predicted: int = 0
+    tokens_evaluated: int = 0
+    timings: Timings | None = None
+    completion_probabilities: list[EngineLogprob] = []
+    error: dict[str, Any] | None = None
+
+
+_decode_event = msgspec.json.Decoder(EngineEvent).decode
+
+
+class EngineClient:
+    """One engine. Cheap; holds nothing but the address."""
+
+    def __init__(self, session: aiohttp.ClientSession, endpoint: EngineEndpoint) -> None:
+        self.endpoint = endpoint
+        self._session = session
+        self._headers = {"Authorization": f"Bearer {endpoint.api_key}", "Content-Type": "application/json"}
+
+    async def healthy(self) -> bool:
+        """Whether the engine answers and has loaded its model."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=2)
+            async with self._session.get(self.endpoint.url + "/health", timeout=timeout) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One question, one JSON answer."""
+        async with self._post(path, body) as response:
+            answer: dict[str, Any] = msgspec.json.decode(await response.read())
+            return answer
+
+    async def complete(self, body: dict[str, Any]) -> AsyncIterator[EngineEvent]:
+        """The events of one completion. Leaving the loop early closes the connection, which frees the engine's slots."""
+        async with self._post("/completion", body) as response:
+            finished = False
+            try:
+                async for line in response.content:
+                    if line.startswith((b"data: {", b"error: {")):
+                        event = _decode_event(line.partition(b": ")[2])
+                        if event.error is not None:
+                            raise _engine_error(event.error)
+                        yield event
+                finished = True
+            except ValueError as error:  # a line over aiohttp's limit, or JSON of another shape
+                raise BadGateway("The engine's answer could not be read.", code="engine_interrupted") from error
+            finally:
+                if not finished:
+                    response.close()
+
+    @asynccontextmanager
+    async def _post(self, path: str, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS_MAX)
+        try:
+            async with self._session.post(
+                self.endpoint.url + path, data=msgspec.json.encode(body), headers=self._headers, timeout=timeout
+            ) as response:
+                if response.status != 200:
+                    raise _engine_error(_error_of(await response.read()))
+                yield response
+        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            log.warning("engine_away", model=self.endpoint.model, path=path, error=type(error).__name__)
+            raise ServiceUnavailable(
+                f"The model `{self.endpoint.model}` is restarting. Try again in a few seconds.",
+                code="engine_away",
+                retry_after_seconds=3,
+            ) from error
+
+
+def _error_of(body: bytes) -> dict[str, Any]:
+    try:
+        error = msgspec.json.decode(body)["error"]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return {}
+    return error if isinstance(error, dict) else {}
+
+
+def _engine_error(error: dict[str, Any]) -> TollwayError:
+    """The engine's error object as ours. Its own text stays in the log: it can quote the prompt's grammar."""
+    kind, text = error.get("type"), str(error.get("message", ""))
+    if kind == "exceed_context_size_error":
+        prompt_tokens, context_tokens = error.get("n_prompt_tokens"), error.get("n_ctx")
+        return ContextLengthExceeded(
+            f"This model's maximum context length is {context_tokens} tokens, but the messages take {prompt_tokens} tokens. "
+            "Shorten the messages.",
+            param="messages",
+            data={"prompt_tokens": prompt_tokens, "context_tokens": context_tokens},
+        )
+    if kind == "unavailable_error":
+        return ServiceUnavailable("The model is being loaded. Try again in a few seconds.", retry_after_seconds=3)
+    log.error("engine_refused", type=kind, text=text[:500])
+    if "context" in text.lower():  # the cells that all slots share ran out
+        return RateLimited(
+            "The model's context memory is full with other answers. Try again in a moment.",
+            code="engine_busy",
+            retry_after_seconds=5,
+        )
+    if "grammar" in text.lower():
+        return UnsupportedParameter("The engine cannot enforce this schema. Simplify it.", param="response_format")
+    return BadGateway("The engine failed on this request.", code="engine_error")

@@ -1,0 +1,371 @@
+"""The embedded model: a chat request as one llama.cpp completion, constrained so that every parameter holds.
+
+The engine's own chat endpoint is not used: it does not enforce forced calls, counts one choice of several, and reads marks in
+the caller's text as the template's. So the template alone is asked of it (`/apply-template`); the prompt, the grammar and the
+reading of the answer are ours.
+"""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any
+
+import aiohttp
+from msgspec import Struct
+
+from tollway.catalog import Route
+from tollway.engine import EngineEndpoint
+from tollway.errors import BadGateway, RateLimited, UnsupportedParameter
+from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
+from tollway.providers.constraint import Constraint, constraint_for
+from tollway.providers.conversation import CALL_MIDDLE, CALL_OPENING, callable_tools, must_call, plain_messages
+from tollway.providers.engine_client import EngineClient, EngineEvent
+from tollway.providers.images import ImageLoader
+from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
+from tollway.wire.chat import (
+    ChatRequest,
+    ChunkChoice,
+    CompletionTokensDetails,
+    Delta,
+    FinishReason,
+    Logprobs,
+    PromptTokensDetails,
+    Usage,
+    images_of,
+    text_of,
+)
+
+# What a request gets that names neither temperature nor top_p. Small models ramble at OpenAI's default of 1.0; a caller who
+# names either gets exactly that and no further truncation.
+DEFAULT_SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05}
+# Reasoning tokens before the thought is closed for the model; the figures of Google's own OpenAI layer.
+REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
+
+_IMAGE_MARK = "<__media__>"
+_SEED_MODULUS = 2**31 - 1  # the engine reads the seed as a signed 32-bit integer
+_TOKENS_MAX = 2**31 - 1
+_WITHOUT_EFFECT = ("store", "service_tier", "user", "metadata", "safety_identifier", "prompt_cache_key")
+_STAND_IN = re.compile("\ue000([0-9]+)\ue001")
+
+
+class _Prompt(Struct):
+    """A rendered prompt, and how the answer to it begins."""
+
+    value: str | list[str | int] | dict[str, Any]
+    """Text; text and token ids in turn; or text with images, as the engine takes them."""
+    thinking: Mode
+    end_marks: int
+    """How often the end-of-turn mark stands in the prompt; see `_penalties`."""
+
+
+class LocalProvider:
+    """The provider of all models embedded on this machine. One instance serves one process."""
+
+    def __init__(
+        self, engines: Mapping[str, EngineEndpoint], session: aiohttp.ClientSession, image_loader: ImageLoader
+    ) -> None:
+        self._engines = {name: _Engine(endpoint, EngineClient(session, endpoint)) for name, endpoint in engines.items()}
+        self._images = image_loader
+
+    def check(self, request: ChatRequest, route: Route) -> list[str]:
+        """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
+        for param, _ in images_of(request):
+            if "vision" not in route.capabilities:
+                raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
+        constraint_for(request)
+        ignored = [name for name in _WITHOUT_EFFECT if getattr(request, name) is not None]
+        if request.reasoning_effort is not None and "reasoning" not in route.capabilities:
+            ignored.append("reasoning_effort")
+        if request.prediction is not None and not _prediction_is_in_conversation(request):
+            ignored.append("prediction")
+        return ignored
+
+    async def health(self) -> dict[str, bool]:
+        """Which engines answer, by model."""
+        return {name: await engine.client.healthy() for name, engine in self._engines.items()}
+
+    async def stream(self, request: ChatRequest, route: Route) -> AsyncGenerator[ChunkChoice | Usage]:
+        """See Provider. More choices than the engine has slots are made in groups, one after the other."""
+        engine = self._engines[route.upstream_model]
+        slots = engine.endpoint.slots
+        places = min(request.choices_count, slots)
+        engine.admit(places)
+        try:
+            constraint = constraint_for(request)
+            prompt = await self._render(engine, request, constraint)
+            body = _completion_body(engine.endpoint, request, prompt, constraint)
+            tally = _Tally()
+            for first in range(0, request.choices_count, slots):
+                group = range(first, min(first + slots, request.choices_count))
+                body["n_cmpl"] = len(group)
+                if request.seed is not None:
+                    body["seed"] = (request.seed + first) % _SEED_MODULUS
+                async for chunk in _generate(engine, request, prompt, body, group, tally):
+                    yield chunk
+            yield tally.usage(predicted=request.prediction is not None)
+        finally:
+            engine.busy -= places
+
+    async def _render(self, engine: "_Engine", request: ChatRequest, constraint: Constraint) -> _Prompt:
+        """The conversation through the model's own template, with the caller's text kept from being read as its marks."""
+        pictures = [await self._images.load(image.url, param=param) for param, image in images_of(request)]
+        shielded: list[str] = []
+        messages = plain_messages(
+            request, image_mark=_IMAGE_MARK, shield=lambda text: _shield(text, engine.marks, shielded)
+        )
+        # A thought before constrained text would not fit its grammar.
+        thinks = engine.endpoint.thinks and not constraint.from_start and request.reasoning_effort != "none"
+        question = {"messages": messages, "chat_template_kwargs": {"enable_thinking": thinks}}
+        text: str = (await engine.client.ask("/apply-template", question))["prompt"]
+
+        thinking = Mode.CONTENT
+        if engine.endpoint.thinks:
+            opened = text.rstrip().endswith(THINK_OPENING)
+            if thinks:
+                thinking = Mode.REASONING if opened else Mode.UNDECIDED
+            elif opened:
+                text = f"{text.rstrip()}\n\n{THINK_CLOSING}\n\n"
+        if must_call(request):
+            name = _forced_name(request)
+            text += CALL_OPENING if name is None else CALL_OPENING + name + CALL_MIDDLE
+        end_marks = sum(text.count(mark) for mark in engine.endpoint.end_tokens)
+        if pictures:
+            restored = _STAND_IN.sub(lambda match: shielded[int(match[1])], text)
+            return _Prompt({"prompt_string": restored, "multimodal_data": pictures}, thinking, end_marks)
+        return _Prompt(await engine.unshielded(text, shielded) if shielded else text, thinking, end_marks)
+
+
+class _Engine:
+    """One engine as this process sees it."""
+
+    def __init__(self, endpoint: EngineEndpoint, client: EngineClient) -> None:
+        self.endpoint = endpoint
+        self.client = client
+        self.busy = 0
+        self.vocabulary = Vocabulary(endpoint)
+        marks = [*endpoint.special_tokens, _IMAGE_MARK] if endpoint.sees else endpoint.special_tokens
+        self.marks = re.compile("|".join(map(re.escape, [*marks, "\ue000"])))
+        self._mark_tokens: dict[str, list[int]] = {}
+
+    def admit(self, places: int) -> None:
+        """Takes places among the engine's slots and queue, or raises RateLimited."""
+        if self.busy + places > self.endpoint.slots + self.endpoint.queue_max:
+            raise RateLimited(
+                f"The model `{self.endpoint.model}` has {self.busy} answers in work or waiting, which is all it takes. "
+                "Try again in a moment.",
+                retry_after_seconds=2,
+                code="engine_busy",
+            )
+        self.busy += places
+
+    async def unshielded(self, text: str, shielded: list[str]) -> list[str | int]:
+        """The prompt as text and token ids in turn: the caller's marks become the tokens of their letters."""
+        pieces: list[str | int] = []
+        for position, piece in enumerate(_STAND_IN.split(text)):
+            if position % 2 == 0:
+                pieces.extend([piece] if piece else [])
+                continue
+            mark = shielded[int(piece)]
+            if mark not in self._mark_tokens:
+                question = {"content": mark, "add_special": False, "parse_special": False}
+                self._mark_tokens[mark] = (await self.client.ask("/tokenize", question))["tokens"]
+            pieces.extend(self._mark_tokens[mark])
+        return pieces
+
+
+def _shield(text: str, marks: re.Pattern[str], shielded: list[str]) -> str:
+    """Replaces each mark in the caller's text by a stand-in that no template touches."""
+
+    def stand_in(match: re.Match[str]) -> str:
+        shielded.append(match[0])
+        return f"\ue000{len(shielded) - 1}\ue001"
+
+    return marks.sub(stand_in, text)
+
+
+def _forced_name(request: ChatRequest) -> str | None:
+    """The function that must be called, when there is just one that can be."""
+    tools = callable_tools(request)
+    return tools[0].function.name if must_call(request) and len(tools) == 1 else None
+
+
+def _prediction_is_in_conversation(request: ChatRequest) -> bool:
+    """The engine drafts from the conversation's own tokens; a prediction that does not stand there cannot help it."""
+    predicted = text_of(request.prediction.content).strip() if request.prediction else ""
+    return any(predicted in text_of(message.content) for message in request.messages)
+
+
+# --- the parameters ---------------------------------------------------------------------------------------------------
+
+
+def _completion_body(
+    endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt, constraint: Constraint
+) -> dict[str, Any]:
+    """The request's parameters in the engine's words."""
+    body: dict[str, Any] = {
+        "prompt": prompt.value,
+        "stream": True,
+        "cache_prompt": True,
+        "sse_ping_interval": -1,
+        "n_predict": -1 if request.output_tokens_max is None else min(request.output_tokens_max, _TOKENS_MAX),
+        "stop": request.stop_sequences,
+        "response_fields": ["index", "stop", "stop_type", "tokens_predicted", "tokens_evaluated", "timings"],
+        **_sampling(request),
+        **_penalties(endpoint, request, prompt),
+    }
+    if constraint.grammar:
+        body["grammar"] = constraint.grammar
+        if not constraint.from_start:
+            body["grammar_lazy"] = True
+            body["grammar_triggers"] = [{"type": 1, "value": constraint.trigger}]  # 1 = a word
+            body["preserved_tokens"] = [constraint.trigger]
+    if request.logprobs:
+        body["n_probs"] = max(request.top_logprobs or 0, 1)
+    if prompt.thinking is not Mode.CONTENT and request.reasoning_effort in REASONING_BUDGETS:
+        body["reasoning_budget_tokens"] = REASONING_BUDGETS[request.reasoning_effort]
+        body["reasoning_budget_start_tag"] = THINK_OPENING
+        body["reasoning_budget_end_tag"] = THINK_CLOSING
+    return body
+
+
+def _sampling(request: ChatRequest) -> dict[str, Any]:
+    if request.temperature is None and request.top_p is None:
+        sampling: dict[str, Any] = dict(DEFAULT_SAMPLING)
+    else:
+        sampling = {
+            "temperature": 1.0 if request.temperature is None else request.temperature,
+            "top_p": 1.0 if request.top_p is None else request.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+        }
+    if request.top_k is not None:
+        sampling["top_k"] = min(request.top_k, _TOKENS_MAX)
+    if request.min_p is not None:
+        sampling["min_p"] = request.min_p
+    return sampling
+
+
+def _penalties(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt) -> dict[str, Any]:
+    """OpenAI's formula over the text so far, prompt included; and the caller's own biases.
+
+    The prompt's end-of-turn marks are counted too, which would make the model less and less willing to end its turn. An equal
+    bias takes that out again; it is exact, because the mark is never generated twice.
+    """
+    frequency, presence = request.frequency_penalty or 0.0, request.presence_penalty or 0.0
+    biases: dict[int, float] = {int(token): bias for token, bias in (request.logit_bias or {}).items()}
+    fields: dict[str, Any] = {}
+    if frequency or presence or request.repetition_penalty is not None:
+        fields = {
+            "frequency_penalty": frequency,
+            "presence_penalty": presence,
+            "repeat_penalty": 1.0 if request.repetition_penalty is None else request.repetition_penalty,
+            "repeat_last_n": endpoint.context_tokens,
+        }
+        if prompt.end_marks:
+            for token in endpoint.end_token_ids:
+                biases[token] = biases.get(token, 0.0) + frequency * prompt.end_marks + presence
+    if biases:
+        fields["logit_bias"] = [[token, bias] for token, bias in biases.items()]
+    return fields
+
+
+# --- the answer -------------------------------------------------------------------------------------------------------
+
+
+async def _generate(
+    engine: _Engine, request: ChatRequest, prompt: _Prompt, body: dict[str, Any], group: range, tally: "_Tally"
+) -> AsyncIterator[ChunkChoice]:
+    """One group of choices, each in its own slot, as chunk choices in the order in which their tokens come."""
+    choices = [_choice(engine, request, prompt, index) for index in group]
+    unfinished = len(choices)
+    async for event in engine.client.complete(body):
+        choice = choices[event.index]
+        async for chunk in choice.read(event):
+            yield chunk
+        if event.stop:
+            tally.add(event, choice, counts_prompt=event.index == 0 and group.start == 0)
+            unfinished -= 1
+    if unfinished:
+        raise BadGateway("The engine ended its answer early. Try again.", code="engine_interrupted")
+
+
+def _choice(engine: _Engine, request: ChatRequest, prompt: _Prompt, index: int) -> "_ChoiceStream":
+    assembler = ChoiceAssembler(
+        calls=bool(callable_tools(request)),
+        thinking=prompt.thinking,
+        forced_call=must_call(request),
+        forced_name=_forced_name(request),
+    )
+    collector = None
+    if request.logprobs:
+        collector = LogprobCollector(engine.vocabulary, request.top_logprobs or 0, prompt.value, engine.client)
+    return _ChoiceStream(index, assembler, collector)
+
+
+class _ChoiceStream:
+    """One choice: the engine's events in, chunk choices out."""
+
+    def __init__(self, index: int, assembler: ChoiceAssembler, collector: LogprobCollector | None) -> None:
+        self.index = index
+        self.reasoning_tokens = 0
+        self._assembler = assembler
+        self._collector = collector
+        self._started = False
+        self._tokens_seen = 0
+
+    async def read(self, event: EngineEvent) -> AsyncIterator[ChunkChoice]:
+        if not self._started:
+            self._started = True
+            yield ChunkChoice(self.index, Delta(role="assistant", content=""))
+        if self._assembler.mode is Mode.REASONING:
+            self.reasoning_tokens += event.tokens_predicted - self._tokens_seen
+        self._tokens_seen = event.tokens_predicted
+        deltas = self._assembler.feed(event.content)
+        if event.stop:
+            deltas += self._assembler.finish()
+        logprobs = None
+        if self._collector is not None and (entries := await self._collector.collect(event)):
+            logprobs = Logprobs(entries)
+            deltas = deltas or [Delta()]
+        for delta in deltas:
+            yield ChunkChoice(self.index, delta, logprobs=logprobs)
+            logprobs = None
+        if event.stop:
+            yield ChunkChoice(self.index, Delta(), finish_reason=self._finish_reason(event))
+
+    def _finish_reason(self, event: EngineEvent) -> FinishReason:
+        if event.stop_type == "limit":
+            return "length"
+        return "tool_calls" if self._assembler.has_calls else "stop"
+
+
+class _Tally:
+    """Usage summed over the choices; the prompt counts once, however many choices were made from it."""
+
+    def __init__(self) -> None:
+        self._prompt = self._cached = self._completion = self._reasoning = self._drafted = self._accepted = 0
+
+    def add(self, event: EngineEvent, choice: _ChoiceStream, *, counts_prompt: bool) -> None:
+        self._completion += event.tokens_predicted
+        self._reasoning += choice.reasoning_tokens
+        if event.timings is not None:
+            self._drafted += event.timings.draft_n
+            self._accepted += event.timings.draft_n_accepted
+        if counts_prompt:
+            self._prompt = event.tokens_evaluated
+            self._cached = min(event.timings.cache_n, self._prompt) if event.timings is not None else 0
+
+    def usage(self, *, predicted: bool) -> Usage:
+        details = None
+        if self._reasoning or predicted:
+            details = CompletionTokensDetails(
+                reasoning_tokens=self._reasoning,
+                accepted_prediction_tokens=self._accepted if predicted else None,
+                rejected_prediction_tokens=self._drafted - self._accepted if predicted else None,
+            )
+        return Usage(
+            prompt_tokens=self._prompt,
+            completion_tokens=self._completion,
+            total_tokens=self._prompt + self._completion,
+            completion_tokens_details=details,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=self._cached),
+        )

@@ -1,0 +1,120 @@
+"""Bytes to a checked request. Past this point nothing asks whether a field is there or fits."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from tollway.errors import InvalidRequest
+from tollway.wire.chat import (
+    AssistantMessage,
+    ChatRequest,
+    FunctionName,
+    NamedToolChoice,
+    Tool,
+    ToolMessage,
+)
+
+_chat_decoder = msgspec.json.Decoder(ChatRequest)
+_keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_KNOWN_FIELDS = frozenset(ChatRequest.__struct_fields__)
+_MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
+_UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
+
+
+def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
+    """The request, and the names of top-level fields that the contract does not know.
+
+    Raises InvalidRequest naming the parameter's path, or the byte at which the JSON breaks. Legacy `functions` come back as
+    `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
+    """
+    request = _decode(body)
+    for problem in _contradictions(request):
+        raise problem
+    unknown = [name for name in _keys_decoder.decode(body) if name not in _KNOWN_FIELDS]
+    return request, unknown
+
+
+def _decode(body: bytes) -> ChatRequest:
+    if not body.strip():
+        raise InvalidRequest("The body is empty; send a JSON object with `model` and `messages`.", code="invalid_json")
+    try:
+        return _chat_decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _validation_problem(str(error)) from None
+    except RecursionError:
+        raise InvalidRequest("The JSON of the body is nested too deeply.", code="invalid_json") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+
+
+def _validation_problem(text: str) -> InvalidRequest:
+    """msgspec's sentence, such as "Expected `float` <= 2.0 - at `$.temperature`", with the path as `param`."""
+    sentence, _, path = text.partition(" - at `")
+    param = path.removesuffix("`").removeprefix("$").removeprefix(".")
+    code = "invalid_value"
+    if missing := _MISSING_FIELD.match(sentence):
+        param = f"{param}.{missing[1]}" if param else missing[1]
+        sentence, code = "This field is required", "missing_required_parameter"
+    elif unknown := _UNKNOWN_FIELD.match(sentence):
+        param = f"{param}.{unknown[1]}" if param else unknown[1]
+        sentence, code = "This field is unknown here", "unknown_parameter"
+    elif sentence.startswith("Expected") and ", got" in sentence:
+        code = "invalid_type"
+    return InvalidRequest(f"Body validation error! {param or 'body'}: {sentence}.", param=param or None, code=code)
+
+
+def _contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
+    """What fits field by field but not together."""
+    if request.top_logprobs is not None and not request.logprobs:
+        yield InvalidRequest("`top_logprobs` needs `logprobs: true`.", param="top_logprobs")
+    if "" in request.stop_sequences:
+        yield InvalidRequest("A stop sequence must not be empty.", param="stop")
+    for token in request.logit_bias or ():
+        if not token.isascii() or not token.isdecimal() or len(token) > 9:
+            yield InvalidRequest(
+                f"The keys of `logit_bias` are token ids such as \"1234\", not {token[:50]!r}.", param="logit_bias"
+            )
+    yield from _message_contradictions(request)
+    yield from _tool_contradictions(request)
+
+
+def _message_contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
+    called: set[str] = set()
+    for m, message in enumerate(request.messages):
+        if isinstance(message, AssistantMessage):
+            if message.content is None and not message.tool_calls and not message.function_call and message.refusal is None:
+                yield InvalidRequest(
+                    "An assistant message needs `content`, `tool_calls` or `function_call`.", param=f"messages[{m}].content"
+                )
+            called.update(call.id for call in message.tool_calls or ())
+        elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
+            yield InvalidRequest(
+                f"No earlier assistant message has a tool call with the id {message.tool_call_id[:80]!r}.",
+                param=f"messages[{m}].tool_call_id",
+            )
+
+
+def _tool_contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
+    if request.functions is not None:
+        if request.tools is not None:
+            yield InvalidRequest("Use either `tools` or the legacy `functions`, not both.", param="functions")
+        request.tools = [Tool(type="function", function=function) for function in request.functions]
+        if request.function_call is not None and request.tool_choice is None:
+            choice = request.function_call
+            request.tool_choice = (
+                NamedToolChoice(type="function", function=choice) if isinstance(choice, FunctionName) else choice
+            )
+    elif request.function_call is not None and request.function_call != "none":
+        yield InvalidRequest("`function_call` needs `functions`.", param="function_call")
+
+    names = [tool.function.name for tool in request.tools or ()]
+    for t, name in enumerate(names):
+        if name in names[:t]:
+            yield InvalidRequest(f"Two tools have the name `{name}`.", param=f"tools[{t}].function.name")
+    if isinstance(request.tool_choice, NamedToolChoice):
+        wanted = request.tool_choice.function.name
+        if wanted not in names:
+            yield InvalidRequest(f"`tool_choice` names `{wanted[:80]}`, which is not among the tools.", param="tool_choice")
+    elif request.tool_choice == "required" and not names:
+        yield InvalidRequest('`tool_choice: "required"` needs `tools`.', param="tool_choice")
