@@ -45,6 +45,8 @@ class Model(Struct, frozen=True):
     input_modalities: tuple[str, ...] = ("text",)
     output_modalities: tuple[str, ...] = ("text",)
     capabilities: tuple[str, ...] = ()
+    type: str = "openai/chat-completions"
+    tags: tuple[str, ...] = ()
     stand_in: bool = False
 
 

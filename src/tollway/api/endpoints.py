@@ -1,0 +1,211 @@
+"""The one table of endpoints. Routing, authentication, `/openapi.json` and the documentation come from it.
+
+Order matters where paths overlap: the first row that fits answers.
+"""
+
+import functools
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Send
+
+from tollway.api import examples, health, models, openapi
+from tollway.api.context import Scope
+from tollway.api.routing import responding
+from tollway.api.services import Services
+from tollway.api.table import Answer, Endpoint, Parameter, Tag
+from tollway.errors import (
+    BadGateway,
+    ContextLengthExceeded,
+    Forbidden,
+    GatewayTimeout,
+    ModelNotFound,
+    PayloadTooLarge,
+    RateLimited,
+    ServiceUnavailable,
+    UnsupportedMediaType,
+    UnsupportedParameter,
+)
+from tollway.wire.chat import ChatRequest, Chunk, Completion
+from tollway.wire.models import DeprecationList, ModelCard, ModelDetail, ModelList
+
+JSON = "application/json"
+SSE = "text/event-stream"
+
+
+async def _chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
+    from tollway.api.chat import chat_completions
+
+    await chat_completions(scope, receive, send)
+
+
+async def _openapi_json(request: Request, services: Services) -> Response:  # noqa: ARG001
+    return Response(_rendered(), media_type=JSON, headers={"cache-control": "max-age=300"})
+
+
+@functools.cache
+def _rendered() -> bytes:
+    return openapi.render(ENDPOINTS).encode()
+
+
+_NOT_MODIFIED = Answer("Nothing has changed since the ETag that was sent.", status=304, headers=("etag", "cache-control"))
+_IF_NONE_MATCH = Parameter("If-None-Match", "ETag of the answer that you hold.", place="header")
+
+_MODEL_FILTERS = (
+    Parameter("id", "Ids or aliases to keep.", many=True),
+    Parameter("type", "Types to keep, such as `openai/chat-completions`.", many=True),
+    Parameter("tags", "Keep models with any of these tags.", many=True),
+    Parameter("modalities", "Keep models with any of these as input or output.", many=True),
+    Parameter("input_modalities", "Keep models that take any of these.", many=True),
+    Parameter("output_modalities", "Keep models that make any of these.", many=True),
+    Parameter("capabilities", "Keep models with any of these.", many=True),
+    Parameter("include", "Sections to add: `pricing`, `modalities`, `capabilities`, or `all`.", many=True),
+    Parameter("details", "`true` or `1`: add all sections."),
+)
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        operation="createChatCompletion",
+        method="POST",
+        paths=("/v1/chat/completions", "/chat/completions"),
+        handler=_chat_completions,
+        tag=Tag.CHAT,
+        summary="Answer a conversation",
+        description="With `stream: true` the answer comes as server-sent events: chunks, and `[DONE]` at the end.",
+        auth=True,
+        request=ChatRequest,
+        request_example=examples.CHAT_REQUEST,
+        answers=(
+            Answer(
+                "The answer, whole or as a stream of chunks.",
+                media={JSON: Completion, SSE: Chunk},
+                headers=(
+                    "x-inference-id",
+                    "x-tollway-credits-used",
+                    "x-tollway-usd-spent",
+                    "x-tollway-ignored-parameters",
+                    "x-tollway-stand-in",
+                ),
+                examples={JSON: examples.COMPLETION, SSE: examples.CHUNK},
+            ),
+        ),
+        errors=(
+            UnsupportedParameter,
+            ContextLengthExceeded,
+            Forbidden,
+            ModelNotFound,
+            PayloadTooLarge,
+            UnsupportedMediaType,
+            RateLimited,
+            BadGateway,
+            ServiceUnavailable,
+            GatewayTimeout,
+        ),
+    ),
+    Endpoint(
+        operation="listModels",
+        method="GET",
+        paths=("/v1/models", "/models", "/api/v1/models"),
+        handler=responding(models.list_models),
+        tag=Tag.MODELS,
+        summary="List the models",
+        description="Filters take several values, separated by commas or repeated: one of them must fit; all filters must fit.",
+        auth=False,
+        parameters=(*_MODEL_FILTERS, _IF_NONE_MATCH),
+        answers=(
+            Answer("The models that fit.", media={JSON: ModelList}, headers=("etag", "cache-control")),
+            _NOT_MODIFIED,
+        ),
+    ),
+    Endpoint(
+        operation="listModelDeprecations",
+        method="GET",
+        paths=("/v1/models/deprecations",),
+        handler=responding(models.list_deprecations),
+        tag=Tag.MODELS,
+        summary="List the models that go or are gone",
+        auth=False,
+        parameters=(
+            Parameter("status", "Statuses to keep: `deprecated`, `superseded`, `withdrawn`.", many=True),
+            Parameter("since", "Keep what was announced at or after this date."),
+            _IF_NONE_MATCH,
+        ),
+        answers=(
+            Answer("The deprecations.", media={JSON: DeprecationList}, headers=("etag", "cache-control")),
+            _NOT_MODIFIED,
+        ),
+    ),
+    Endpoint(
+        operation="retrieveModel",
+        method="GET",
+        paths=("/v1/models/{id:path}", "/models/{id:path}", "/api/v1/models/{id:path}"),
+        handler=responding(models.show_model),
+        tag=Tag.MODELS,
+        summary="Show a model, in OpenAI's shape",
+        auth=False,
+        parameters=(_IF_NONE_MATCH,),
+        answers=(
+            Answer("The model.", media={JSON: ModelCard}, headers=("etag", "cache-control")),
+            _NOT_MODIFIED,
+        ),
+        errors=(ModelNotFound,),
+    ),
+    Endpoint(
+        operation="showModel",
+        method="GET",
+        paths=("/model/{id:path}",),
+        handler=responding(models.show_model_detail),
+        tag=Tag.MODELS,
+        summary="Show a model, with everything",
+        auth=False,
+        parameters=(_IF_NONE_MATCH,),
+        answers=(
+            Answer("The model.", media={JSON: ModelDetail}, headers=("etag", "cache-control")),
+            _NOT_MODIFIED,
+        ),
+        errors=(ModelNotFound,),
+    ),
+    Endpoint(
+        operation="healthz",
+        method="GET",
+        paths=("/healthz",),
+        handler=responding(health.healthz),
+        tag=Tag.OPERATIONS,
+        summary="Is the process alive?",
+        auth=False,
+        answers=(Answer("It is.", media={JSON: health.Health}),),
+    ),
+    Endpoint(
+        operation="readyz",
+        method="GET",
+        paths=("/readyz",),
+        handler=responding(health.readyz),
+        tag=Tag.OPERATIONS,
+        summary="Can requests be answered?",
+        auth=False,
+        answers=(
+            Answer("They can.", media={JSON: health.Readiness}),
+            Answer("They cannot; `checks` says what is missing.", media={JSON: health.Readiness}, status=503),
+        ),
+    ),
+    Endpoint(
+        operation="metrics",
+        method="GET",
+        paths=("/metrics",),
+        handler=responding(health.metrics),
+        tag=Tag.OPERATIONS,
+        summary="Counters for Prometheus",
+        auth=False,
+        answers=(Answer("The Prometheus text format.", media={"text/plain": str}),),
+    ),
+    Endpoint(
+        operation="openapi",
+        method="GET",
+        paths=("/openapi.json",),
+        handler=responding(_openapi_json),
+        tag=Tag.MODELS,
+        summary="This document",
+        auth=False,
+        answers=(Answer("OpenAPI 3.1.", media={JSON: dict}),),
+    ),
+)

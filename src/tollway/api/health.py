@@ -1,0 +1,62 @@
+"""Is it alive, is it ready, how is it doing: for supervisors, load balancers and Prometheus."""
+
+import asyncio
+
+import msgspec
+import structlog
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tollway.api.services import Services
+
+_CHECK_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class Health(Struct):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(Struct):
+    """Whether requests can be answered, and each thing that it takes."""
+
+    status: str
+    checks: dict[str, bool]
+
+
+async def healthz(request: Request, services: Services) -> Response:  # noqa: ARG001
+    """The process lives. Restart it when this fails, not when it is merely unready."""
+    return _json(Health("ok"))
+
+
+async def readyz(request: Request, services: Services) -> Response:  # noqa: ARG001
+    """200 when the database and every engine answer; else 503, naming what does not."""
+    database, engines = await asyncio.gather(_database_answers(services), services.engine_health())
+    checks = {"database": database} | {f"engine:{name}": healthy for name, healthy in engines.items()}
+    ready = all(checks.values())
+    return _json(Readiness("ready" if ready else "not_ready", checks), status=200 if ready else 503)
+
+
+async def metrics(request: Request, services: Services) -> Response:  # noqa: ARG001
+    body, content_type = services.metrics.render()
+    return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})
+
+
+async def _database_answers(services: Services) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await services.database.ping()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer
+        log.warning("database does not answer", error=repr(error))
+        return False
+    return True
+
+
+def _json(value: Struct, status: int = 200) -> Response:
+    return Response(
+        msgspec.json.encode(value), status_code=status, media_type="application/json", headers={"cache-control": "no-store"}
+    )

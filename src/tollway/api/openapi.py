@@ -1,0 +1,213 @@
+"""OpenAPI 3.1 from the table of endpoints and the wire types. Nothing here describes a field: the types do."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from tollway import __version__
+from tollway.api import examples
+from tollway.api.table import Answer, Endpoint, Parameter, Tag
+from tollway.errors import InternalError, InvalidRequest, TollwayError, Unauthorized
+from tollway.wire.errors import PROBLEM_JSON, Problem
+
+Schema = dict[str, Any]
+
+HEADERS = {
+    "x-request-id": "The id of this request. Quote it when you ask for help.",
+    "x-client-request-id": "The `X-Client-Request-Id` that you sent.",
+    "x-inference-id": "The id of this inference, as billing and logs know it.",
+    "x-tollway-credits-used": "What the request cost, in credits. Not on streams: there the last chunk says it.",
+    "x-tollway-usd-spent": "What the request cost, in US dollars. Not on streams.",
+    "x-tollway-ignored-parameters": "Parameters that have no effect on this model, separated by commas.",
+    "x-tollway-stand-in": "`true` when another model answered because the one that was asked for has no upstream.",
+    "etag": "Send it as `If-None-Match` to be answered 304 while nothing has changed.",
+    "cache-control": "How long the answer may be kept.",
+    "retry-after": "Seconds to wait before the next try.",
+    "www-authenticate": "How to authenticate.",
+}
+_ALWAYS = ("x-request-id",)
+_ERROR_HEADERS = {401: ("www-authenticate",), 429: ("retry-after",), 503: ("retry-after",)}
+
+_TAGS = {
+    Tag.CHAT: "Answers from language models.",
+    Tag.MODELS: "What is served, and for how much.",
+    Tag.OPERATIONS: "For whoever runs this server.",
+}
+
+_CLIENT_REQUEST_ID = {
+    "name": "X-Client-Request-Id",
+    "in": "header",
+    "description": "Your own id for this request; it comes back as `x-client-request-id`.",
+    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+}
+
+# What requests must fulfil beyond what their types can say (`wire/decode.py` checks it), and examples.
+_NOT_NULL = {"not": {"type": "null"}}
+_AMENDMENTS: dict[str, Schema] = {
+    "AssistantMessage": {
+        "anyOf": [
+            {"required": ["content"], "properties": {"content": _NOT_NULL}},
+            {"required": ["tool_calls"], "properties": {"tool_calls": {"type": "array", "minItems": 1}}},
+            {"required": ["function_call"], "properties": {"function_call": _NOT_NULL}},
+            {"required": ["refusal"], "properties": {"refusal": _NOT_NULL}},
+        ]
+    },
+    "Problem": {"examples": [examples.PROBLEM]},
+    "ChatRequest": {
+        "if": {"required": ["top_logprobs"], "properties": {"top_logprobs": _NOT_NULL}},
+        "then": {"required": ["logprobs"], "properties": {"logprobs": {"const": True}}},
+    },
+}
+
+
+def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+    """The whole document as JSON values, the same for the same code."""
+    endpoints = list(endpoints)
+    types = _types(endpoints)
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schema_of = {id(type_): schema for type_, schema in zip(types, schemas, strict=True)}
+    for name, amendment in _AMENDMENTS.items():
+        if name in components:
+            components[name] |= amendment
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        for number, path in enumerate(endpoint.paths):
+            operation = _operation(endpoint, number, schema_of)
+            paths.setdefault(path.replace(":path}", "}"), {})[endpoint.method.lower()] = operation
+    written: dict[str, Any] = _portable(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "Tollway",
+                "version": __version__,
+                "summary": "Your own AI/ML API: OpenAI-compatible chat completions.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": "/"}],
+            "tags": [{"name": tag.value, "description": _TAGS[tag]} for tag in Tag],
+            "paths": paths,
+            "components": {
+                "schemas": dict(sorted(components.items())),
+                "headers": {
+                    name: {"description": text, "schema": {"type": "string"}} for name, text in sorted(HEADERS.items())
+                },
+                "securitySchemes": {
+                    "bearer": {
+                        "type": "http",
+                        "scheme": "bearer",
+                        "description": "An API key. `tollway keys create` makes one.",
+                    }
+                },
+            },
+        }
+    )
+    return written
+
+
+def render(endpoints: Iterable[Endpoint]) -> str:
+    """The document as it is committed and served."""
+    return json.dumps(document(endpoints), indent=2, ensure_ascii=False) + "\n"
+
+
+def _types(endpoints: list[Endpoint]) -> list[Any]:
+    """Each type once, in order."""
+
+    def all_types() -> Iterator[Any]:
+        for endpoint in endpoints:
+            if endpoint.request is not None:
+                yield endpoint.request
+            for answer in endpoint.answers:
+                yield from answer.media.values()
+        yield Problem
+
+    return list({id(type_): type_ for type_ in all_types()}.values())
+
+
+def _operation(endpoint: Endpoint, number: int, schema_of: dict[int, Schema]) -> dict[str, Any]:
+    """`number` is 0 for the endpoint's first path, and else the alias's."""
+    operation: dict[str, Any] = {
+        "operationId": endpoint.operation + (f"Alias{number}" if number else ""),
+        "tags": [endpoint.tag.value],
+        "summary": endpoint.summary,
+    }
+    first = endpoint.paths[0].replace(":path}", "}")
+    description = f"The same as `{first}`." if number else endpoint.description
+    if description:
+        operation["description"] = description
+    operation["security"] = [{"bearer": []}] if endpoint.auth else []
+    operation["parameters"] = [
+        *(_path_parameter(name) for name in re.findall(r"{(\w+)", endpoint.paths[number])),
+        *(_parameter(parameter) for parameter in endpoint.parameters),
+        _CLIENT_REQUEST_ID,
+    ]
+    if endpoint.request is not None:
+        content: dict[str, Any] = {"schema": schema_of[id(endpoint.request)]}
+        if endpoint.request_example is not None:
+            content["example"] = endpoint.request_example
+        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+    responses = {str(answer.status): _answer(answer, schema_of) for answer in endpoint.answers}
+    operation["responses"] = responses | _error_responses(endpoint, schema_of)
+    return operation
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "description": "Slashes may stand as they are, or encoded as `%2F`.",
+        "schema": {"type": "string", "minLength": 1},
+    }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    schema: Schema = {"type": "array", "items": {"type": "string"}} if parameter.many else {"type": "string"}
+    return {"name": parameter.name, "in": parameter.place, "description": parameter.description, "schema": schema}
+
+
+def _answer(answer: Answer, schema_of: dict[int, Schema]) -> dict[str, Any]:
+    content = {}
+    for media, type_ in answer.media.items():
+        content[media] = {"schema": schema_of[id(type_)]}
+        if media in answer.examples:
+            content[media]["example"] = answer.examples[media]
+    response: dict[str, Any] = {"description": answer.description, "headers": _headers(answer.headers)}
+    return response | ({"content": content} if content else {})
+
+
+def _error_responses(endpoint: Endpoint, schema_of: dict[int, Schema]) -> dict[str, Any]:
+    """One response per status; its description lists the codes."""
+    errors: list[type[TollwayError]] = [InvalidRequest, *endpoint.errors, InternalError]
+    if endpoint.auth:
+        errors.append(Unauthorized)
+    codes: dict[int, dict[str, str]] = {}
+    for error in errors:
+        codes.setdefault(error.status, {})[error.default_code] = (error.__doc__ or "").strip()
+    taken = {answer.status for answer in endpoint.answers}
+    return {
+        str(status): {
+            "description": f"{HTTPStatus(status).phrase}. "
+            + " ".join(f"`{code}`: {text}" for code, text in sorted(codes[status].items())),
+            "headers": _headers(_ERROR_HEADERS.get(status, ())),
+            "content": {PROBLEM_JSON.partition(";")[0]: {"schema": schema_of[id(Problem)]}},
+        }
+        for status in sorted(codes)
+        if status not in taken
+    }
+
+
+def _headers(names: Iterable[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*_ALWAYS, *names)}
+
+
+def _portable(value: Any, name: str = "") -> Any:
+    r"""Python's `\Z` is unknown to JSON Schema's regular expressions, where `$` has no newline to overlook."""
+    if isinstance(value, dict):
+        return {key: _portable(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_portable(item) for item in value]
+    return value.replace(r"\Z", "$") if name == "pattern" and isinstance(value, str) else value

@@ -1,0 +1,35 @@
+"""What endpoints work with. `app.py` fills it; nothing here knows how."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tollway.accounts import Accounts
+from tollway.catalog import Catalog
+from tollway.observability import Metrics
+from tollway.settings import Settings
+from tollway.storage import Database
+
+if TYPE_CHECKING:
+    from tollway.providers.base import Provider
+
+
+async def _no_engines() -> dict[str, bool]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of a running Tollway."""
+
+    settings: Settings
+    database: Database
+    accounts: Accounts
+    catalog: Catalog
+    providers: "dict[str, Provider]" = field(default_factory=dict)
+    """By the name that a Route carries."""
+    completions: Any = None
+    """The use case behind the chat endpoint."""
+    metrics: Metrics = field(default_factory=Metrics)
+    engine_health: Callable[[], Awaitable[dict[str, bool]]] = _no_engines
+    """Each engine by name, and whether it answers."""

@@ -1,0 +1,67 @@
+"""The vocabulary of the table of endpoints: what a row says."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from starlette.types import ASGIApp
+
+from tollway.errors import TollwayError
+
+
+class Tag(StrEnum):
+    """Groups of endpoints, in the order of the documentation."""
+
+    CHAT = "Chat"
+    MODELS = "Models"
+    OPERATIONS = "Operations"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One way in which an endpoint succeeds."""
+
+    description: str
+    media: dict[str, Any] = field(default_factory=dict)
+    """Content type -> type of the body."""
+    status: int = 200
+    headers: tuple[str, ...] = ()
+    """Names from `openapi.HEADERS`."""
+    examples: dict[str, Any] = field(default_factory=dict)
+    """Content type -> example."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A query parameter or request header. `many`: separated by commas, or repeated."""
+
+    name: str
+    description: str
+    many: bool = False
+    place: str = "query"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One operation. The first path is its name; the others are aliases."""
+
+    operation: str
+    method: str
+    paths: tuple[str, ...]
+    handler: ASGIApp
+    tag: Tag
+    summary: str
+    auth: bool
+    """Whether a valid API key is needed. There is no default: every row decides."""
+    answers: tuple[Answer, ...]
+    description: str = ""
+    request: Any = None
+    """Type of the JSON body."""
+    request_example: Any = None
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[type[TollwayError], ...] = ()
+
+    @property
+    def cors(self) -> bool:
+        """Pages of any origin may use the API, but what is for the operator's own tools is not theirs to read."""
+        return self.tag is not Tag.OPERATIONS

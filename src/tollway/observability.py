@@ -1,0 +1,80 @@
+"""Logs and metrics.
+
+Logs are events with fields, on stderr: lines for people on a terminal, JSON for machines. What a caller sends (bodies, prompts,
+headers, keys) is never logged.
+"""
+
+import logging
+import sys
+from typing import Literal
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+LogFormat = Literal["auto", "console", "json"]
+
+_DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> None:
+    """Sends our own events and those of every library to stderr, in one format. Call it once per process, before logging."""
+    console = sys.stderr.isatty() if log_format == "auto" else log_format == "console"
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers: list[structlog.typing.Processor]
+    if console:
+        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+    else:
+        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+    structlog.configure(
+        processors=[*shared, *renderers],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))  # libraries: only what somebody should look at
+
+
+def _json(event: structlog.typing.EventDict, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+class Metrics:
+    """The counters of one process. Others register theirs with `registry`; every name begins with `tollway_`."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "tollway_http_requests",
+            "Requests answered, by the path template of the endpoint, method and status.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self.duration = Histogram(
+            "tollway_http_request_duration_seconds",
+            "Time from a request's arrival to the last byte of its answer.",
+            ("route",),
+            buckets=_DURATION_BUCKETS_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge(
+            "tollway_http_requests_in_flight", "Requests that are being answered now.", registry=self.registry
+        )
+
+    def render(self) -> tuple[bytes, str]:
+        """The Prometheus text format, and its content type."""
+        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
