@@ -2,7 +2,9 @@
 
 import secrets
 
-_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LETTER_OF_BYTE = bytes(_ALPHABET[byte % 62] for byte in range(256))
+_UNEVEN = bytes(range(248, 256))
 
 
 def random_text(length: int) -> str:
@@ -10,10 +12,10 @@ def random_text(length: int) -> str:
 
     One call for all bytes: bytes of 248 and more are dropped so that every character is equally likely.
     """
-    text = ""
+    text = b""
     while len(text) < length:
-        text += "".join(_ALPHABET[byte % 62] for byte in secrets.token_bytes(length + 8) if byte < 248)
-    return text[:length]
+        text += secrets.token_bytes(length + 8).translate(_LETTER_OF_BYTE, _UNEVEN)
+    return text[:length].decode()
 
 
 def request_id() -> str:

@@ -7,10 +7,8 @@ import functools
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Send
 
-from tollway.api import examples, health, models, openapi
-from tollway.api.context import Scope
+from tollway.api import chat, examples, health, models, openapi
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import Answer, Endpoint, Parameter, Tag
@@ -31,12 +29,6 @@ from tollway.wire.models import DeprecationList, ModelCard, ModelDetail, ModelLi
 
 JSON = "application/json"
 SSE = "text/event-stream"
-
-
-async def _chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
-    from tollway.api.chat import chat_completions
-
-    await chat_completions(scope, receive, send)
 
 
 async def _openapi_json(request: Request, services: Services) -> Response:  # noqa: ARG001
@@ -68,7 +60,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         operation="createChatCompletion",
         method="POST",
         paths=("/v1/chat/completions", "/chat/completions"),
-        handler=_chat_completions,
+        handler=chat.chat_completions,
         tag=Tag.CHAT,
         summary="Answer a conversation",
         description="With `stream: true` the answer comes as server-sent events: chunks, and `[DONE]` at the end.",

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tollway.accounts import Accounts
 from tollway.catalog import Catalog
@@ -11,7 +11,7 @@ from tollway.settings import Settings
 from tollway.storage import Database
 
 if TYPE_CHECKING:
-    from tollway.providers.base import Provider
+    from tollway.completions import Completions
 
 
 async def _no_engines() -> dict[str, bool]:
@@ -26,10 +26,8 @@ class Services:
     database: Database
     accounts: Accounts
     catalog: Catalog
-    providers: "dict[str, Provider]" = field(default_factory=dict)
-    """By the name that a Route carries."""
-    completions: Any = None
-    """The use case behind the chat endpoint."""
+    completions: "Completions"
+    """The use case behind the chat endpoint; it has the providers."""
     metrics: Metrics = field(default_factory=Metrics)
     engine_health: Callable[[], Awaitable[dict[str, bool]]] = _no_engines
     """Each engine by name, and whether it answers."""
