@@ -6,7 +6,7 @@ reading of the answer are ours.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from typing import Any
 
 import aiohttp
@@ -60,11 +60,16 @@ class _Prompt(Struct):
 class LocalProvider:
     """The provider of all models embedded on this machine. One instance serves one process."""
 
-    def __init__(
-        self, engines: Mapping[str, EngineEndpoint], session: aiohttp.ClientSession, image_loader: ImageLoader
-    ) -> None:
-        self._engines = {name: _Engine(endpoint, EngineClient(session, endpoint)) for name, endpoint in engines.items()}
+    def __init__(self, endpoints: Iterable[EngineEndpoint], image_loader: ImageLoader, *, workers: int) -> None:
+        self._endpoints = list(endpoints)
+        self._engines: dict[str, _Engine] = {}
         self._images = image_loader
+        self._workers = workers
+
+    def open(self, session: aiohttp.ClientSession) -> None:
+        """Gives the provider its connections; they need the running event loop."""
+        for endpoint in self._endpoints:
+            self._engines[endpoint.model] = _Engine(endpoint, EngineClient(session, endpoint), self._workers)
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
@@ -137,10 +142,12 @@ class LocalProvider:
 class _Engine:
     """One engine as this process sees it."""
 
-    def __init__(self, endpoint: EngineEndpoint, client: EngineClient) -> None:
+    def __init__(self, endpoint: EngineEndpoint, client: EngineClient, workers: int) -> None:
         self.endpoint = endpoint
         self.client = client
         self.busy = 0
+        # Workers do not know of each other: each admits its share, and at least one full set of slots.
+        self._busy_max = max(endpoint.slots, (endpoint.slots + endpoint.queue_max) // workers)
         self.vocabulary = Vocabulary(endpoint)
         marks = [*endpoint.special_tokens, _IMAGE_MARK] if endpoint.sees else endpoint.special_tokens
         self.marks = re.compile("|".join(map(re.escape, [*marks, "\ue000"])))
@@ -148,7 +155,7 @@ class _Engine:
 
     def admit(self, places: int) -> None:
         """Takes places among the engine's slots and queue, or raises RateLimited."""
-        if self.busy + places > self.endpoint.slots + self.endpoint.queue_max:
+        if self.busy + places > self._busy_max:
             raise RateLimited(
                 f"The model `{self.endpoint.model}` has {self.busy} answers in work or waiting, which is all it takes. "
                 "Try again in a moment.",

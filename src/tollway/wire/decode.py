@@ -90,7 +90,7 @@ def _message_contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
             called.update(call.id for call in message.tool_calls or ())
         elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
             yield InvalidRequest(
-                f"No earlier assistant message has a tool call with the id {message.tool_call_id[:80]!r}.",
+                f"`tool_call_id`: no earlier assistant message has a tool call with the id {message.tool_call_id[:80]!r}.",
                 param=f"messages[{m}].tool_call_id",
             )
 

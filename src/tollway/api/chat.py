@@ -1,0 +1,144 @@
+"""`POST /v1/chat/completions`: bytes in, bytes out. What happens in between is `completions.py`."""
+
+import asyncio
+from collections.abc import Iterator
+
+from starlette.types import Receive, Scope, Send
+
+from tollway.api.context import RequestContext, context_of
+from tollway.api.errors import error_event
+from tollway.completions import Answer
+from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
+from tollway.wire.chat import encode
+from tollway.wire.decode import decode_chat_request
+
+Headers = list[tuple[bytes, bytes]]
+
+_DONE = b"data: [DONE]\n\n"
+_HEARTBEAT = b": heartbeat\n\n"
+
+
+class ClientGone(Exception):
+    """The caller closed the connection; there is nobody left to answer."""
+
+
+async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
+    context = context_of(scope)
+    services = context.services
+    body = await read_json_body(scope, receive, services.settings.body_bytes_max)
+    request, unknown = decode_chat_request(body)
+    answer: Answer = services.completions.start(request, unknown, context.caller, context.request_id)
+    try:
+        await _race(_respond(answer, bool(request.stream), context, send), _client_gone(receive))
+    except ClientGone:
+        pass
+    finally:
+        answer.cancel()
+
+
+async def _respond(answer: Answer, streams: bool, context: RequestContext, send: Send) -> None:
+    settings = context.services.settings
+    if streams:
+        await answer.first_chunk(settings.heartbeat_seconds)
+        await _stream(answer, settings.heartbeat_seconds, send)
+        return
+    completion = await answer.completion()
+    body = encode(completion)
+    headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if answer.cost is not None:
+        headers.append((b"x-tollway-credits-used", b"%d" % answer.cost.credits_used))
+        headers.append((b"x-tollway-usd-spent", b"%.9f" % answer.cost.usd_spent))
+    await send({"type": "http.response.start", "status": 200, "headers": [*headers, *_answer_headers(answer)]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
+    headers = [
+        (b"content-type", b"text/event-stream; charset=utf-8"),
+        (b"cache-control", b"no-cache"),
+        (b"x-accel-buffering", b"no"),
+        *_answer_headers(answer),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    # A lock, so that a heartbeat never lands inside an event.
+    writing = asyncio.Lock()
+    written = 0
+
+    async def write(data: bytes, *, more: bool = True) -> None:
+        nonlocal written
+        async with writing:
+            await send({"type": "http.response.body", "body": data, "more_body": more})
+            written += 1
+
+    async def beat() -> None:
+        while True:
+            before = written
+            await asyncio.sleep(heartbeat_seconds)
+            if written == before:
+                await write(_HEARTBEAT)
+
+    heart = asyncio.create_task(beat())
+    try:
+        async for chunk in answer.chunks():
+            await write(b"data: " + encode(chunk) + b"\n\n")
+        await write(_DONE, more=False)
+    except TollwayError as error:
+        await write(error_event(error), more=False)
+    finally:
+        heart.cancel()
+
+
+def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
+    yield b"x-inference-id", answer.inference_id.encode()
+    if answer.ignored_parameters:
+        # Names come from the caller's JSON: only what cannot break a header goes into one.
+        names = [name for name in answer.ignored_parameters if name.isascii() and name.isprintable() and "," not in name]
+        yield b"x-tollway-ignored-parameters", ", ".join(names)[:2000].encode()
+    if answer.route.stand_in:
+        yield b"x-tollway-stand-in", b"true"
+
+
+async def read_json_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
+    """The request's body. Raises UnsupportedMediaType or PayloadTooLarge before reading what is not wanted."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    if content_type != b"application/json":
+        shown = content_type.decode("latin-1")[:100] or "none"
+        raise UnsupportedMediaType(f"The body must be sent with `Content-Type: application/json`; this one has {shown}.")
+    if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"identity", b""}:
+        raise UnsupportedMediaType("A body with a Content-Encoding is not accepted; send it uncompressed.")
+    too_large = PayloadTooLarge(f"The body is larger than {bytes_max:,} bytes.")
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > bytes_max:
+        raise too_large
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidRequest("The body ended early.")
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        if size > bytes_max:
+            raise too_large
+        if not message.get("more_body", False):
+            return b"".join(pieces)
+
+
+async def _client_gone(receive: Receive) -> None:
+    """Returns never; raises ClientGone when the connection is closed."""
+    while True:
+        if (await receive())["type"] == "http.disconnect":
+            raise ClientGone
+
+
+async def _race(work: "asyncio._CoroutineLike[None]", watch: "asyncio._CoroutineLike[None]") -> None:
+    """Runs `work` to its end, unless `watch` raises first; the other one is cancelled."""
+    tasks = asyncio.ensure_future(work), asyncio.ensure_future(watch)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        (tasks[0] if tasks[0] in done else tasks[1]).result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

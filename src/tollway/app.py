@@ -1,0 +1,93 @@
+"""The composition root: settings in, application out. The only place where objects are wired together.
+
+`tollway serve` runs the engines and hands each worker process a WorkerConfig through its environment; a worker knows nothing of
+processes, only the engines' addresses.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import msgspec
+from msgspec import Struct
+from starlette.types import ASGIApp
+
+from tollway.accounts import Accounts, load_secret
+from tollway.api import routing
+from tollway.api.endpoints import ENDPOINTS
+from tollway.api.services import Services
+from tollway.catalog import LocalModel, load_catalog
+from tollway.completions import Completions
+from tollway.engine import EngineEndpoint
+from tollway.observability import configure_logging
+from tollway.providers.guarded_fetch import GuardedFetcher
+from tollway.providers.images import ImageLoader
+from tollway.providers.local import LocalProvider
+from tollway.settings import Settings
+from tollway.storage import Database
+
+WORKER_CONFIG_VARIABLE = "_TOLLWAY_WORKER"
+
+
+class WorkerConfig(Struct):
+    """What a worker process is told at its start. Holds the engines' keys: not for logs."""
+
+    settings: Settings
+    engines: list[EngineEndpoint]
+
+
+def create_app() -> ASGIApp:
+    """The application of one worker process, from the environment; called by the HTTP server."""
+    config = msgspec.json.decode(os.environ[WORKER_CONFIG_VARIABLE], type=WorkerConfig)
+    configure_logging(config.settings.log_format)
+    return build(config)
+
+
+def build(config: WorkerConfig) -> ASGIApp:
+    """Wires the parts. What needs a running event loop is opened and closed by the lifespan."""
+    settings = config.settings
+    database = Database(settings.database_path)
+    accounts = Accounts(database, load_secret(settings.home))
+    catalog = load_catalog(
+        [_local_model(engine) for engine in config.engines],
+        default_model=settings.default_model,
+        stand_in=settings.stand_in,
+    )
+    fetcher = GuardedFetcher() if settings.image_fetch == "https" else None
+    local = LocalProvider(config.engines, ImageLoader(fetcher), workers=settings.workers)
+    completions = Completions(catalog, {"local": local}, settings)
+    services = Services(
+        settings=settings,
+        database=database,
+        accounts=accounts,
+        catalog=catalog,
+        completions=completions,
+        engine_health=local.health,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        # The engine is on the loopback: no proxy, no limit of connections but its own slots and queue.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), read_bufsize=2**20) as session:
+            local.open(session)
+            yield
+            await completions.drain(settings.drain_seconds)
+            if fetcher is not None:
+                await fetcher.close()
+            await accounts.close()
+            database.close()
+
+    return routing.build(ENDPOINTS, services, lifespan=lifespan)
+
+
+def _local_model(engine: EngineEndpoint) -> LocalModel:
+    return LocalModel(
+        name=engine.model,
+        title=engine.title,
+        developer=engine.developer,
+        context_tokens=engine.context_tokens,
+        sees=engine.sees,
+        thinks=engine.thinks,
+    )

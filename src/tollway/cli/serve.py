@@ -1,0 +1,193 @@
+"""`tollway serve`: from nothing to a running service."""
+
+import asyncio
+import http.client
+import inspect
+import os
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from tollway import __version__
+from tollway import settings as settings_module
+from tollway.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from tollway.engine import EngineEndpoint
+
+out = Console(stderr=True, highlight=False)
+
+
+def serve(**flags: Any) -> None:
+    """Start the service.
+
+    The first start fetches the default model, creates the first account and its API key, and prints the key once.
+    Every setting can be given as a flag, as an environment variable (`TOLLWAY_PORT`), or in `tollway.toml`.
+    """
+    try:
+        settings = settings_module.load(flags)
+    except SettingsError as error:
+        out.print(f"[red]error[/red] {error}")
+        raise typer.Exit(2) from None
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _run(settings)
+
+
+def _flags_from_settings() -> inspect.Signature:
+    """The command's parameters: one flag per row of the settings table."""
+    parameters = []
+    for field in msgspec.structs.fields(Settings):
+        description, kind = _describe(field.type)
+        option = typer.Option(f"--{field.name.replace('_', '-')}", help=description, show_default=_default_text(field))
+        parameters.append(
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+            )
+        )
+    return inspect.Signature(parameters)
+
+
+def _describe(annotation: Any) -> tuple[str, type]:
+    """(help text, type on the command line). Values travel as text; `settings.load` converts and checks them."""
+    node = msgspec.inspect.type_info(annotation)
+    description = ""
+    while isinstance(node, msgspec.inspect.Metadata):
+        description = (node.extra_json_schema or {}).get("description", description)
+        node = node.type
+    return description, bool if isinstance(node, msgspec.inspect.BoolType) else str
+
+
+def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
+    if field.default is msgspec.NODEFAULT:
+        return str(field.default_factory()) if callable(field.default_factory) else False
+    return False if field.default is None else str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+
+
+serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
+
+
+def _run(settings: Settings) -> None:
+    # Imported here, because `tollway --help` has no use for them.
+    from granian import Granian
+    from granian.constants import Interfaces, Loops
+    from granian.log import LogLevels
+
+    from tollway.app import WORKER_CONFIG_VARIABLE, WorkerConfig
+    from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
+    from tollway.observability import configure_logging
+
+    configure_logging(settings.log_format)
+    settings = _with_free_port(settings)
+    store = ModelStore(settings.models_path)
+    try:
+        if settings.local_models != "none":
+            ensure_pulled(settings.default_model, store)
+        first_key = asyncio.run(_prepare_database(settings))
+        supervisor = Supervisor(settings, store)
+        supervisor.start()
+    except EngineError as error:
+        out.print(f"[red]error[/red] {error}")
+        raise typer.Exit(1) from None
+    try:
+        config = WorkerConfig(settings, supervisor.endpoints())
+        os.environ[WORKER_CONFIG_VARIABLE] = msgspec.json.encode(config).decode()
+        server = Granian(
+            "tollway.app:create_app",
+            factory=True,
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            workers=settings.workers,
+            loop=Loops.uvloop if sys.platform != "win32" else Loops.asyncio,
+            log_enabled=True,
+            log_level=LogLevels.warning,
+            websockets=False,
+            respawn_failed_workers=True,
+            workers_kill_timeout=int(settings.drain_seconds) + 5,
+            backlog=2048,
+        )
+        announcement = threading.Thread(target=_announce, args=(settings, supervisor.endpoints(), first_key), daemon=True)
+        announcement.start()
+        server.serve()
+    finally:
+        supervisor.stop()
+
+
+async def _prepare_database(settings: Settings) -> str | None:
+    """Migrates; the secret of the first key when this start created it."""
+    from tollway.accounts import Accounts, load_secret
+    from tollway.storage import Database
+
+    database = Database(settings.database_path)
+    try:
+        database.migrate()
+        accounts = Accounts(database, load_secret(settings.home))
+        created = await accounts.bootstrap()
+        return created.secret if created else None
+    finally:
+        database.close()
+
+
+def _with_free_port(settings: Settings) -> Settings:
+    """The settings with port 0 replaced by a free one. Exits with a clear line when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            out.print(
+                f"[red]error[/red] {settings.host}:{settings.port} cannot be used: {error.strerror}. "
+                "Stop what listens there, or choose another port: tollway serve --port 8081 (or TOLLWAY_PORT=8081)."
+            )
+            raise typer.Exit(1) from None
+        return msgspec.structs.replace(settings, port=probe.getsockname()[1])
+
+
+def _announce(settings: Settings, engines: "list[EngineEndpoint]", first_key: str | None) -> None:
+    """Says how to use the service, once it answers."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    if not _answers(host, settings.port):
+        return
+    base_url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/v1"
+    key = first_key or "$TOLLWAY_API_KEY"
+    stand_in = settings.stand_in and any(engine.model == settings.default_model for engine in engines)
+    model = "google/gemini-2.5-flash-lite-preview" if stand_in else f"local/{engines[0].model}" if engines else "MODEL"
+    out.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
+    out.print(f"  Base URL  [cyan]{base_url}[/cyan]")
+    if first_key:
+        out.print(f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)")
+    else:
+        out.print("  API key   one of yours; `tollway keys create` makes another")
+    for engine in engines:
+        out.print(f"  Model     local/{engine.model}   ({engine.context_tokens:,} tokens of context, {engine.slots} at a time)")
+    if stand_in:
+        out.print(f"  Stand-in  {settings.default_model} answers for {model}: no Gemini key is configured")
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    out.print("\nTry it:\n")
+    out.print(
+        f"curl {base_url}/chat/completions -H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\" -d '{body}'\n",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _answers(host: str, port: int, seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(host, port, timeout=2)
+        try:
+            connection.request("GET", "/healthz")
+            if connection.getresponse().status == 200:
+                return True
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+    return False

@@ -1,0 +1,210 @@
+"""The decoder of chat requests: every bound of the contract from both sides, and nothing but TollwayErrors for any bytes."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tollway.errors import InvalidRequest
+from tollway.wire.decode import decode_chat_request
+
+USER = {"role": "user", "content": "Hello"}
+BASE = {"model": "m", "messages": [USER]}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps(BASE | fields).encode()
+
+
+ACCEPTED: list[dict[str, Any]] = [
+    {"temperature": 0},
+    {"temperature": 2},
+    {"temperature": None},
+    {"top_p": 0.01},
+    {"top_p": 1},
+    {"seed": 1},
+    {"n": None},
+    {"n": 128},
+    {"max_tokens": 1},
+    {"max_tokens": 1.5},
+    {"max_completion_tokens": 1},
+    {"frequency_penalty": None},
+    {"frequency_penalty": -2},
+    {"presence_penalty": 2},
+    {"stop": None},
+    {"stop": "x"},
+    {"stop": ["a", "b", "c", "d"]},
+    {"stop": []},
+    {"stream": None},
+    {"stream_options": {"include_usage": True}},
+    {"reasoning_effort": "minimal"},
+    {"reasoning_effort": "none"},
+    {"reasoning_effort": "high"},
+    {"response_format": {"type": "text"}},
+    {"response_format": {"type": "json_object"}},
+    {"response_format": {"type": "json_schema", "json_schema": {"name": "a-b_1", "schema": {}, "strict": None}}},
+    {"tools": [TOOL]},
+    {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
+    {"tools": [TOOL], "tool_choice": "required"},
+    {"tool_choice": "none"},
+    {"tools": []},
+    {"logprobs": True, "top_logprobs": 20},
+    {"logit_bias": {"50256": -100}},
+    {"prediction": {"type": "content", "content": [{"type": "text", "text": "x"}]}},
+    {"messages": [{"role": "developer", "content": "x"}, USER]},
+    {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]},
+    {
+        "messages": [
+            USER,
+            {"role": "assistant", "content": None, "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "x"}]},
+        ]
+    },
+    {"messages": [USER, {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}]},
+    {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}}]}]},
+    {"metadata": {"a": "b"}, "store": True, "user": "u", "service_tier": "flex", "safety_identifier": "s"},
+    {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+]
+
+
+@pytest.mark.parametrize("fields", ACCEPTED, ids=lambda fields: json.dumps(fields)[:60])
+def test_what_the_contract_allows_is_accepted(fields: dict[str, Any]) -> None:
+    _, unknown = decode_chat_request(body(**fields))
+
+    assert unknown == []
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"temperature": -0.1}, "temperature"),
+    ({"temperature": 2.1}, "temperature"),
+    ({"temperature": "1"}, "temperature"),
+    ({"top_p": 0}, "top_p"),
+    ({"top_p": 0.009}, "top_p"),
+    ({"top_p": 1.01}, "top_p"),
+    ({"seed": 0}, "seed"),
+    ({"seed": -1}, "seed"),
+    ({"seed": 1.5}, "seed"),
+    ({"n": 0}, "n"),
+    ({"n": 129}, "n"),
+    ({"max_tokens": 0}, "max_tokens"),
+    ({"max_completion_tokens": 1.5}, "max_completion_tokens"),
+    ({"frequency_penalty": 2.01}, "frequency_penalty"),
+    ({"presence_penalty": -2.01}, "presence_penalty"),
+    ({"stream_options": {}}, "stream_options.include_usage"),
+    ({"messages": []}, "messages"),
+    ({"messages": [{"role": "system", "content": "x", "extra": 1}]}, "messages[0].extra"),
+    ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+    ({"messages": [{"role": "tool", "content": "x", "tool_call_id": "ghost"}]}, "messages[0].tool_call_id"),
+    ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
+    ({"messages": [{"content": "x"}]}, "messages[0].role"),
+    ({"messages": [USER, {"role": "assistant"}]}, "messages[1].content"),
+    ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type"),
+    ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].type"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x", "detail": "ultra"}}]}]},
+        "messages[0].content[0].image_url.detail",
+    ),
+    ({"tools": [{"type": "function", "function": {"name": "f", "extra": 1}}]}, "tools[0].function.extra"),
+    ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+    ({"tools": [{"type": "function", "function": {"name": "a\n"}}]}, "tools[0].function.name"),
+    ({"tools": [{"type": "function", "function": {"name": "x" * 65}}]}, "tools[0].function.name"),
+    ({"tools": [TOOL, TOOL]}, "tools[1].function.name"),
+    ({"tools": [TOOL] * 129}, "tools"),
+    ({"tool_choice": "required"}, "tool_choice"),
+    ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice"),
+    ({"tools": [TOOL], "functions": [{"name": "f"}]}, "functions"),
+    ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.name"),
+    ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "q": 1}}}, "response_format.json_schema.q"),
+    ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+    ({"response_format": {"type": "xml"}}, "response_format.type"),
+    ({"reasoning_effort": "xhigh"}, "reasoning_effort"),
+    ({"stop": ["a"] * 5}, "stop"),
+    ({"stop": ""}, "stop"),
+    ({"top_logprobs": 5}, "top_logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ({"logit_bias": {"x": 1}}, "logit_bias"),
+    ({"logit_bias": {"1": 101}}, "logit_bias[...]"),
+    ({"model": 5}, "model"),
+    ({"model": ""}, "model"),
+    ({"messages": [USER] * 4097}, "messages"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param"), REFUSED, ids=lambda value: json.dumps(value)[:60])
+def test_what_the_contract_forbids_is_a_400_that_names_the_parameter(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        decode_chat_request(body(**fields))
+
+    assert (caught.value.status, caught.value.param) == (400, param)
+    assert param.split(".")[-1].split("[")[0] in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"  ", b"{", b"[]", b"null", b'"x"', b"\xff", b"\x00", b'{"model":"m" "x":1}', b'{"model":"m"}', b"{}"],
+)
+def test_what_is_no_request_is_a_400(raw: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_chat_request(raw)
+
+
+def test_malformed_json_names_its_position() -> None:
+    with pytest.raises(InvalidRequest, match="byte 13"):
+        decode_chat_request(b'{"model":"m" "x":1}')
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+@pytest.mark.parametrize("place", [b'{"zz":%s}', b'{"model":"m","messages":%s}', b'{"tools":[{"function":{"parameters":%s}}]}'])
+def test_deep_nesting_is_a_400(opening: bytes, place: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_chat_request(place % (opening * 100_000))
+
+
+def test_unknown_fields_are_told() -> None:
+    _, unknown = decode_chat_request(body(frobnicate=1, top_q=None))
+
+    assert unknown == ["frobnicate", "top_q"]
+
+
+def test_max_completion_tokens_wins_and_a_fraction_is_floored() -> None:
+    assert decode_chat_request(body(max_tokens=7.9))[0].output_tokens_max == 7
+    assert decode_chat_request(body(max_tokens=7, max_completion_tokens=3))[0].output_tokens_max == 3
+
+
+def test_legacy_functions_become_tools() -> None:
+    request, _ = decode_chat_request(body(functions=[{"name": "f"}], function_call={"name": "f"}))
+
+    assert request.uses_legacy_functions
+    assert [tool.function.name for tool in request.tools or []] == ["f"]
+    assert request.tool_choice == decode_chat_request(
+        body(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "f"}})
+    )[0].tool_choice
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(), children, max_size=3),
+    max_leaves=10,
+)
+fields = st.sampled_from([*sorted(decode_chat_request(body())[0].__struct_fields__), "unknown"])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(fields, json_values))
+def test_any_json_is_a_request_or_a_400(value: dict[str, Any]) -> None:
+    try:
+        decode_chat_request(json.dumps(BASE | value).encode("utf-8", "surrogatepass"))
+    except InvalidRequest as error:
+        assert error.message
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_request_or_a_400(raw: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        decode_chat_request(raw)
