@@ -1,0 +1,252 @@
+"""Image URLs of a request as what an engine takes: checked bytes in base64.
+
+The type comes from the first bytes, never from the URL, the data URL's media type or a Content-Type: callers and servers often
+name it wrongly, and a decoder goes by the bytes. The size in pixels is read from the header before any decoder sees the image,
+because a few kilobytes can unpack to gigabytes.
+"""
+
+import base64
+import binascii
+import re
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from tollway.errors import InvalidRequest, UnsupportedParameter
+from tollway.providers.guarded_fetch import GuardedFetcher
+
+IMAGE_BYTES_MAX = 20_000_000
+IMAGE_PIXELS_MAX = 50_000_000
+
+_INVALID = "invalid_image"
+_SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
+_WHITESPACE = re.compile(r"[ \t\r\n\f]+")
+# Real files have at most a few hundred segments (a colour profile takes up to 255); without a bound, a file of nothing but
+# tiny segments would keep the event loop busy for seconds.
+_JPEG_STEPS_MAX = 4096
+
+
+class ImageInfo(NamedTuple):
+    """What an image's header says; sides in pixels."""
+
+    media_type: str
+    width: int
+    height: int
+
+
+class LoadedImage(NamedTuple):
+    """A checked image."""
+
+    info: ImageInfo
+    data: bytes
+
+
+class UnusableImage(ValueError):
+    """Bytes that are no PNG, JPEG, GIF or WEBP with a readable header; the message completes "The image ..."."""
+
+
+class ImageLoader:
+    """Loads the images of requests. `fetch` None = https URLs are switched off; data URLs always work."""
+
+    def __init__(self, fetch: GuardedFetcher | None) -> None:
+        self._fetch = fetch
+
+    async def load(self, url: str, *, param: str) -> str:
+        """The image in base64: standard alphabet, padded, no `data:` prefix. Errors as `read`."""
+        return base64.b64encode((await self.read(url, param=param)).data).decode("ascii")
+
+    async def read(self, url: str, *, param: str) -> LoadedImage:
+        """The image behind a data URL or https URL, with its true type.
+
+        Raises InvalidRequest naming `param`: `invalid_image` for what is no usable image, `image_url_forbidden` for a URL that
+        is not followed, `image_fetch_failed` for one that led nowhere; UnsupportedParameter where fetching is off.
+        """
+        match = _SCHEME.match(url)
+        scheme = match[1].lower() if match else None
+        if match and scheme == "data":
+            data = _decode_data_url(url, match.end(), param)
+        elif scheme != "https":
+            found = f"`{scheme}:` URLs are not" if scheme else "This is neither, so it is not"
+            raise InvalidRequest(
+                f"`{param}` must be an https URL or a data URL (`data:image/png;base64,...`). {found} accepted.",
+                param=param,
+                code="image_url_forbidden",
+            )
+        elif self._fetch is None:
+            raise UnsupportedParameter(
+                f"`{param}`: image URLs are switched off here. Send the image itself as a data URL: "
+                "`data:image/png;base64,...`.",
+                param=param,
+            )
+        else:
+            data = await self._fetch.get(url, param=param)
+        return LoadedImage(_checked(data, param), data)
+
+
+def sniff(data: bytes) -> ImageInfo:
+    """The type and size of an image, from its header alone. Raises UnusableImage."""
+    for media_type, magic, read_size in _FORMATS:
+        if magic.match(data):
+            size = read_size(data)
+            if size is None or 0 in size:
+                raise UnusableImage(f"is cut off or damaged: its {_label(media_type)} header cannot be read.")
+            return ImageInfo(media_type, *size)
+    raise UnusableImage(f"is {_guess(data)}. PNG, JPEG, GIF and WEBP are supported.")
+
+
+def _checked(data: bytes, param: str) -> ImageInfo:
+    if not data:
+        raise InvalidRequest(f"`{param}`: the image is empty.", param=param, code=_INVALID)
+    if len(data) > IMAGE_BYTES_MAX:
+        raise _too_large(param)
+    try:
+        info = sniff(data)
+    except UnusableImage as error:
+        raise InvalidRequest(f"`{param}`: the image {error}", param=param, code=_INVALID) from None
+    if info.width * info.height > IMAGE_PIXELS_MAX:
+        raise InvalidRequest(
+            f"`{param}`: the image has {info.width} x {info.height} pixels; at most {IMAGE_PIXELS_MAX // 1_000_000} megapixels "
+            "are accepted. Scale it down.",
+            param=param,
+            code=_INVALID,
+        )
+    return info
+
+
+def _too_large(param: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"`{param}`: the image is larger than {IMAGE_BYTES_MAX:,} bytes. Scale it down or compress it more.",
+        param=param,
+        code=_INVALID,
+    )
+
+
+# --- data URLs --------------------------------------------------------------------------------------------------------
+
+
+def _decode_data_url(url: str, start: int, param: str) -> bytes:
+    """The bytes of `data:[type][;name=value...];base64,...`, of which `start` is the place after `data:`.
+
+    Whitespace, percent-escapes and missing padding in the payload are mended; any other stray character is an error, because
+    a decoder that skips it makes a different image of it.
+    """
+    comma = url.find(",", start)
+    if comma < 0 or not _WHITESPACE.sub("", url[start:comma]).lower().endswith(";base64"):
+        raise InvalidRequest(
+            f"`{param}`: a data URL must hold base64: `data:image/png;base64,...`.", param=param, code=_INVALID
+        )
+    if (len(url) - comma) * 3 // 4 > IMAGE_BYTES_MAX * 3:  # even all percent-escapes would not shrink it enough
+        raise _too_large(param)
+    payload = url[comma + 1 :]
+    if "%" in payload:
+        payload = unquote_to_bytes(payload).decode("latin-1")
+    payload = _WHITESPACE.sub("", payload).rstrip("=")
+    if len(payload) * 3 // 4 > IMAGE_BYTES_MAX:
+        raise _too_large(param)
+    try:
+        return base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
+    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+        raise InvalidRequest(
+            f"`{param}`: the data URL is not valid base64. Use the standard alphabet (`+` and `/`, not `-` and `_`) and send "
+            "it whole.",
+            param=param,
+            code=_INVALID,
+        ) from None
+
+
+# --- headers: each reader gives (width, height), or None for a header that is cut off or makes no sense ----------------
+
+
+def _png_size(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 33 or data[8:16] != b"\x00\x00\x00\rIHDR":
+        return None
+    width, height = _big(data[16:20]), _big(data[20:24])
+    return (width, height) if max(width, height) < 2**31 else None
+
+
+def _gif_size(data: bytes) -> tuple[int, int] | None:
+    return (_little(data[6:8]), _little(data[8:10])) if len(data) >= 13 else None
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Walks the segments to the start of frame. A thumbnail has one too, but inside its own segment, which is skipped."""
+    place = 2
+    for _ in range(_JPEG_STEPS_MAX):
+        place = data.find(b"\xff", place)  # decoders skip padding between segments, so this must as well
+        if place < 0 or place + 9 > len(data):
+            return None
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # markers without a segment
+            place += 2
+        elif marker < 0xC0 or marker in (0xD8, 0xD9, 0xDA):  # no marker; or the picture starts or ends without a frame
+            return None
+        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return _big(data[place + 7 : place + 9]), _big(data[place + 5 : place + 7])
+        else:
+            length = _big(data[place + 2 : place + 4])
+            if length < 2:
+                return None
+            place += 2 + length
+    return None
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    if len(data) < 30:
+        return None
+    match data[12:16]:
+        case b"VP8X":
+            return _little(data[24:27]) + 1, _little(data[27:30]) + 1
+        case b"VP8L" if data[20] == 0x2F:
+            bits = _little(data[21:25])
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 " if data[23:26] == b"\x9d\x01\x2a":
+            return _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
+    return None
+
+
+def _big(data: bytes) -> int:
+    return int.from_bytes(data, "big")
+
+
+def _little(data: bytes) -> int:
+    return int.from_bytes(data, "little")
+
+
+def _label(media_type: str) -> str:
+    return media_type.removeprefix("image/").upper()
+
+
+_FORMATS = (
+    ("image/png", re.compile(rb"\x89PNG\r\n\x1a\n"), _png_size),
+    ("image/jpeg", re.compile(rb"\xff\xd8\xff"), _jpeg_size),
+    ("image/gif", re.compile(rb"GIF8[79]a"), _gif_size),
+    ("image/webp", re.compile(rb"RIFF.{4}WEBP", re.DOTALL), _webp_size),
+)
+
+# What people send instead, only to say so; the first match counts.
+_OTHERS = (
+    ("an SVG drawing", re.compile(rb"(?s)\s*<svg|\s*<\?xml.*?<svg", re.IGNORECASE)),
+    ("an HTML page", re.compile(rb"\s*<(!doctype html|html|head|body|script)", re.IGNORECASE)),
+    ("an XML document", re.compile(rb"\s*<\?xml")),
+    ("a PDF document", re.compile(rb"%PDF-")),
+    ("an AVIF image", re.compile(rb"(?s).{4}ftypavi[fs]")),
+    ("a HEIC image", re.compile(rb"(?s).{4}ftyp(hei|hev|mif|msf)")),
+    ("a video", re.compile(rb"(?s).{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ")),
+    ("a BMP image", re.compile(rb"(?s)BM.{4}\x00{4}")),
+    ("a TIFF image", re.compile(rb"II\*\x00|MM\x00\*")),
+    ("an icon", re.compile(rb"\x00\x00[\x01\x02]\x00")),
+    ("a JPEG XL image", re.compile(rb"\xff\x0a|\x00\x00\x00\x0cJXL ")),
+    ("a JPEG 2000 image", re.compile(rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51")),
+    ("a Photoshop file", re.compile(rb"8BPS")),
+    ("a ZIP archive", re.compile(rb"PK\x03\x04")),
+    ("gzip data", re.compile(rb"\x1f\x8b")),
+    ("JSON", re.compile(rb"\s*[{\[]\s*[\"\]}]")),
+    ("text", re.compile(rb"[\t\r\n\x20-\x7e]+\Z")),
+)
+
+
+def _guess(data: bytes) -> str:
+    head = data[:1024]
+    name = next((name for name, magic in _OTHERS if magic.match(head)), None)
+    return f"no image of a supported type; it seems to be {name}" if name else "of an unknown type"
