@@ -120,11 +120,16 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             given[name] = str(Path(str(given[name])).expanduser().absolute())
     for name, value in given.items():  # one at a time, so that the message can name the culprit and its origin
         try:
-            msgspec.convert({name: value}, Settings, strict=False)
+            _converted({name: value})
         except msgspec.ValidationError as error:
             problem = str(error).split(" - at ")[0]
             raise SettingsError(f"{name} = {value!r} (from {origins.get(name)}): {problem}") from None
-    return msgspec.convert(given, Settings, strict=False)
+    return _converted(given)
+
+
+def _converted(values: dict[str, Any]) -> Settings:
+    # msgspec knows no paths; the hook is called for them alone
+    return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -53,6 +53,15 @@ class Accounts:
 
         return await self._database.write(work)
 
+    async def first_account(self) -> Account:
+        """The oldest account, created when there is none."""
+
+        def work(connection: Connection) -> Account:
+            row = connection.execute(sa.select(accounts).order_by(accounts.c.created_at).limit(1)).mappings().first()
+            return Account(**row) if row is not None else _insert_account(connection, FIRST_ACCOUNT)
+
+        return await self._database.write(work)
+
     async def create_account(self, name: str) -> Account:
         """Raises InvalidRequest when the name is taken."""
         name = _checked_name(name)

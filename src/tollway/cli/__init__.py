@@ -2,6 +2,8 @@
 
 import typer
 
+from tollway.cli import doctor, keys, reference
+
 app = typer.Typer(
     name="tollway",
     help="Your own AI/ML API: one command serves a real model behind OpenAI-compatible chat completions.",
@@ -10,6 +12,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(keys.app, name="keys")
+app.command(name="doctor")(doctor.doctor)
+app.command(name="settings")(reference.settings)
+app.command(name="openapi")(reference.openapi)
+app.command(name="errors", hidden=True)(reference.errors)
 
 
 def main() -> None:

@@ -70,6 +70,10 @@ class Database:
         """The migration that the file is at; None = empty."""
         return await self.read(_schema_version)
 
+    async def integrity(self) -> str:
+        """`ok`, or what is damaged."""
+        return await self.read(lambda connection: str(connection.execute(sa.text("PRAGMA quick_check(1)")).scalar()))
+
     def migrate(self) -> None:
         """Creates the file or brings its schema up to date; call it before anything else. Blocks.
 

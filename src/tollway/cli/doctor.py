@@ -1,0 +1,249 @@
+"""`tollway doctor`: what is wrong with this installation, and how to mend it."""
+
+import asyncio
+import http.client
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from msgspec import Struct
+
+from tollway import __version__
+from tollway import settings as settings_module
+from tollway.cli.terminal import AsJson, Home, out, print_json
+from tollway.settings import Settings, SettingsError
+
+_DISK_BYTES_MIN = 500_000_000
+_MEMORY_BYTES_MIN = 700_000_000
+"""What the default model, its context and one worker take, with some air."""
+_CHILD_SECONDS = 60
+
+
+class Finding(Struct, omit_defaults=True):
+    """The outcome of one check. `mend` says what to do when it is not ok."""
+
+    check: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Also read the model files whole and compare their hashes.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port to check.")] = None,
+) -> None:
+    """Check this installation, and say how to mend what is wrong. Exit code 1 if anything is."""
+    findings = list(examine(deep=deep, home=home, port=port))
+    broken = [finding for finding in findings if not finding.ok]
+    if as_json:
+        print_json({"version": __version__, "ok": not broken, "checks": findings})
+    else:
+        for finding in findings:
+            out.print("[green]ok   [/green]" if finding.ok else "[red]wrong[/red]", end=" ")
+            out.print(f"{finding.check}: {finding.detail}", markup=False)
+            if finding.mend:
+                out.print(f"      {finding.mend}", markup=False)
+    raise typer.Exit(1 if broken else 0)
+
+
+def examine(*, deep: bool = False, home: Path | None = None, port: int | None = None) -> Iterator[Finding]:
+    """Every check in turn. A check that breaks is a finding too: the doctor never dies of the patient's disease."""
+    yield _python()
+    try:
+        settings = settings_module.load({"home": home, "port": port})
+    except SettingsError as error:
+        yield Finding("settings", False, str(error), "Correct it; `tollway settings` lists the settings.")
+        return
+    yield Finding("settings", True, f"home is {settings.home}")
+    checks: dict[str, Callable[[Settings], Finding]] = {
+        "engine": _engine,
+        "pip": _pip,
+        "home": _home,
+        "disk": _disk,
+        "memory": _memory,
+        "database": _database,
+        "secret": _secret,
+        "model": lambda settings: _model(settings, deep=deep),
+        "port": _port,
+    }
+    for name, check in checks.items():
+        try:
+            yield check(settings)
+        except Exception as error:  # noqa: BLE001
+            yield Finding(name, False, f"the check itself failed: {type(error).__name__}: {error}", "Please report this.")
+
+
+def _python() -> Finding:
+    version = sys.version.split()[0]
+    mend = "" if sys.version_info >= (3, 11) else "Install Python 3.11 or newer and run `make clean serve PYTHON=python3.12`."
+    return Finding("python", not mend, version, mend)
+
+
+def _engine(_: Settings) -> Finding:
+    # in a child: on a processor that the wheel was not built for, the import kills the process
+    child = _python_child("-c", "import xllamacpp; print(getattr(xllamacpp, '__version__', ''))")
+    if child.returncode == 0:
+        return Finding("engine", True, f"xllamacpp {child.stdout.strip()} loads")
+    reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    return Finding("engine", False, f"xllamacpp does not load: {reason}", "Run `make clean`, then `make serve`.")
+
+
+def _pip(_: Settings) -> Finding:
+    child = _python_child("-m", "pip", "--version")
+    if child.returncode == 0:
+        return Finding("pip", True, " ".join(child.stdout.split()[:2]))
+    return Finding("pip", False, "not there; it fetches the default model", f"Run `{sys.executable} -m ensurepip`.")
+
+
+def _python_child(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(  # noqa: S603 - our own interpreter, fixed arguments
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=_CHILD_SECONDS, check=False
+    )
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the closest parent that is there."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def _home(settings: Settings) -> Finding:
+    place = _existing(settings.home)
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        mend = f"Make {place} a folder that you may write to, or choose another: TOLLWAY_HOME=/path tollway serve."
+        return Finding("home", False, f"{place}: {error.strerror}", mend)
+    return Finding("home", True, f"{settings.home} is writable" if place == settings.home else f"{settings.home} will be made")
+
+
+def _disk(settings: Settings) -> Finding:
+    free = shutil.disk_usage(_existing(settings.models_path)).free
+    mend = "" if free >= _DISK_BYTES_MIN else "Make room, or move the models: TOLLWAY_MODELS_DIR=/path."
+    return Finding("disk", not mend, f"{free / 1e9:.1f} GB free", mend)
+
+
+def _memory(_: Settings) -> Finding:
+    available = _memory_bytes()
+    if available is None:
+        return Finding("memory", True, "cannot be told on this platform")
+    mend = "" if available >= _MEMORY_BYTES_MIN else "Close other programs, or lower TOLLWAY_ENGINE_CONTEXT_TOKENS."
+    return Finding("memory", not mend, f"{available / 1e9:.1f} GB available", mend)
+
+
+def _memory_bytes() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError):
+        try:
+            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (OSError, ValueError):
+            return None
+
+
+def _database(settings: Settings) -> Finding:
+    from tollway.storage import Database
+    from tollway.storage.tables import SCHEMA_VERSION
+
+    path = settings.database_path
+    if not path.exists():
+        return Finding("database", True, "not there yet; `tollway serve` makes it")
+    database = Database(path)
+
+    async def look() -> tuple[str | None, str]:
+        return await database.schema_version(), await database.integrity()
+
+    try:
+        version, integrity = asyncio.run(look())
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from opening
+        return Finding("database", False, f"{path}: {error}".splitlines()[0], "Restore it from a backup.")
+    finally:
+        database.close()
+    if integrity != "ok":
+        return Finding("database", False, f"{path} is damaged: {integrity}", "Restore it from a backup.")
+    if version is not None and version > SCHEMA_VERSION:
+        detail = f"schema {version} is newer than this Tollway, which knows {SCHEMA_VERSION}"
+        return Finding("database", False, detail, "Install the newer version of Tollway again.")
+    note = "" if version == SCHEMA_VERSION else f"; the next start brings it to {SCHEMA_VERSION}"
+    return Finding("database", True, f"{path}, schema {version or 'none'}{note}")
+
+
+def _secret(settings: Settings) -> Finding:
+    from tollway.accounts import load_secret, secret_path
+
+    path = secret_path(settings.home)
+    if not path.exists():
+        if not settings.database_path.exists():
+            return Finding("secret", True, "not there yet; `tollway serve` makes it")
+        mend = "Restore it from a backup, or create new keys: `tollway keys create`."
+        return Finding("secret", False, f"{path} is missing, so no API key is recognised", mend)
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return Finding("secret", False, f"{path} can be read by others (mode {mode:o})", f"Run `chmod 600 {path}`.")
+    try:
+        load_secret(settings.home)
+    except (ValueError, OSError) as error:
+        return Finding("secret", False, str(error), "Restore it from a backup.")
+    return Finding("secret", True, f"{path} is private")
+
+
+def _model(settings: Settings, *, deep: bool) -> Finding:
+    from tollway.engine import EngineError, ModelStore
+
+    name = settings.default_model
+    if settings.local_models == "none":
+        return Finding("model", True, "no local model is to be served (local_models = none)")
+    store = ModelStore(settings.models_path)
+    try:
+        if deep:
+            store.verify(name)
+        else:
+            store.get(name)
+        size = store.model_path(name).stat().st_size
+    except (EngineError, OSError) as error:
+        return Finding("model", False, str(error), f"Run `tollway models pull {name}`.")
+    return Finding("model", True, f"{name}, {size / 1e6:.0f} MB{', every byte as it should be' if deep else ''}")
+
+
+def _port(settings: Settings) -> Finding:
+    where = f"{settings.host}:{settings.port}"
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.host, settings.port))
+        except OSError as error:
+            return _taken_port(settings, where, error)
+    return Finding("port", True, f"{where} is free")
+
+
+def _taken_port(settings: Settings, where: str, error: OSError) -> Finding:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
+    connection = http.client.HTTPConnection(host, settings.port, timeout=5)
+    try:
+        connection.request("GET", "/readyz")
+        response = connection.getresponse()
+        checks = json.loads(response.read())["checks"]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        mend = "Stop what listens there, or choose another port: tollway serve --port 8081."
+        return Finding("port", False, f"{where} cannot be used: {error.strerror}", mend)
+    finally:
+        connection.close()
+    away = [name for name, ready in checks.items() if not ready]
+    if away:
+        return Finding("port", False, f"Tollway serves {where}, but is not ready: {', '.join(away)}", "Look at its log.")
+    return Finding("port", True, f"Tollway serves {where} and is ready")

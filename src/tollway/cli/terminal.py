@@ -1,0 +1,36 @@
+"""What commands share: how they speak, and how they fail."""
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from tollway import settings as settings_module
+from tollway.settings import Settings, SettingsError
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder for the database, models and secrets.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def fail(message: str, exit_code: int = 1) -> NoReturn:
+    """One clear line on stderr. Exit code 1 = it could not be done, 2 = it was asked for wrongly."""
+    err.print("[red]error[/red] ", end="")
+    err.print(message, markup=False)
+    raise typer.Exit(exit_code)
+
+
+def settings_in_force(**flags: Any) -> Settings:
+    try:
+        return settings_module.load(flags)
+    except SettingsError as error:
+        fail(str(error), 2)
+
+
+def print_json(value: Any) -> None:
+    """For programs: one value on stdout, without colours."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
