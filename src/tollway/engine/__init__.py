@@ -1,1 +1,9 @@
 """llama.cpp in a supervised child process; model files fetched, verified and described."""
+
+from tollway.engine.endpoint import EngineEndpoint, load_vocabulary
+from tollway.engine.errors import EngineError
+from tollway.engine.fetch import ensure_pulled
+from tollway.engine.store import ModelStore
+from tollway.engine.supervisor import Supervisor
+
+__all__ = ["EngineEndpoint", "EngineError", "ModelStore", "Supervisor", "ensure_pulled", "load_vocabulary"]

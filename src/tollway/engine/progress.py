@@ -1,0 +1,19 @@
+"""How long work tells how far it is."""
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    def step(self, label: str, total_bytes: int | None = None) -> None:
+        """A new step begins, ending the one before; `total_bytes` is None where it is not known."""
+
+    def done(self, bytes_done: int) -> None:
+        """So many bytes of the step are done by now."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def step(self, label: str, total_bytes: int | None = None) -> None: ...
+
+    def done(self, bytes_done: int) -> None: ...
