@@ -1,0 +1,301 @@
+"""The schema document: well-formed, within limits, and its references resolved."""
+
+import json
+import math
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import jsonschema_rs
+
+from tollway.constrain.problems import TooLarge, invalid, quote, unsupported
+from tollway.errors import InvalidRequest
+
+DEPTH_MAX = 64
+NODES_MAX = 50_000
+STEPS_MAX = 30_000
+NUMBER_BITS_MAX = 1_024
+
+Schema = dict[str, Any] | bool
+
+DIALECTS = {
+    "https://json-schema.org/draft/2020-12/schema": 2020,
+    "https://json-schema.org/draft/2019-09/schema": 2019,
+    "http://json-schema.org/draft-07/schema": 7,
+}
+# Keywords that assert nothing. `nullable` and `discriminator` are OpenAPI's and mean nothing in JSON Schema; null is not
+# generated for `nullable`, because a validator would refuse it.
+ANNOTATIONS = frozenset(
+    {
+        "$anchor",
+        "$comment",
+        "$defs",
+        "$id",
+        "$schema",
+        "$vocabulary",
+        "default",
+        "definitions",
+        "deprecated",
+        "description",
+        "discriminator",
+        "enumDescriptions",
+        "enumNames",
+        "example",
+        "examples",
+        "externalDocs",
+        "markdownDescription",
+        "nullable",
+        "propertyOrdering",
+        "readOnly",
+        "title",
+        "writeOnly",
+        "xml",
+    }
+)
+SUPPORTED = frozenset(
+    {
+        "$ref",
+        "additionalItems",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "const",
+        "contentEncoding",
+        "enum",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "oneOf",
+        "pattern",
+        "patternProperties",
+        "prefixItems",
+        "properties",
+        "propertyNames",
+        "required",
+        "type",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+        "uniqueItems",
+    }
+)
+BOUNDS = (
+    ("minLength", "maxLength"),
+    ("minItems", "maxItems"),
+    ("minProperties", "maxProperties"),
+    ("minimum", "maximum"),
+    ("exclusiveMinimum", "exclusiveMaximum"),
+    ("exclusiveMinimum", "maximum"),
+    ("minimum", "exclusiveMaximum"),
+)
+
+
+class Loc(NamedTuple):
+    """A schema and where it stands in its document; the pointer is its identity."""
+
+    pointer: str
+    schema: Schema
+
+    def keyword(self, name: str) -> Any:
+        return self.schema.get(name) if isinstance(self.schema, dict) else None
+
+
+def escape(token: str) -> str:
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+@lru_cache(maxsize=4)
+def _meta(dialect: int) -> Any:
+    uri = next(uri for uri, known in DIALECTS.items() if known == dialect)
+    return _validator_class(dialect)({"$ref": uri})
+
+
+def _validator_class(dialect: int) -> Any:
+    if dialect == 7:
+        return jsonschema_rs.Draft7Validator
+    return jsonschema_rs.Draft202012Validator if dialect == 2020 else jsonschema_rs.Draft201909Validator
+
+
+class Document:
+    """One schema as a caller sent it; all positions in messages are JSON pointers into it."""
+
+    def __init__(self, schema: Any, *, param: str) -> None:
+        self.param = param
+        self.steps = 0
+        self._check_size(schema)
+        self.dialect = self._dialect(schema)
+        self._check_meta(schema, "")
+        self.root = Loc("", schema)
+        self._vetted: set[str] = set()
+        self._validators: dict[str, Any] = {}
+
+    def spend(self, steps: int = 1) -> None:
+        """Count work, so that no small schema can cost more than some tens of milliseconds."""
+        self.steps += steps
+        if self.steps > STEPS_MAX:
+            raise TooLarge(f"its references and alternatives take more than {STEPS_MAX} steps to follow")
+
+    def child(self, loc: Loc, *tokens: str | int) -> Loc:
+        schema: Any = loc.schema
+        for token in tokens:
+            schema = schema[token]
+        return Loc(loc.pointer + "".join(f"/{escape(str(token))}" for token in tokens), schema)
+
+    def children(self, loc: Loc, keyword: str) -> list[Loc]:
+        """The members of a keyword whose value is a list of schemas."""
+        return [self.child(loc, keyword, index) for index in range(len(loc.keyword(keyword) or ()))]
+
+    def resolve(self, loc: Loc) -> Loc:
+        """What the `$ref` of this schema points to."""
+        ref = str(loc.keyword("$ref"))
+        base = str(self.root.keyword("$id") or "")
+        local = ref[len(base.rstrip("#")) :] if base and ref.startswith(base.rstrip("#")) else ref
+        if local == "":
+            local = "#"
+        if not local.startswith("#"):
+            raise invalid(f"`$ref` {quote(ref)} leads out of the schema.", loc.pointer, param=self.param)
+        fragment = unquote(local[1:])
+        if fragment and not fragment.startswith("/"):
+            return self._anchor(fragment, loc)
+        found: Any = self.root.schema
+        pointer = ""
+        for raw in fragment.split("/")[1:]:
+            token = raw.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, dict) and token in found:
+                found = found[token]
+            elif isinstance(found, list) and token.isascii() and token.isdigit() and int(token[:9]) < len(found):
+                token = str(int(token[:9]))
+                found = found[int(token)]
+            else:
+                raise invalid(f"`$ref` {quote(ref)} points to nothing.", loc.pointer, param=self.param)
+            pointer += f"/{escape(token)}"
+        return self._target(Loc(pointer, found))
+
+    def _anchor(self, name: str, loc: Loc) -> Loc:
+        for keyword in ("$defs", "definitions"):
+            for key, schema in (self.root.keyword(keyword) or {}).items():
+                if isinstance(schema, dict) and schema.get("$anchor") == name:
+                    return self._target(Loc(f"/{keyword}/{escape(key)}", schema))
+        raise invalid(f"`$ref` #{quote(name)} points to nothing.", loc.pointer, param=self.param)
+
+    def _target(self, loc: Loc) -> Loc:
+        # A reference may lead to where no schema was expected, and so to something that was not checked yet.
+        if loc.pointer not in self._vetted:
+            self._check_meta(loc.schema, loc.pointer)
+        return loc
+
+    def vet(self, loc: Loc) -> None:
+        """Refuse what would be ignored or is contradictory, once per schema, when it is first needed."""
+        if loc.pointer in self._vetted or isinstance(loc.schema, bool):
+            return
+        schema = loc.schema
+        for keyword in schema:
+            if keyword in SUPPORTED or keyword in ANNOTATIONS or keyword.startswith("x-"):
+                continue
+            raise unsupported(keyword, loc.pointer, param=self.param)
+        if loc.pointer and "$id" in schema:
+            raise unsupported("$id", loc.pointer, param=self.param, why="only the outermost schema may have one")
+        if "prefixItems" in schema and self.dialect != 2020:
+            raise unsupported("prefixItems", loc.pointer, param=self.param, why="it needs draft 2020-12")
+        if self.dialect == 2020 and "additionalItems" in schema:
+            raise unsupported("additionalItems", loc.pointer, param=self.param, why="draft 2020-12 calls it `items`")
+        for low, high in BOUNDS:
+            if low in schema and high in schema and schema[low] > schema[high]:
+                raise invalid(f"`{low}` is above `{high}`.", loc.pointer, param=self.param)
+        if schema.get("enum") == []:
+            raise invalid("`enum` is empty, so no value satisfies it.", loc.pointer, param=self.param)
+        self._vetted.add(loc.pointer)
+
+    def accepts(self, value: Any, locs: Iterable[Loc]) -> bool:
+        """Whether a value validates against all these schemas, formats included."""
+        return all(self._validator(loc).is_valid(value) for loc in locs if loc.schema is not True)
+
+    def _validator(self, loc: Loc) -> Any:
+        known = self._validators.get(loc.pointer)
+        if known is None:
+            self.spend(20)
+            schema: Any = loc.schema
+            if isinstance(self.root.schema, dict) and isinstance(schema, dict):
+                # References inside count from the outermost schema, so this one is reached from there.
+                root = {key: value for key, value in self.root.schema.items() if key not in {"$id", "$schema"}}
+                registry = jsonschema_rs.Registry([("tollway:schema", root)])
+                schema = {"$ref": "tollway:schema#" + _fragment(loc.pointer)}
+                known = _validator_class(self.dialect)(schema, registry=registry, validate_formats=True)
+            else:
+                known = _validator_class(self.dialect)(schema)
+            self._validators[loc.pointer] = known
+        return known
+
+    def _dialect(self, schema: Any) -> int:
+        if not isinstance(schema, dict) or "$schema" not in schema:
+            return 2020
+        dialect = DIALECTS.get(str(schema["$schema"]).rstrip("#"))
+        if dialect is None:
+            raise unsupported("$schema", "", param=self.param, why="only drafts 2020-12, 2019-09 and 07 are known")
+        return dialect
+
+    def _check_size(self, schema: Any) -> None:
+        level: list[Any] = [schema]
+        nodes = 0
+        for _ in range(DEPTH_MAX):
+            below: list[Any] = []
+            for value in level:
+                if isinstance(value, dict):
+                    below.extend(value.values())
+                    self._check_text("".join(value))
+                elif isinstance(value, list):
+                    below.extend(value)
+                elif isinstance(value, str):
+                    self._check_text(value)
+                elif isinstance(value, float) and not math.isfinite(value):
+                    raise invalid("it has a number that is not finite.", "", param=self.param)
+                elif isinstance(value, int) and value.bit_length() > NUMBER_BITS_MAX:
+                    raise invalid("it has a number beyond the range of a double.", "", param=self.param)
+            nodes += len(level)
+            if nodes > NODES_MAX:
+                raise TooLarge(f"it has more than {NODES_MAX} values")
+            if not below:
+                return
+            level = below
+        raise TooLarge(f"it is nested deeper than {DEPTH_MAX} levels")
+
+    def _check_text(self, value: str) -> None:
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                raise invalid("it has half a surrogate pair.", "", param=self.param) from None
+
+    def _check_meta(self, schema: Any, pointer: str) -> None:
+        if not isinstance(schema, dict | bool):
+            raise invalid("a schema must be an object or a boolean.", pointer, param=self.param)
+        body = {key: value for key, value in schema.items() if key != "$schema"} if isinstance(schema, dict) else schema
+        error = next(_meta(self.dialect).iter_errors(body), None)
+        if error is None:
+            return
+        raise self._malformed(error, pointer)
+
+    def _malformed(self, error: Any, pointer: str) -> InvalidRequest:
+        where = pointer + "".join(f"/{escape(str(token))}" for token in error.instance_path)
+        return invalid(f"{quote(error.message)}.", where, param=self.param)
+
+
+def _fragment(pointer: str) -> str:
+    from urllib.parse import quote as percent
+
+    return percent(pointer, safe="/~")
+
+
+def canonical(schema: Any) -> str:
+    """The schema as a cache key. The order of properties matters to a grammar, so keys are not sorted."""
+    return json.dumps(schema, ensure_ascii=True, separators=(",", ":"))
