@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, Struct
 
 from tollway import __version__
 from tollway.api import examples
@@ -15,6 +16,7 @@ from tollway.errors import InternalError, InvalidRequest, TollwayError, Unauthor
 from tollway.wire.errors import PROBLEM_JSON, Problem
 
 Schema = dict[str, Any]
+_NODES = (msgspec.inspect.Type, msgspec.inspect.Field)
 
 HEADERS = {
     "x-request-id": "The id of this request. Quote it when you ask for help.",
@@ -70,6 +72,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     types = _types(endpoints)
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = {id(type_): schema for type_, schema in zip(types, schemas, strict=True)}
+    _require_what_is_always_sent(endpoints, components)
     for name, amendment in _AMENDMENTS.items():
         if name in components:
             components[name] |= amendment
@@ -125,6 +128,34 @@ def _types(endpoints: list[Endpoint]) -> list[Any]:
         yield Problem
 
     return list({id(type_): type_ for type_ in all_types()}.values())
+
+
+def _require_what_is_always_sent(endpoints: list[Endpoint], components: dict[str, Schema]) -> None:
+    """A default makes a field optional in requests; in answers it is there all the same, nulls included."""
+    asked = {struct for endpoint in endpoints for struct in _structs(endpoint.request)}
+    told = {
+        struct for endpoint in endpoints for answer in endpoint.answers for t in answer.media.values() for struct in _structs(t)
+    }
+    for struct in told - asked:
+        if not struct.__struct_config__.omit_defaults:
+            fields = msgspec.structs.fields(struct)
+            components[struct.__name__]["required"] = [field.encode_name for field in fields if field.default is not UNSET]
+
+
+def _structs(type_: Any) -> set[type[Struct]]:
+    """All structs that a type is made of."""
+    found: set[type[Struct]] = set()
+    pending: list[Any] = [msgspec.inspect.type_info(type_)]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, msgspec.inspect.StructType):
+            if node.cls in found:
+                continue
+            found.add(node.cls)
+        for name in getattr(node, "__struct_fields__", ()):
+            value = getattr(node, name)
+            pending += [item for item in (value if isinstance(value, tuple) else (value,)) if isinstance(item, _NODES)]
+    return found
 
 
 def _operation(endpoint: Endpoint, number: int, schema_of: dict[int, Schema]) -> dict[str, Any]:
