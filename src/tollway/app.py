@@ -37,10 +37,19 @@ class WorkerConfig(Struct):
     settings: Settings
     engines: list[EngineEndpoint]
 
+    def to_environment(self) -> None:
+        """Hands it to the processes that are started from here on."""
+        os.environ[WORKER_CONFIG_VARIABLE] = msgspec.json.encode(self, enc_hook=str).decode()
+
+    @classmethod
+    def from_environment(cls) -> "WorkerConfig":
+        text = os.environ[WORKER_CONFIG_VARIABLE]
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
+
 
 def create_app() -> ASGIApp:
     """The application of one worker process, from the environment; called by the HTTP server."""
-    config = msgspec.json.decode(os.environ[WORKER_CONFIG_VARIABLE], type=WorkerConfig)
+    config = WorkerConfig.from_environment()
     configure_logging(config.settings.log_format)
     return build(config)
 

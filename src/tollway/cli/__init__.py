@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import doctor, keys, reference
+from tollway.cli import doctor, keys, reference, serve
 
 app = typer.Typer(
     name="tollway",
@@ -13,6 +13,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.command(name="serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.command(name="doctor")(doctor.doctor)
 app.command(name="settings")(reference.settings)

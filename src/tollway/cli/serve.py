@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import inspect
-import os
 import socket
 import sys
 import threading
@@ -66,7 +65,13 @@ def _describe(annotation: Any) -> tuple[str, type]:
 def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
     if field.default is msgspec.NODEFAULT:
         return str(field.default_factory()) if callable(field.default_factory) else False
-    return False if field.default is None else str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
+    return (
+        False
+        if field.default is None
+        else str(field.default).lower()
+        if isinstance(field.default, bool)
+        else str(field.default)
+    )
 
 
 serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
@@ -78,7 +83,7 @@ def _run(settings: Settings) -> None:
     from granian.constants import Interfaces, Loops
     from granian.log import LogLevels
 
-    from tollway.app import WORKER_CONFIG_VARIABLE, WorkerConfig
+    from tollway.app import WorkerConfig
     from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
     from tollway.observability import configure_logging
 
@@ -95,8 +100,7 @@ def _run(settings: Settings) -> None:
         out.print(f"[red]error[/red] {error}")
         raise typer.Exit(1) from None
     try:
-        config = WorkerConfig(settings, supervisor.endpoints())
-        os.environ[WORKER_CONFIG_VARIABLE] = msgspec.json.encode(config).decode()
+        WorkerConfig(settings, supervisor.endpoints()).to_environment()
         server = Granian(
             "tollway.app:create_app",
             factory=True,

@@ -99,11 +99,14 @@ def tool_calls_grammar(
     closing: str,
     calls_max: int,
     params: Sequence[str] | None = None,
+    begun: str = "",
+    otherwise: tuple[Schema, str] | None = None,
 ) -> str:
     """The grammar of one to `calls_max` calls, each `opening {"name": ..., "arguments": ...} closing`, apart by `separator`.
 
     `tools` are names with the schemas of their arguments; no schema is no arguments, `{}`. `params` are the request parameters
-    of the schemas for errors, by default `tools[i].function.parameters`.
+    of the schemas for errors, by default `tools[i].function.parameters`. `begun` is what the prompt already holds of the first
+    call: every call must begin with it. `otherwise` is a schema, with its parameter, that may be answered instead of calls.
     """
     rules = RuleSet()
     calls: list[Seq] = []
@@ -116,14 +119,28 @@ def tool_calls_grammar(
             item = compile_schema(parameters, param=param, rules=rules, arguments=True)
             compiled.append((item, param))
             arguments = (item,)
-        calls.append(seq(text(f'{{"name": {dump(name)}, "arguments": '), arguments, text("}")))
+        calls.append(seq(text(f'{opening}{{"name": {dump(name)}, "arguments": '), arguments, text("}" + closing)))
+    alternative = None
+    if otherwise is not None:
+        alternative = compile_schema(otherwise[0], param=otherwise[1], rules=rules)
+        compiled.append((alternative, otherwise[1]))
     ending = rules.ending()
     for item, param in compiled:
         if item.value not in ending:
-            raise invalid("no JSON object satisfies it.", "", param=param)
-    call = seq(text(opening), rules.one_of("call", calls), text(closing))
-    again = (rules.add("again", seq(text(separator), call)),)
-    return _finish(rules, seq(call, rules.counted("again", again, 0, calls_max - 1)), "tools")
+            raise invalid("no JSON value that could stand here satisfies it.", "", param=param)
+    first = rules.one_of("first", [_without(call, begun) for call in calls])
+    again = (rules.add("again", seq(text(separator), rules.one_of("call", calls))),)
+    answer = seq(first, rules.counted("again", again, 0, calls_max - 1))
+    if alternative is not None:
+        answer = rules.one_of("answer", [answer, (alternative,)])
+    return _finish(rules, answer, "tools")
+
+
+def _without(call: Seq, begun: str) -> Seq:
+    """A call without the text that it begins with."""
+    head = call[0]
+    assert head.kind == "text" and isinstance(head.value, str) and head.value.startswith(begun)
+    return (*text(head.value.removeprefix(begun)), *call[1:])
 
 
 class _Compiler:

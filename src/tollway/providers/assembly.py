@@ -39,7 +39,9 @@ class ChoiceAssembler:
         self.mode = Mode.CALLS if forced_call else thinking
         self._calls = CallParser(forced_call, forced_name) if calls else None
         self._held = ""
-        self._at_start = thinking is not Mode.CONTENT  # of reasoning, or of the content after it: templates put blank lines there
+        self._at_start = (
+            thinking is not Mode.CONTENT
+        )  # of reasoning, or of the content after it: templates put blank lines there
 
     @property
     def has_calls(self) -> bool:

@@ -43,9 +43,7 @@ To call a function, write exactly this, with the arguments as a JSON object:
 The result comes back between <tool_response> and </tool_response>."""
 
 
-def plain_messages(
-    request: ChatRequest, *, image_mark: str = "", shield: Callable[[str], str] = str
-) -> list[dict[str, str]]:
+def plain_messages(request: ChatRequest, *, image_mark: str = "", shield: Callable[[str], str] = str) -> list[dict[str, str]]:
     """The conversation as `{role, content}` with text only.
 
     Each image part is replaced by `image_mark`, in order. Neighbouring messages of one role are merged, because many
@@ -80,6 +78,20 @@ def callable_tools(request: ChatRequest) -> list[Tool]:
 
 def must_call(request: ChatRequest) -> bool:
     return request.tool_choice == "required" or isinstance(request.tool_choice, NamedToolChoice)
+
+
+def forced_name(request: ChatRequest) -> str | None:
+    """The function that must be called, when there is just one that can be."""
+    tools = callable_tools(request)
+    return tools[0].function.name if must_call(request) and len(tools) == 1 else None
+
+
+def call_beginning(request: ChatRequest) -> str:
+    """What the prompt already holds of a call that must come; a small model needs the push, and prompts are cheap."""
+    if not must_call(request):
+        return ""
+    name = forced_name(request)
+    return CALL_OPENING if name is None else CALL_OPENING + name + CALL_MIDDLE
 
 
 def _turn(message: Message, image_mark: str, shield: Callable[[str], str]) -> tuple[str, str]:

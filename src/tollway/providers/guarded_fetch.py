@@ -10,7 +10,7 @@ whatever the URL, the name servers and the servers on the way say. What makes th
 - Redirects start from the top.
 
 Failures tell the caller nothing about the inside: no connection is ever tried to an address that is not public, and a name that
-does not resolve reads the same as one that resolves to such an address. The log names the host and the reason.
+does not resolve reads the same as one that resolves to such an address. The log has the difference.
 """
 
 import asyncio
@@ -239,15 +239,15 @@ class GuardedFetcher:
             async with asyncio.timeout(self._seconds_max):  # all of it: lookups, redirects, a body that trickles in
                 return await self._follow(url)
         except _Failure as failure:
-            message, code = str(failure), failure.code
+            problem = failure
         except TimeoutError:
-            message, code = f"it took longer than {self._seconds_max:g} seconds.", "image_fetch_failed"
+            problem = _Failure(f"it took longer than {self._seconds_max:g} seconds.")
         except aiohttp.ClientSSLError:
-            message, code = "its server has no valid certificate.", "image_fetch_failed"
-        except (aiohttp.ClientError, OSError):
-            message, code = "its server could not be reached or broke off.", "image_fetch_failed"
-        log.info("image not fetched", code=code, reason=message)
-        raise InvalidRequest(f"`{param}`: the image URL was not fetched: {message}", param=param, code=code)
+            problem = _Failure("its server has no valid certificate.")
+        except (aiohttp.ClientError, OSError) as error:
+            problem = _Failure("its server could not be reached or broke off.")
+            log.info("image_server_failed", error=type(error).__name__)
+        raise InvalidRequest(f"`{param}`: the image URL was not fetched: {problem}", param=param, code=problem.code)
 
     async def close(self) -> None:
         """Ends running downloads. Safe to call twice, and without a `get` before; no `get` may follow."""
@@ -284,7 +284,7 @@ class GuardedFetcher:
             except (OSError, ValueError):
                 addresses = []
         if not addresses or not all(self._is_public(address) for address in addresses):
-            log.warning("image URL refused", host=target.host, addresses=[str(address) for address in addresses])
+            log.warning("image_url_forbidden", host=target.host, addresses=[str(address) for address in addresses])
             raise _Failure(_NOT_PUBLIC, _FORBIDDEN)
         return addresses[:ADDRESSES_MAX]
 
@@ -336,7 +336,12 @@ class GuardedFetcher:
 class _PinnedResolver(AbstractResolver):
     """Answers the connector with the addresses that were checked for this request, and with nothing else."""
 
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - what was checked is all there is
+    ) -> list[ResolveResult]:
         name, addresses = _pinned.get()
         if host != name:
             raise PermissionError("not the host that was checked")

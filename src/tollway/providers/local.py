@@ -17,7 +17,7 @@ from tollway.engine import EngineEndpoint
 from tollway.errors import BadGateway, RateLimited, UnsupportedParameter
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.constraint import Constraint, constraint_for
-from tollway.providers.conversation import CALL_MIDDLE, CALL_OPENING, callable_tools, must_call, plain_messages
+from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, EngineEvent
 from tollway.providers.images import ImageLoader
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
@@ -114,9 +114,7 @@ class LocalProvider:
         """The conversation through the model's own template, with the caller's text kept from being read as its marks."""
         pictures = [await self._images.load(image.url, param=param) for param, image in images_of(request)]
         shielded: list[str] = []
-        messages = plain_messages(
-            request, image_mark=_IMAGE_MARK, shield=lambda text: _shield(text, engine.marks, shielded)
-        )
+        messages = plain_messages(request, image_mark=_IMAGE_MARK, shield=lambda text: _shield(text, engine.marks, shielded))
         # A thought before constrained text would not fit its grammar.
         thinks = engine.endpoint.thinks and not constraint.from_start and request.reasoning_effort != "none"
         question = {"messages": messages, "chat_template_kwargs": {"enable_thinking": thinks}}
@@ -129,9 +127,7 @@ class LocalProvider:
                 thinking = Mode.REASONING if opened else Mode.UNDECIDED
             elif opened:
                 text = f"{text.rstrip()}\n\n{THINK_CLOSING}\n\n"
-        if must_call(request):
-            name = _forced_name(request)
-            text += CALL_OPENING if name is None else CALL_OPENING + name + CALL_MIDDLE
+        text += call_beginning(request)
         end_marks = sum(text.count(mark) for mark in engine.endpoint.end_tokens)
         if pictures:
             restored = _STAND_IN.sub(lambda match: shielded[int(match[1])], text)
@@ -189,12 +185,6 @@ def _shield(text: str, marks: re.Pattern[str], shielded: list[str]) -> str:
     return marks.sub(stand_in, text)
 
 
-def _forced_name(request: ChatRequest) -> str | None:
-    """The function that must be called, when there is just one that can be."""
-    tools = callable_tools(request)
-    return tools[0].function.name if must_call(request) and len(tools) == 1 else None
-
-
 def _prediction_is_in_conversation(request: ChatRequest) -> bool:
     """The engine drafts from the conversation's own tokens; a prediction that does not stand there cannot help it."""
     predicted = text_of(request.prediction.content).strip() if request.prediction else ""
@@ -204,9 +194,7 @@ def _prediction_is_in_conversation(request: ChatRequest) -> bool:
 # --- the parameters ---------------------------------------------------------------------------------------------------
 
 
-def _completion_body(
-    endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt, constraint: Constraint
-) -> dict[str, Any]:
+def _completion_body(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt, constraint: Constraint) -> dict[str, Any]:
     """The request's parameters in the engine's words."""
     body: dict[str, Any] = {
         "prompt": prompt.value,
@@ -300,7 +288,7 @@ def _choice(engine: _Engine, request: ChatRequest, prompt: _Prompt, index: int) 
         calls=bool(callable_tools(request)),
         thinking=prompt.thinking,
         forced_call=must_call(request),
-        forced_name=_forced_name(request),
+        forced_name=forced_name(request),
     )
     collector = None
     if request.logprobs:

@@ -73,7 +73,7 @@ def _contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
     for token in request.logit_bias or ():
         if not token.isascii() or not token.isdecimal() or len(token) > 9:
             yield InvalidRequest(
-                f"The keys of `logit_bias` are token ids such as \"1234\", not {token[:50]!r}.", param="logit_bias"
+                f'The keys of `logit_bias` are token ids such as "1234", not {token[:50]!r}.', param="logit_bias"
             )
     yield from _message_contradictions(request)
     yield from _tool_contradictions(request)
