@@ -1,7 +1,8 @@
 """`POST /v1/chat/completions`: bytes in, bytes out. What happens in between is `completions.py`."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -132,9 +133,9 @@ async def _client_gone(receive: Receive) -> None:
             raise ClientGone
 
 
-async def _race(work: "asyncio._CoroutineLike[None]", watch: "asyncio._CoroutineLike[None]") -> None:
+async def _race(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:
     """Runs `work` to its end, unless `watch` raises first; the other one is cancelled."""
-    tasks = asyncio.ensure_future(work), asyncio.ensure_future(watch)
+    tasks = asyncio.create_task(work), asyncio.create_task(watch)
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         (tasks[0] if tasks[0] in done else tasks[1]).result()

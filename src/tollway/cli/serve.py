@@ -65,13 +65,9 @@ def _describe(annotation: Any) -> tuple[str, type]:
 def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
     if field.default is msgspec.NODEFAULT:
         return str(field.default_factory()) if callable(field.default_factory) else False
-    return (
-        False
-        if field.default is None
-        else str(field.default).lower()
-        if isinstance(field.default, bool)
-        else str(field.default)
-    )
+    if field.default is None:
+        return False
+    return str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
 
 
 serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
@@ -93,9 +89,9 @@ def _run(settings: Settings) -> None:
     try:
         if settings.local_models != "none":
             ensure_pulled(settings.default_model, store)
-        first_key = asyncio.run(_prepare_database(settings))
         supervisor = Supervisor(settings, store)
         supervisor.start()
+        first_key = asyncio.run(_prepare_database(settings))
     except EngineError as error:
         out.print(f"[red]error[/red] {error}")
         raise typer.Exit(1) from None
@@ -174,12 +170,9 @@ def _announce(settings: Settings, engines: "list[EngineEndpoint]", first_key: st
     if stand_in:
         out.print(f"  Stand-in  {settings.default_model} answers for {model}: no Gemini key is configured")
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    headers = f"-H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\""
     out.print("\nTry it:\n")
-    out.print(
-        f"curl {base_url}/chat/completions -H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\" -d '{body}'\n",
-        soft_wrap=True,
-        markup=False,
-    )
+    out.print(f"curl {base_url}/chat/completions {headers} -d '{body}'\n", soft_wrap=True, markup=False)
 
 
 def _answers(host: str, port: int, seconds: float = 30) -> bool:

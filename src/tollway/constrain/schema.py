@@ -21,7 +21,7 @@ from tollway.constrain.literals import dump, one_of_texts
 from tollway.constrain.numbers import NotEnforceable, number
 from tollway.constrain.problems import TooLarge, invalid, too_large, unsupported
 from tollway.constrain.shapes import ArrayShape, ObjectShape, array_shape, object_shape
-from tollway.constrain.strings import string_seqs
+from tollway.constrain.strings import in_string, pattern_tree, string_seqs
 from tollway.constrain.values import array, free_object, free_value, literals, mapping, string
 
 PERMUTED_MAX = 5
@@ -139,7 +139,8 @@ def tool_calls_grammar(
 def _without(call: Seq, begun: str) -> Seq:
     """A call without the text that it begins with."""
     head = call[0]
-    assert head.kind == "text" and isinstance(head.value, str) and head.value.startswith(begun)
+    if not isinstance(head.value, str) or not head.value.startswith(begun):
+        raise ValueError(f"no call begins with {begun!r}")
     return (*text(head.value.removeprefix(begun)), *call[1:])
 
 
@@ -274,12 +275,26 @@ class _Compiler:
         key: Seq = (string(self.rules, 1),)
         value = shape.others
         if shape.patterns:
-            raise self._unsupported("patternProperties", plain, "")
+            key, value = self._by_pattern(plain, shape)
         if shape.names:
             key = (self.rule((*shape.names, Loc("/(name)", {"type": "string"}))),)
         if shape.low > 1:
             raise self._unsupported("minProperties", plain, "names that are not declared may be repeated")
         return mapping(self.rules, key, (self.rule(value),), shape.low, shape.high)
+
+    def _by_pattern(self, plain: Plain, shape: ObjectShape) -> tuple[Seq, Conj]:
+        """Names that match the one pattern, and the conjunction of their values."""
+        if len(shape.patterns) > 1 or shape.names or plain.having("unevaluatedProperties"):
+            why = "only one pattern, without `propertyNames`, can be"
+            raise self._unsupported("patternProperties", plain, why)
+        (loc,) = plain.having("patternProperties")
+        (pattern,) = loc.keyword("patternProperties")
+        where = (loc, "patternProperties")
+        key = in_string(self.doc, self.rules, pattern_tree(self.doc, pattern, *where), where)
+        others = tuple(
+            self.doc.child(one, "additionalProperties") for one in plain.having("additionalProperties") if one != loc
+        )
+        return seq(text('"'), key, text('"')), (*shape.patterns, *others)
 
     # --- arrays -------------------------------------------------------------------------------------------------------
 

@@ -98,11 +98,10 @@ def _turn(message: Message, image_mark: str, shield: Callable[[str], str]) -> tu
     match message:
         case SystemMessage() | DeveloperMessage():
             return "system", shield(text_of(message.content))
-        case UserMessage(content=str(text)):
-            return "user", shield(text)
         case UserMessage(content=parts):
-            pieces = (image_mark if isinstance(part, ImagePart) else shield(part.text) for part in parts)
-            return "user", "".join(pieces)
+            if isinstance(parts, str):
+                return "user", shield(parts)
+            return "user", "".join(image_mark if isinstance(part, ImagePart) else shield(part.text) for part in parts)
         case ToolMessage() | FunctionMessage():
             return "user", f"<tool_response>\n{shield(text_of(message.content))}\n</tool_response>"
         case AssistantMessage():

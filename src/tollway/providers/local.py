@@ -6,7 +6,7 @@ reading of the answer are ours.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import aiohttp
@@ -104,7 +104,8 @@ class LocalProvider:
                 body["n_cmpl"] = len(group)
                 if request.seed is not None:
                     body["seed"] = (request.seed + first) % _SEED_MODULUS
-                async for chunk in _generate(engine, request, prompt, body, group, tally):
+                choices = [_choice(engine, request, prompt, index) for index in group]
+                async for chunk in _generate(engine, body, choices, tally):
                     yield chunk
             yield tally.usage(predicted=request.prediction is not None)
         finally:
@@ -267,17 +268,16 @@ def _penalties(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt) 
 
 
 async def _generate(
-    engine: _Engine, request: ChatRequest, prompt: _Prompt, body: dict[str, Any], group: range, tally: "_Tally"
+    engine: _Engine, body: dict[str, Any], choices: "Sequence[_ChoiceStream]", tally: "_Tally"
 ) -> AsyncIterator[ChunkChoice]:
     """One group of choices, each in its own slot, as chunk choices in the order in which their tokens come."""
-    choices = [_choice(engine, request, prompt, index) for index in group]
     unfinished = len(choices)
     async for event in engine.client.complete(body):
         choice = choices[event.index]
         async for chunk in choice.read(event):
             yield chunk
         if event.stop:
-            tally.add(event, choice, counts_prompt=event.index == 0 and group.start == 0)
+            tally.add(event, choice)
             unfinished -= 1
     if unfinished:
         raise BadGateway("The engine ended its answer early. Try again.", code="engine_interrupted")
@@ -339,13 +339,13 @@ class _Tally:
     def __init__(self) -> None:
         self._prompt = self._cached = self._completion = self._reasoning = self._drafted = self._accepted = 0
 
-    def add(self, event: EngineEvent, choice: _ChoiceStream, *, counts_prompt: bool) -> None:
+    def add(self, event: EngineEvent, choice: _ChoiceStream) -> None:
         self._completion += event.tokens_predicted
         self._reasoning += choice.reasoning_tokens
         if event.timings is not None:
             self._drafted += event.timings.draft_n
             self._accepted += event.timings.draft_n_accepted
-        if counts_prompt:
+        if choice.index == 0:
             self._prompt = event.tokens_evaluated
             self._cached = min(event.timings.cache_n, self._prompt) if event.timings is not None else 0
 

@@ -146,7 +146,7 @@ class LogprobCollector:
         return TokenLogprob(token=text, logprob=_bounded(logprob), bytes=octets, top_logprobs=top)
 
     def _text_of(self, token: int) -> tuple[str, list[int]]:
-        """A token's text and bytes; bytes that are no text on their own are shown as OpenAI shows them: `\\xf0\\x9f`."""
+        r"""A token's text and bytes; bytes that are no text on their own are shown as OpenAI shows them: `\xf0\x9f`."""
         octets = self._vocabulary.tokens[token]
         try:
             text = octets.decode()

@@ -49,7 +49,7 @@ def _decode(body: bytes) -> ChatRequest:
 
 
 def _validation_problem(text: str) -> InvalidRequest:
-    """msgspec's sentence, such as "Expected `float` <= 2.0 - at `$.temperature`", with the path as `param`."""
+    """The sentence of msgspec, such as "Expected `float` <= 2.0 - at `$.temperature`", with the path as `param`."""
     sentence, _, path = text.partition(" - at `")
     param = path.removesuffix("`").removeprefix("$").removeprefix(".")
     code = "invalid_value"
