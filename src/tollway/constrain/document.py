@@ -126,6 +126,25 @@ def _validator_class(dialect: int) -> Any:
     return jsonschema_rs.Draft202012Validator if dialect == 2020 else jsonschema_rs.Draft201909Validator
 
 
+@lru_cache(maxsize=256)
+def _pattern(pattern: str) -> Any:
+    return jsonschema_rs.Draft202012Validator({"pattern": pattern})
+
+
+def is_pattern(pattern: str) -> bool:
+    """Whether validators read it as a regular expression."""
+    try:
+        _pattern(pattern)
+    except ValueError:
+        return False
+    return True
+
+
+def has_pattern(pattern: str, text: str) -> bool:
+    """Whether the pattern is found in the text."""
+    return bool(_pattern(pattern).is_valid(text))
+
+
 class Document:
     """One schema as a caller sent it; all positions in messages are JSON pointers into it."""
 
@@ -214,6 +233,9 @@ class Document:
                 raise invalid(f"`{low}` is above `{high}`.", loc.pointer, param=self.param)
         if schema.get("enum") == []:
             raise invalid("`enum` is empty, so no value satisfies it.", loc.pointer, param=self.param)
+        for pattern in (*schema.get("patternProperties", ()), *([schema["pattern"]] if "pattern" in schema else ())):
+            if not is_pattern(pattern):
+                raise invalid(f"{quote(pattern)} is no regular expression.", loc.pointer, param=self.param)
         self._vetted.add(loc.pointer)
 
     def accepts(self, value: Any, locs: Iterable[Loc]) -> bool:

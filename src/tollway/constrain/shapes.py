@@ -1,12 +1,8 @@
 """What a plain conjunction says about objects and arrays, merged: per member, the conjunction that its value must satisfy."""
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
-import jsonschema_rs
-
-from tollway.constrain.document import Document, Loc
+from tollway.constrain.document import Document, Loc, has_pattern
 from tollway.constrain.flatten import Conj, Plain
 
 NEVER = Loc("/(left out)", False)
@@ -51,11 +47,6 @@ def limits(plain: Plain, low: str, high: str) -> tuple[int, int | None]:
     return max([0, *(int(value) for value in plain.values(low))]), min(highs) if highs else None
 
 
-@lru_cache(maxsize=256)
-def _pattern(pattern: str) -> Any:
-    return jsonschema_rs.Draft202012Validator({"pattern": pattern})
-
-
 def object_shape(doc: Document, plain: Plain) -> ObjectShape:
     required = dict.fromkeys(name for names in plain.values("required") for name in names)
     declared = dict.fromkeys(name for properties in plain.values("properties") for name in properties)
@@ -85,7 +76,7 @@ def _member(doc: Document, plain: Plain, name: str) -> Conj:
             out.append(doc.child(loc, "properties", name))
             covered = True
         for pattern in loc.keyword("patternProperties") or ():
-            if _pattern(pattern).is_valid(name):
+            if has_pattern(pattern, name):
                 out.append(doc.child(loc, "patternProperties", pattern))
                 covered = True
         if not covered and loc.keyword("additionalProperties") is not None:
