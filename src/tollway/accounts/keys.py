@@ -23,7 +23,7 @@ PREFIX_LENGTH = 12
 KEY_LENGTH = 39
 _RANDOM_LENGTH = 30
 _CHECKSUM_LENGTH = 6
-_BASE62 = string.digits + string.ascii_letters
+_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SHAPE = re.compile(rf"{KEY_START}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}")
 _SECRET_BYTES = 32
 

@@ -1,0 +1,58 @@
+"""An installation without an engine: real database, real keys, the real HTTP side; only the chat use case is missing."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from starlette.types import ASGIApp
+
+from tollway.accounts import Accounts, load_secret
+from tollway.api import routing
+from tollway.api.endpoints import ENDPOINTS
+from tollway.api.services import Services
+from tollway.api.table import Endpoint, Tag
+from tollway.catalog import LocalModel, load_catalog
+from tollway.completions import Completions
+from tollway.settings import Settings
+from tollway.storage import Database
+
+LOCAL = LocalModel("smollm2-135m-instruct", "SmolLM2 135M Instruct", "Hugging Face", 2048, sees=False, thinks=False)
+
+
+@asynccontextmanager
+async def installed(home: Path, **changes: Any) -> AsyncIterator[Services]:
+    """Everything that endpoints work with. `changes` replace parts of Services, or settings by name."""
+    settings = Settings(home=home, **{name: changes.pop(name) for name in list(changes) if name in Settings.__struct_fields__})
+    database = Database(settings.database_path)
+    database.migrate()
+    accounts = Accounts(database, load_secret(home))
+    services = Services(
+        settings=settings,
+        database=database,
+        accounts=accounts,
+        catalog=load_catalog([LOCAL], default_model=LOCAL.name, stand_in=settings.stand_in),
+        completions=cast("Completions", None),
+    )
+    try:
+        yield replace(services, **changes)
+    finally:
+        await accounts.close()
+        database.close()
+
+
+def app_of(services: Services, endpoints: Iterable[Endpoint] = ENDPOINTS) -> ASGIApp:
+    return routing.build(endpoints, services)
+
+
+def endpoint(
+    handler: ASGIApp, path: str = "/v1/test", *, auth: bool = False, method: str = "GET", tag: Tag = Tag.CHAT
+) -> Endpoint:
+    """A row for a test's own handler."""
+    return Endpoint(operation="test", method=method, paths=(path,), handler=handler, tag=tag, summary="", auth=auth, answers=())
+
+
+async def new_key(services: Services) -> str:
+    account = await services.accounts.first_account()
+    return (await services.accounts.create_key(account.id, "test")).secret
