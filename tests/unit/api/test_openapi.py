@@ -1,0 +1,179 @@
+"""The committed document is the code's, valid, and true."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from tests.asgi import call
+from tests.installation import app_of, installed
+
+from tollway.api import examples, openapi
+from tollway.api.endpoints import ENDPOINTS
+from tollway.errors import TollwayError
+from tollway.wire.decode import decode_chat_request
+
+DOCUMENT = openapi.document(ENDPOINTS)
+ROOT = Path(__file__).parents[3]
+
+
+def _schema(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]}
+
+
+def _operations() -> list[tuple[str, str, dict[str, Any]]]:
+    return [(path, method, operation) for path, item in DOCUMENT["paths"].items() for method, operation in item.items()]
+
+
+def test_the_committed_document_is_what_the_code_makes() -> None:
+    committed = (ROOT / "openapi.json").read_text(encoding="utf-8")
+    assert committed == openapi.render(ENDPOINTS), "run `tollway openapi > openapi.json`"
+
+
+async def test_the_served_document_is_the_same(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        reply = await call(app_of(services), "GET", "/openapi.json")
+    assert reply.status == 200
+    assert reply.json == DOCUMENT
+
+
+def test_every_schema_is_a_schema_and_every_reference_leads_somewhere() -> None:
+    for name in DOCUMENT["components"]["schemas"]:
+        jsonschema.Draft202012Validator.check_schema(_schema(name))
+
+    def references(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+            return own + [found for item in value.values() for found in references(item)]
+        return [found for item in value for found in references(item)] if isinstance(value, list) else []
+
+    for reference in references(DOCUMENT):
+        place: Any = DOCUMENT
+        for step in reference.removeprefix("#/").split("/"):
+            place = place[step]
+
+
+def test_every_operation_is_documented_and_has_its_own_name() -> None:
+    names = [operation["operationId"] for _, _, operation in _operations()]
+    assert len(names) == len(set(names))
+    for path, _, operation in _operations():
+        assert operation["summary"], path
+        assert operation["security"] in ([], [{"bearer": []}])
+        assert {"400", "500"} <= set(operation["responses"])
+        assert ("401" in operation["responses"]) == bool(operation["security"])
+        for status, response in operation["responses"].items():
+            assert "x-request-id" in response["headers"]
+            if int(status) >= 400 and path != "/readyz":
+                assert list(response["content"]) == ["application/problem+json"]
+        declared = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
+        assert declared == ({"id"} if "{id}" in path else set())
+
+
+def test_the_chat_endpoint_is_documented_under_both_paths_with_the_reference_pages_example() -> None:
+    for path in ("/v1/chat/completions", "/chat/completions"):
+        operation = DOCUMENT["paths"][path]["post"]
+        body = operation["requestBody"]["content"]["application/json"]
+        assert body["example"]["model"] == "google/gemini-2.5-flash-lite-preview"
+        assert operation["security"] == [{"bearer": []}]
+        content = operation["responses"]["200"]["content"]
+        assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Completion"}
+        assert content["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/Chunk"}
+        assert {"400", "401", "403", "404", "413", "415", "429", "500", "502", "503", "504"} <= set(operation["responses"])
+
+
+@pytest.mark.parametrize(
+    ("name", "example"),
+    [
+        ("ChatRequest", examples.CHAT_REQUEST),
+        ("Completion", examples.COMPLETION),
+        ("Chunk", examples.CHUNK),
+        ("Problem", examples.PROBLEM),
+    ],
+)
+def test_the_examples_are_valid(name: str, example: dict[str, Any]) -> None:
+    jsonschema.validate(example, _schema(name))
+
+
+def test_answers_require_the_explicit_nulls() -> None:
+    message = DOCUMENT["components"]["schemas"]["AnswerMessage"]
+    assert message["required"] == ["role", "content", "refusal", "annotations", "audio", "tool_calls"]
+    assert "reasoning_content" in message["properties"]
+    assert DOCUMENT["components"]["schemas"]["AssistantMessage"]["required"] == ["role"], "but requests do not"
+
+
+_USER = {"role": "user", "content": "Hi"}
+
+
+def _request(**changes: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [_USER]} | changes
+
+
+# (request, whether both the schema and the server take it)
+AGREEMENTS: list[tuple[dict[str, Any], bool]] = [
+    (_request(), True),
+    (_request(temperature=2), True),
+    (_request(temperature=2.01), False),
+    (_request(temperature=None, tools=None, stop=None, n=None), True),
+    (_request(top_p=0), False),
+    (_request(n=129), False),
+    (_request(seed=0), False),
+    (_request(stop=["a"] * 5), False),
+    (_request(max_tokens=1.5), True),
+    (_request(messages=[]), False),
+    ({"model": "m"}, False),
+    ({"messages": [_USER]}, False),
+    (_request(model=""), False),
+    (_request(messages=[{"role": "king", "content": "Hi"}]), False),
+    (_request(messages=[{"role": "assistant"}]), False),
+    (_request(messages=[{"role": "assistant", "content": None}]), False),
+    (_request(messages=[{"role": "assistant", "content": "Hi"}]), True),
+    (_request(messages=[{"role": "assistant", "tool_calls": []}]), False),
+    (
+        _request(
+            messages=[
+                {
+                    "role": "assistant",
+                    "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}],
+                }
+            ]
+        ),
+        True,
+    ),
+    (_request(messages=[{"role": "assistant", "function_call": {"name": "f", "arguments": ""}}]), True),
+    (_request(top_logprobs=1), False),
+    (_request(top_logprobs=1, logprobs=False), False),
+    (_request(top_logprobs=1, logprobs=True), True),
+    (_request(top_logprobs=None), True),
+    (_request(response_format={"type": "yaml"}), False),
+    (_request(response_format={"type": "json_object"}), True),
+    (_request(response_format={"type": "json_schema", "json_schema": {"name": "a b"}}), False),
+    (_request(response_format={"type": "json_schema", "json_schema": {"name": "a-b\n"}}), False),
+    (_request(tools=[{"type": "function", "function": {"name": "f"}}]), True),
+    (_request(tools=[{"type": "retrieval"}]), False),
+    (_request(tool_choice="always"), False),
+    (_request(reasoning_effort="minimal"), True),
+    (_request(reasoning_effort="extreme"), False),
+    (_request(logit_bias={"5": 101}), False),
+    (_request(anything_else={"at": "all"}), True),
+]
+
+
+@pytest.mark.parametrize(("request_", "good"), AGREEMENTS)
+def test_the_schema_says_what_the_server_does(request_: dict[str, Any], good: bool) -> None:
+    try:
+        decode_chat_request(msgspec.json.encode(request_))
+        taken = True
+    except TollwayError:
+        taken = False
+    # Python's `$` overlooks a last newline, JSON Schema's does not: say it in Python's words
+    schema = json.loads(json.dumps(_schema("ChatRequest")).replace('{1,64}$"', '{1,64}\\\\Z"'))
+    assert (taken, jsonschema.Draft202012Validator(schema).is_valid(request_)) == (good, good)
+
+
+def test_schemathesis_reads_it() -> None:
+    import schemathesis
+
+    schema = schemathesis.openapi.from_dict(DOCUMENT)
+    assert schema.statistic.operations.total == len(_operations())
