@@ -48,7 +48,20 @@ _CLIENT_REQUEST_ID = {
 }
 
 # What requests must fulfil beyond what their types can say (`wire/decode.py` checks it), and examples.
-_NOT_NULL = {"not": {"type": "null"}}
+_NOT_NULL: Schema = {"not": {"type": "null"}}
+_SOME: Schema = {"type": "array", "minItems": 1}
+
+
+def _needs(name: str, when: Schema, other: str, then: Schema, *, present: bool = True, instead: str = "") -> Schema:
+    """A field that is given, and is `when`, needs another one to be `then`: `present`, or absent just as well."""
+
+    def has(field: str, schema: Schema, required: bool = True) -> Schema:
+        return ({"required": [field]} if required else {}) | {"properties": {field: schema}}
+
+    fulfilled = has(other, then, present)
+    return {"if": has(name, when), "then": {"anyOf": [fulfilled, has(instead, then)]} if instead else fulfilled}
+
+
 _AMENDMENTS: dict[str, Schema] = {
     "AssistantMessage": {
         "anyOf": [
@@ -60,8 +73,14 @@ _AMENDMENTS: dict[str, Schema] = {
     },
     "Problem": {"examples": [examples.PROBLEM]},
     "ChatRequest": {
-        "if": {"required": ["top_logprobs"], "properties": {"top_logprobs": _NOT_NULL}},
-        "then": {"required": ["logprobs"], "properties": {"logprobs": {"const": True}}},
+        "allOf": [
+            _needs("top_logprobs", _NOT_NULL, "logprobs", {"const": True}),
+            _needs("function_call", {"not": {"enum": [None, "none"]}}, "functions", _NOT_NULL),
+            _needs("functions", _NOT_NULL, "tools", {"type": "null"}, present=False),
+            _needs("tool_choice", {"not": {"enum": [None, "none", "auto"]}}, "tools", _SOME, instead="functions"),
+            {"properties": {"stop": {"not": {"anyOf": [{"const": ""}, {"type": "array", "contains": {"const": ""}}]}}}},
+            {"properties": {"logit_bias": {"propertyNames": {"pattern": "^[0-9]{1,9}$"}}}},
+        ]
     },
 }
 

@@ -104,6 +104,7 @@ def test_answers_require_the_explicit_nulls() -> None:
 
 
 _USER = {"role": "user", "content": "Hi"}
+_TOOL = {"type": "function", "function": {"name": "f"}}
 
 
 def _request(**changes: Any) -> dict[str, Any]:
@@ -157,6 +158,22 @@ AGREEMENTS: list[tuple[dict[str, Any], bool]] = [
     (_request(reasoning_effort="extreme"), False),
     (_request(logit_bias={"5": 101}), False),
     (_request(anything_else={"at": "all"}), True),
+    (_request(stop=""), False),
+    (_request(stop=["a", ""]), False),
+    (_request(stop=["a", "b"]), True),
+    (_request(logit_bias={"x": 1}), False),
+    (_request(logit_bias={"15": -100}), True),
+    (_request(function_call="auto"), False),
+    (_request(function_call="none"), True),
+    (_request(function_call={"name": "f"}, functions=[{"name": "f"}]), True),
+    (_request(functions=[{"name": "f"}], tools=[_TOOL]), False),
+    (_request(functions=[{"name": "f"}], tools=None), True),
+    (_request(tool_choice="required"), False),
+    (_request(tool_choice="required", tools=[]), False),
+    (_request(tool_choice="required", tools=[_TOOL]), True),
+    (_request(tool_choice="required", functions=[{"name": "f"}]), True),
+    (_request(tool_choice={"type": "function", "function": {"name": "f"}}), False),
+    (_request(tool_choice={"type": "function", "function": {"name": "f"}}, tools=[_TOOL]), True),
 ]
 
 
