@@ -210,7 +210,8 @@ def _path_parameter(name: str) -> dict[str, Any]:
         "in": "path",
         "required": True,
         "description": "Slashes may stand as they are, or encoded as `%2F`.",
-        "schema": {"type": "string", "minLength": 1},
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$"},
+        "example": "google/gemini-2.5-flash-lite-preview",
     }
 
 
