@@ -26,6 +26,7 @@ _DISK_BYTES_MIN = 500_000_000
 _MEMORY_BYTES_MIN = 700_000_000
 """What the default model, its context and one worker take, with some air."""
 _CHILD_SECONDS = 60
+_ANSWER_SECONDS = 5.0
 
 
 class Finding(Struct, omit_defaults=True):
@@ -233,7 +234,7 @@ def _port(settings: Settings) -> Finding:
 
 def _taken_port(settings: Settings, where: str, error: OSError) -> Finding:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    connection = http.client.HTTPConnection(host, settings.port, timeout=5)
+    connection = http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()

@@ -1,0 +1,173 @@
+import json
+import socket
+import sqlite3
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tollway.cli import app, doctor
+from tollway.cli.doctor import Finding, examine
+
+CHECKS = ["python", "settings", "engine", "pip", "home", "disk", "memory", "database", "secret", "model", "port"]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home with a database, a secret and one key; checks that start processes are cut short."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("TOLLWAY_HOME", str(home))
+    monkeypatch.setenv("TOLLWAY_PORT", "0")
+    result = CliRunner().invoke(app, ["keys", "create"])
+    assert result.exit_code == 0, result.output
+    return home
+
+
+@pytest.fixture(autouse=True)
+def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
+    done = subprocess.CompletedProcess([], 0, "pip 1.0 from somewhere", "")
+    monkeypatch.setattr(doctor, "_python_child", lambda *_: done)
+
+
+def finding(name: str, **options: Any) -> Finding:
+    (found,) = [found for found in examine(**options) if found.check == name]
+    return found
+
+
+def test_it_checks_everything_and_says_how_to_mend_each_fault(home: Path) -> None:
+    findings = list(examine())
+    assert [found.check for found in findings] == CHECKS
+    assert [found.check for found in findings if not found.ok] == ["model"], findings
+    for found in findings:
+        assert bool(found.mend) == (not found.ok), found
+
+
+def test_the_exit_code_and_the_json_agree(home: Path) -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["ok"]) == (1, False)
+    assert [check["check"] for check in told["checks"]] == CHECKS
+    plain = CliRunner().invoke(app, ["doctor"])
+    assert plain.exit_code == 1
+    assert "wrong model:" in plain.stdout
+    assert "tollway models pull smollm2-135m-instruct" in plain.stdout
+
+
+def test_without_local_models_all_is_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLWAY_LOCAL_MODELS", "none")
+    result = CliRunner().invoke(app, ["doctor"])
+    assert result.exit_code == 0, result.output
+
+
+def test_a_fresh_machine_lacks_only_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLWAY_PORT", "0")
+    findings = list(examine(home=tmp_path / "not" / "yet"))
+    assert [found.check for found in findings if not found.ok] == ["model"]
+    assert not (tmp_path / "not").exists(), "looking must not change anything"
+
+
+def test_wrong_settings_end_the_examination(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLWAY_WORKERS", "many")
+    findings = list(examine())
+    assert [found.check for found in findings] == ["python", "settings"]
+    assert "TOLLWAY_WORKERS" in findings[-1].detail
+
+
+def test_a_secret_that_others_can_read(home: Path) -> None:
+    (home / "secret.key").chmod(0o644)
+    found = finding("secret")
+    assert (found.ok, found.mend) == (False, f"Run `chmod 600 {home}/secret.key`.")
+
+
+def test_a_secret_that_is_damaged_or_gone(home: Path) -> None:
+    (home / "secret.key").write_text("damaged")
+    assert "damaged" in finding("secret").detail
+    (home / "secret.key").unlink()
+    assert "missing" in finding("secret").detail
+    assert not (home / "secret.key").exists()
+
+
+def test_a_database_from_the_future_or_from_nowhere(home: Path) -> None:
+    with sqlite3.connect(home / "tollway.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    assert "9999 is newer" in finding("database").detail
+    for leftover in ("tollway.db-wal", "tollway.db-shm"):
+        (home / leftover).unlink(missing_ok=True)
+    (home / "tollway.db").write_bytes(b"this is no database" * 1000)
+    found = finding("database")
+    assert not found.ok
+    assert "not a database" in found.detail
+
+
+def test_too_little_disk_or_memory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_DISK_BYTES_MIN", 10**18)
+    monkeypatch.setattr(doctor, "_MEMORY_BYTES_MIN", 10**18)
+    assert not finding("disk").ok
+    assert not finding("memory").ok
+
+
+def test_an_engine_that_does_not_load(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
+    monkeypatch.setattr(doctor, "_python_child", lambda *_: subprocess.CompletedProcess([], -4, "", "Illegal instruction"))
+    assert "Illegal instruction" in finding("engine").detail
+    assert "ensurepip" in finding("pip").mend
+
+
+def test_a_check_that_breaks_is_a_finding(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> Finding:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(doctor, "_disk", broken)
+    found = finding("disk")
+    assert not found.ok
+    assert "ZeroDivisionError" in found.detail
+    assert finding("port").ok, "and the others go on"
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(0.01)
+        yield other.getsockname()[1]
+
+
+def test_a_port_that_somebody_else_has(home: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_ANSWER_SECONDS", 0.2)
+    found = finding("port", port=taken_port)
+    assert not found.ok
+    assert "--port" in found.mend
+
+
+@pytest.mark.parametrize(
+    ("body", "ok", "says"),
+    [
+        (b'{"status": "ready", "checks": {"database": true}}', True, "is ready"),
+        (b'{"status": "not_ready", "checks": {"database": true, "engine:smol": false}}', False, "engine:smol"),
+        (b"<html>It works!</html>", False, "cannot be used"),
+        (b"[]", False, "cannot be used"),
+    ],
+)
+def test_a_port_that_answers(home: Path, body: bytes, ok: bool, says: str) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        found = finding("port", port=server.server_port)
+        thread.join()
+    assert found.ok == ok
+    assert says in found.detail
