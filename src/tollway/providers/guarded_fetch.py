@@ -44,7 +44,9 @@ PORTS = frozenset({443})
 URL_CHARS_MAX = 8192
 CONNECTIONS_MAX = 32  # with images at the size cap this bounds what the downloads hold in memory
 CONNECTIONS_PER_HOST_MAX = 8
-ADDRESSES_MAX = 8  # tried per host; a name with thousands of addresses must not make this machine knock at all of them
+# Of each family. A name with thousands of addresses must not make this machine knock at all of them; aiohttp starts over with
+# one address less each time, so 4 addresses are up to 10 attempts.
+ADDRESSES_MAX = 2
 LOOKUPS_MAX = 8
 
 _FORBIDDEN = "image_url_forbidden"
@@ -286,7 +288,11 @@ class GuardedFetcher:
         if not addresses or not all(self._is_public(address) for address in addresses):
             log.warning("image_url_forbidden", host=target.host, addresses=[str(address) for address in addresses])
             raise _Failure(_NOT_PUBLIC, _FORBIDDEN)
-        return addresses[:ADDRESSES_MAX]
+        kept: list[Address] = []
+        for address in addresses:  # in the resolver's order of preference
+            if sum(address.version == other.version for other in kept) < ADDRESSES_MAX:
+                kept.append(address)
+        return kept
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         if response.status != 200:

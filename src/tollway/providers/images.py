@@ -5,8 +5,8 @@ name it wrongly, and a decoder goes by the bytes. The size in pixels is read fro
 because a few kilobytes can unpack to gigabytes.
 """
 
+import asyncio
 import base64
-import binascii
 import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -19,7 +19,8 @@ IMAGE_PIXELS_MAX = 50_000_000
 
 _INVALID = "invalid_image"
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
-_WHITESPACE = re.compile(r"[ \t\r\n\f]+")
+_PREFIX_CHARS_MAX = 1024
+_PIECE_CHARS = 1 << 20  # a multiple of 4
 # Real files have at most a few hundred segments (a colour profile takes up to 255); without a bound, a file of nothing but
 # tiny segments would keep the event loop busy for seconds.
 _JPEG_STEPS_MAX = 4096
@@ -63,7 +64,7 @@ class ImageLoader:
         match = _SCHEME.match(url)
         scheme = match[1].lower() if match else None
         if match and scheme == "data":
-            data = _decode_data_url(url, match.end(), param)
+            data = await _decode_data_url(url, match.end(), param)
         elif scheme != "https":
             found = f"`{scheme}:` URLs are not" if scheme else "This is neither, so it is not"
             raise InvalidRequest(
@@ -123,34 +124,41 @@ def _too_large(param: str) -> InvalidRequest:
 # --- data URLs --------------------------------------------------------------------------------------------------------
 
 
-def _decode_data_url(url: str, start: int, param: str) -> bytes:
+async def _decode_data_url(url: str, start: int, param: str) -> bytes:
     """The bytes of `data:[type][;name=value...];base64,...`, of which `start` is the place after `data:`.
 
     Whitespace, percent-escapes and missing padding in the payload are mended; any other stray character is an error, because
-    a decoder that skips it makes a different image of it.
+    a decoder that skips it makes a different image of it. A large image takes a tenth of a second, so others get their turn.
     """
-    comma = url.find(",", start)
-    if comma < 0 or not _WHITESPACE.sub("", url[start:comma]).lower().endswith(";base64"):
+    comma = url.find(",", start, start + _PREFIX_CHARS_MAX)
+    if comma < 0 or not "".join(url[start:comma].split()).lower().endswith(";base64"):
         raise InvalidRequest(
             f"`{param}`: a data URL must hold base64: `data:image/png;base64,...`.", param=param, code=_INVALID
         )
-    if (len(url) - comma) * 3 // 4 > IMAGE_BYTES_MAX * 3:  # even all percent-escapes would not shrink it enough
-        raise _too_large(param)
     payload = url[comma + 1 :]
+    if len(payload) > IMAGE_BYTES_MAX * 4:  # all percent-escapes; no more can fit
+        raise _too_large(param)
     if "%" in payload:
         payload = unquote_to_bytes(payload).decode("latin-1")
-    payload = _WHITESPACE.sub("", payload).rstrip("=")
+    payload = "".join(payload.split()).rstrip("=")
     if len(payload) * 3 // 4 > IMAGE_BYTES_MAX:
         raise _too_large(param)
+    data = bytearray()
     try:
-        return base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True)
-    except (binascii.Error, ValueError):  # ValueError: characters beyond ASCII
+        if "=" in payload:
+            raise ValueError("padding within")
+        payload += "=" * (-len(payload) % 4)
+        for place in range(0, len(payload), _PIECE_CHARS):
+            data += base64.b64decode(payload[place : place + _PIECE_CHARS], validate=True)
+            await asyncio.sleep(0)
+    except ValueError:
         raise InvalidRequest(
             f"`{param}`: the data URL is not valid base64. Use the standard alphabet (`+` and `/`, not `-` and `_`) and send "
             "it whole.",
             param=param,
             code=_INVALID,
         ) from None
+    return bytes(data)
 
 
 # --- headers: each reader gives (width, height), or None for a header that is cut off or makes no sense ----------------

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.providers.fetching_support import NAMES, PARAM, Resolver, fetcher, listening, refusal
 
 from tollway.errors import InvalidRequest
-from tollway.providers.guarded_fetch import Address, GuardedFetcher, is_public, parse_target
+from tollway.providers.guarded_fetch import Address, GuardedFetcher, _PinnedResolver, is_public, parse_target
 from tollway.providers.images import ImageLoader
 
 # Everything that must end before a packet leaves. Names resolve as above; other names do not exist.
@@ -101,6 +101,24 @@ async def test_hostile_url_reaches_nothing(url: str, network: list[tuple[str, An
         assert network == []
 
 
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://public.test/", "only `https://` URLs are followed."),
+        ("https://user:password@public.test/", "user name or password"),
+        ("https://public.test:8443/", "its port is not the one of https, 443."),
+        ("https://public.test/a b", "Percent-encode them."),
+        ("https://256.0.0.1/", "its host cannot be read."),
+        ("https://10.0.0.1/", "its host has no public address."),
+    ],
+)
+async def test_refusal_says_why(url: str, message: str) -> None:
+    async with fetcher() as guarded:
+        error = await refusal(guarded, url)
+    assert message in error.message
+    assert "password@" not in error.message
+
+
 async def test_inside_and_unknown_look_alike() -> None:
     """Otherwise the answers would map the names and addresses of the inside."""
     async with fetcher() as guarded:
@@ -127,6 +145,11 @@ async def test_the_last_gate_is_at_the_socket(network: list[tuple[str, Any]]) ->
     async with fetcher(is_public=lambda _: next(verdicts, False)) as guarded:
         assert (await refusal(guarded, "https://public.test/")).code == "image_fetch_failed"
     assert network == []
+
+
+async def test_the_connector_gets_addresses_of_the_checked_host_only() -> None:
+    with pytest.raises(PermissionError):
+        await _PinnedResolver().resolve("other.test")
 
 
 async def test_the_system_resolver_is_asked_for_the_full_name(

@@ -183,6 +183,29 @@ async def test_rebinding_between_redirects(server: Server, certificate: Path, ne
     assert network == [("socket.connect", ("127.0.0.1", server.port))]
 
 
+async def test_each_fetch_connects_to_what_it_was_told(
+    server: Server, certificate: Path, network: list[tuple[str, Any]]
+) -> None:
+    """Addresses of an earlier fetch of the same name must not come out of a cache."""
+    answers = iter([["127.0.0.1"], ["127.0.0.2"]])
+
+    async def resolve(_: str) -> list[str]:
+        return next(answers)
+
+    async with local_fetcher(server, certificate, resolve=resolve, is_public=lambda _: True) as guarded:
+        assert await guarded.get(f"https://image.test:{server.port}/", param=PARAM) == PNG
+        assert (await refusal(guarded, f"https://image.test:{server.port}/")).code == "image_fetch_failed"
+    assert [place[0] for _, place in network] == ["127.0.0.1", "127.0.0.2"]
+
+
+async def test_few_of_many_addresses_are_tried(server: Server, certificate: Path, network: list[tuple[str, Any]]) -> None:
+    many = Resolver({"image.test": [f"127.0.1.{last}" for last in range(1, 51)] + ["::1"] * 50})
+    async with local_fetcher(server, certificate, resolve=many, is_public=lambda _: True) as guarded:
+        await refusal(guarded, f"https://image.test:{server.port}/")
+    assert {place[0] for _, place in network} <= {"127.0.1.1", "127.0.1.2", "::1"}
+    assert len(network) <= 10
+
+
 async def test_concurrent_fetches_keep_their_own_addresses(server: Server, guarded: GuardedFetcher) -> None:
     urls = [f"https://{host}:{server.port}/" for host in ("image.test", "metadata.test", "other.test", "mixed.test")] * 8
     results = await asyncio.gather(*(guarded.get(url, param=PARAM) for url in urls), return_exceptions=True)
@@ -276,6 +299,11 @@ async def test_huge_body_is_not_read_to_its_end(server: Server, guarded: Guarded
     sent = server.sent
     await asyncio.sleep(0.1)
     assert server.sent - sent < 20_000_000  # what fits into the system's buffers; the connection is closed
+
+
+async def test_declared_length_is_enough_to_refuse(server: Server, guarded: GuardedFetcher) -> None:
+    server.handler = slow(b"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\n", b"")
+    assert "larger than 100,000 bytes" in (await refusal(guarded, f"https://image.test:{server.port}/")).message
 
 
 async def test_body_at_the_cap_passes(server: Server, guarded: GuardedFetcher) -> None:

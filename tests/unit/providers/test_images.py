@@ -271,9 +271,13 @@ class NoFetcher(GuardedFetcher):
 
 
 class FixedFetcher(GuardedFetcher):
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.data = data
+
     async def get(self, url: str, *, param: str) -> bytes:
         assert (url, param) == ("HTTPS://example.com/cat", PARAM)
-        return webp_lossy(4, 5)
+        return self.data
 
 
 @pytest.mark.parametrize("url", OTHERS)
@@ -294,5 +298,20 @@ async def test_fetching_is_off() -> None:
 
 
 async def test_fetches_https() -> None:
-    loaded = await ImageLoader(FixedFetcher()).read("HTTPS://example.com/cat", param=PARAM)
+    loaded = await ImageLoader(FixedFetcher(webp_lossy(4, 5))).read("HTTPS://example.com/cat", param=PARAM)
     assert loaded.info == ("image/webp", 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (png(5, 5) + bytes(IMAGE_BYTES_MAX), "larger than"),
+        (png(9000, 9000), "9000 x 9000"),
+        (b"<html>", "HTML"),
+    ],
+)
+async def test_what_was_fetched_is_checked_too(data: bytes, message: str) -> None:
+    error = await refusal("HTTPS://example.com/cat", FixedFetcher(data))
+    assert error.code == "invalid_image"
+    assert message in error.message
