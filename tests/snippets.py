@@ -1,0 +1,25 @@
+"""Runs code of documentation pages as a reader would: pasted into a file of its own, with nothing but the URL and key changed."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+COMMANDS = {"python": [sys.executable, "-c"], "javascript": ["node", "-e"], "sh": ["sh", "-ec"]}
+_PROGRAMS = {"python": sys.executable, "javascript": "node", "sh": "curl"}
+_SECONDS_MAX = 240
+
+
+def run(language: str, code: str) -> str:
+    """What the code prints. Skips where the language is not installed; fails then in CI, so that it is never left out there."""
+    program = _PROGRAMS[language]
+    if shutil.which(program) is None:
+        message = f"{program} is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    done = subprocess.run([*COMMANDS[language], code], capture_output=True, text=True, timeout=_SECONDS_MAX)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    return done.stdout
