@@ -78,8 +78,10 @@ def build(config: WorkerConfig) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        # The engine is on the loopback: no proxy, no limit of connections but its own slots and queue.
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), read_bufsize=2**20) as session:
+        # The engine is on the loopback: connecting is cheap, and a connection kept open would hold one of its threads, and
+        # would now and then be closed by it just as we use it. Its own slots and queue are the only limit.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as session:
             local.open(session)
             yield
             await completions.drain(settings.drain_seconds)

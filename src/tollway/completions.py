@@ -33,6 +33,7 @@ from tollway.wire.chat import (
     Delta,
     FinishReason,
     FunctionCall,
+    FunctionCallDelta,
     Logprobs,
     TokenLogprob,
     ToolCallDelta,
@@ -63,9 +64,7 @@ class Completions:
         route = self._catalog.resolve(request.model)
         provider = self._providers[route.provider]
         if unknown_fields and self._strict:
-            raise InvalidRequest(
-                f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter"
-            )
+            raise InvalidRequest(f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter")
         ignored = [*unknown_fields, *provider.check(request, route)]
         answer = Answer(request, route, ignored, self._markup)
         task = asyncio.create_task(answer.run(provider, caller, request_id))
@@ -274,6 +273,8 @@ def _in_legacy_shape(choice: ChunkChoice) -> ChunkChoice:
     if choice.finish_reason == "tool_calls":
         return structs.replace(choice, finish_reason="function_call")
     if choice.delta.tool_calls:
-        delta = Delta(function_call=choice.delta.tool_calls[0].function)
-        return structs.replace(choice, delta=delta)
+        pieces = [call.function for call in choice.delta.tool_calls if call.function]
+        name = next((piece.name for piece in pieces if piece.name), UNSET)
+        arguments = "".join(piece.arguments or "" for piece in pieces)
+        return structs.replace(choice, delta=Delta(function_call=FunctionCallDelta(name=name, arguments=arguments)))
     return choice

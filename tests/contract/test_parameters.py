@@ -5,11 +5,13 @@ import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.live import LOCAL_MODEL, LiveServer
+from tollway.engine.facts import read_vocabulary
 
 STORY = "Write a short story about a fox and a river."
 
@@ -156,15 +158,18 @@ def test_max_tokens_ends_with_length(server: LiveServer) -> None:
         assert completion["usage"]["completion_tokens"] == 5
 
 
-def test_logit_bias_forbids_and_forces(server: LiveServer) -> None:
+def test_logit_bias_forbids_and_forces(server: LiveServer, models_path: Path) -> None:
+    vocabulary = read_vocabulary(models_path / "smollm2-135m-instruct" / "vocabulary.msgpack")
     first = server.chat("Say hello.", temperature=0, max_tokens=1, logprobs=True, top_logprobs=2)
-    chosen, second = first["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-    vocabulary = json.loads((server.home.parent / "unused").read_text()) if False else None  # noqa: SIM210
-    assert vocabulary is None
+    likeliest, second = [chance["token"] for chance in first["choices"][0]["logprobs"]["content"][0]["top_logprobs"]]
 
-    tokens = {"hello": None}
-    assert chosen["logprob"] >= second["logprob"]
-    assert tokens
+    def answer(token: str, bias: float) -> str:
+        number = vocabulary.index(token.encode())
+        return text_of(server.chat("Say hello.", temperature=0, max_tokens=1, logit_bias={str(number): bias}))
+
+    assert text_of(first) == likeliest
+    assert answer(likeliest, -100) == second
+    assert answer("fish", 100) == "fish"
 
 
 def test_a_repetition_is_punished(server: LiveServer) -> None:

@@ -16,7 +16,9 @@ def test_the_reference_snippet_answers(server: LiveServer, language: str) -> Non
     page = (SNIPPETS / f"{language}.txt").read_text(encoding="utf-8")
     assert page.count("https://api.aimlapi.com") == 1
 
-    output = snippets.run(language, page.replace("https://api.aimlapi.com", server.url).replace("<YOUR_AIMLAPI_KEY>", server.key))
+    output = snippets.run(
+        language, page.replace("https://api.aimlapi.com", server.url).replace("<YOUR_AIMLAPI_KEY>", server.key)
+    )
 
     completion = json.loads(output)
     assert completion["object"] == "chat.completion"

@@ -18,7 +18,9 @@ def test_the_first_call_is_shown_in_three_languages() -> None:
     assert {language for language, _ in CALLS} == {"python", "javascript", "sh"}
 
 
-@pytest.mark.parametrize(("language", "code"), CALLS, ids=[f"{number}-{language}" for number, (language, _) in enumerate(CALLS)])
+@pytest.mark.parametrize(
+    ("language", "code"), CALLS, ids=[f"{number}-{language}" for number, (language, _) in enumerate(CALLS)]
+)
 def test_each_snippet_prints_an_answer(server: LiveServer, language: str, code: str) -> None:
     assert "http://127.0.0.1:8080" in code
 

@@ -1,6 +1,7 @@
 """Sets of characters as sorted, disjoint code point ranges, and how they stand in a JSON string."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from tollway.constrain.gbnf import Ranges, RuleSet, Seq, chars, seq, text
 
@@ -55,16 +56,23 @@ def one_char(rules: RuleSet, ranges: Ranges) -> Seq:
     Control characters without a short escape are written `\u00XX` only if the set holds nothing else: nobody means them when
     excluding some other character, and a small model gets lost in them.
     """
+    return rules.one_of("char", _in_json(ranges))
+
+
+@lru_cache(maxsize=256)
+def _in_json(ranges: Ranges) -> tuple[Seq, ...]:
     alternatives: list[Seq] = []
     raw = intersect(ranges, RAW)
     if raw:
         alternatives.append(chars(raw))
-    short = union(
-        (ord(letter), ord(letter)) for char, letter in ESCAPES.items() if intersect(ranges, ((ord(char), ord(char)),))
-    )
+    short = union((ord(letter), ord(letter)) for char, letter in ESCAPES.items() if has(ranges, ord(char)))
     if short:
         alternatives.append(seq(text("\\"), chars(short)))
     if not alternatives:
         controls = intersect(ranges, ((0, 0x1F),))
         alternatives = [text(f"\\u{code:04x}") for low, high in controls for code in range(low, high + 1)]
-    return rules.one_of("char", alternatives)
+    return tuple(alternatives)
+
+
+def has(ranges: Ranges, code: int) -> bool:
+    return any(low <= code <= high for low, high in ranges)

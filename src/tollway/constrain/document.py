@@ -101,7 +101,10 @@ BOUNDS = (
 
 
 class Loc(NamedTuple):
-    """A schema and where it stands in its document; the pointer is its identity."""
+    """A schema and where it stands in its document; the pointer is its identity.
+
+    The pointers of schemas that the compiler adds are words in parentheses.
+    """
 
     pointer: str
     schema: Schema
@@ -246,17 +249,23 @@ class Document:
         known = self._validators.get(loc.pointer)
         if known is None:
             self.spend(20)
-            schema: Any = loc.schema
-            if isinstance(self.root.schema, dict) and isinstance(schema, dict):
-                # References inside count from the outermost schema, so this one is reached from there.
-                root = {key: value for key, value in self.root.schema.items() if key not in {"$id", "$schema"}}
-                registry = jsonschema_rs.Registry([("tollway:schema", root)])
-                schema = {"$ref": "tollway:schema#" + _fragment(loc.pointer)}
-                known = _validator_class(self.dialect)(schema, registry=registry, validate_formats=True)
-            else:
-                known = _validator_class(self.dialect)(schema)
-            self._validators[loc.pointer] = known
+            known = self._validators[loc.pointer] = self._make_validator(loc)
         return known
+
+    def _make_validator(self, loc: Loc) -> Any:
+        make = _validator_class(self.dialect)
+        if isinstance(loc.schema, bool) or loc.pointer.startswith("(") or isinstance(self.root.schema, bool):
+            return make(loc.schema)
+        # References inside count from the outermost schema, so this one is reached from there.
+        uri = str(self.root.keyword("$id") or "").rstrip("#")
+        uri = uri if ":" in uri else "tollway:schema"
+        root = {key: value for key, value in self.root.schema.items() if key not in {"$id", "$schema"}}
+        schema = {"$ref": f"{uri}#{_fragment(loc.pointer)}"}
+        try:
+            registry = jsonschema_rs.Registry([(uri, root)])
+            return make(schema, registry=registry, validate_formats=True)
+        except (ValueError, jsonschema_rs.ReferencingError):
+            raise invalid("validators cannot read it.", loc.pointer, param=self.param) from None
 
     def _dialect(self, schema: Any) -> int:
         if not isinstance(schema, dict) or "$schema" not in schema:

@@ -28,7 +28,7 @@ PERMUTED_MAX = 5
 INLINE_MAX = 40
 ANY_KINDS = 6
 RESOLVED = frozenset({"type", "$ref", "allOf", "anyOf", "oneOf"})
-AN_OBJECT = Loc("/(arguments)", {"type": "object"})
+AN_OBJECT = Loc("(arguments)", {"type": "object"})
 
 
 def compile_schema(schema: Schema, *, param: str, rules: RuleSet, arguments: bool = False) -> Item:
@@ -49,9 +49,10 @@ def compile_schema(schema: Schema, *, param: str, rules: RuleSet, arguments: boo
 def schema_grammar(schema: Schema, *, param: str) -> str:
     """The grammar of the documents of one schema. Raises as `compile_schema`, and for a schema that no value satisfies."""
     try:
-        return _schema_grammar(canonical(schema), _Hidden(schema), param)
+        key = canonical(schema)
     except (RecursionError, TypeError, ValueError):
-        raise invalid("it is no JSON.", "", param=param) from None
+        raise invalid("it is nested too deep, or no JSON.", "", param=param) from None
+    return _schema_grammar(key, _Hidden(schema), param)
 
 
 class _Hidden:
@@ -151,6 +152,7 @@ class _Compiler:
         self.doc, self.rules = doc, rules
         self._known: dict[tuple[str, ...], Item] = {}
         self._queue: deque[tuple[Item, Conj]] = deque()
+        self._free: Item | None = None
 
     def run(self, conj: Conj) -> Item:
         root = self.rule(conj)
@@ -167,7 +169,8 @@ class _Compiler:
         """The rule of a conjunction; its body may follow later."""
         conj = tuple({loc.pointer: loc for loc in conj if loc.schema is not True and loc.schema != {}}.values())
         if not conj:
-            return free_value(self.rules)
+            self._free = self._free or free_value(self.rules)
+            return self._free
         key = tuple(loc.pointer for loc in conj)
         known = self._known.get(key)
         if known is None:
@@ -182,7 +185,7 @@ class _Compiler:
         plain = self._exclusive(plain)
         kinds = types_of(plain)
         if len(kinds) == ANY_KINDS and not _asserts(plain):
-            return [(free_value(self.rules),)]
+            return [(self.rule(()),)]
         out: list[Seq] = []
         for kind in kinds:
             out += self._kind(kind, plain)
@@ -277,7 +280,7 @@ class _Compiler:
         if shape.patterns:
             key, value = self._by_pattern(plain, shape)
         if shape.names:
-            key = (self.rule((*shape.names, Loc("/(name)", {"type": "string"}))),)
+            key = (self.rule((*shape.names, Loc("(name)", {"type": "string"}))),)
         if shape.low > 1:
             raise self._unsupported("minProperties", plain, "names that are not declared may be repeated")
         return mapping(self.rules, key, (self.rule(value),), shape.low, shape.high)

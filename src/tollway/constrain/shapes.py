@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from tollway.constrain.document import Document, Loc, has_pattern
 from tollway.constrain.flatten import Conj, Plain
 
-NEVER = Loc("/(left out)", False)
+NEVER = Loc("(left out)", False)
 
 
 @dataclass(frozen=True)

@@ -42,15 +42,22 @@ def _listed(rules: RuleSet, brackets: str, item: Seq, low: int, high: int | None
     return out
 
 
-def free_object(rules: RuleSet, depth: int = FREE_DEPTH) -> Item:
-    """Any JSON object, up to `depth` levels of it."""
-    return rules.add("object", *mapping(rules, (string(rules, 1),), (free_value(rules, depth - 1),)))
+def free_object(rules: RuleSet) -> Item:
+    """Any JSON object, up to `FREE_DEPTH` levels of it."""
+    return _free(rules)[1]
 
 
-def free_value(rules: RuleSet, depth: int = FREE_DEPTH) -> Item:
-    """Any JSON value of up to `depth` levels of objects and arrays."""
+def free_value(rules: RuleSet) -> Item:
+    """Any JSON value of up to `FREE_DEPTH` levels of objects and arrays."""
+    return _free(rules)[0]
+
+
+def _free(rules: RuleSet) -> tuple[Item, Item]:
+    """Any value and any object, built from the scalars up. One level deeper each, so that no rule contains itself."""
     scalars: list[Seq] = [(string(rules),), (any_number(rules, integer=False),), *literals("true", "false", "null")]
-    if not depth:
-        return rules.add("value", *scalars)
-    inner = (free_value(rules, depth - 1),)
-    return rules.add("value", *scalars, (free_object(rules, depth),), (rules.add("array", *array(rules, inner)),))
+    value = rules.add("value", *scalars)
+    an_object = value
+    for _ in range(FREE_DEPTH):
+        an_object = rules.add("object", *mapping(rules, (string(rules, 1),), (value,)))
+        value = rules.add("value", *scalars, (an_object,), (rules.add("array", *array(rules, (value,))),))
+    return value, an_object

@@ -58,21 +58,26 @@ def constraint_for(request: ChatRequest) -> Constraint:
     tools = callable_tools(request)
     if not tools and not has_schema:
         return _FREE
-    one_call = (
-        request.parallel_tool_calls is False
-        or request.uses_legacy_functions
-        or isinstance(request.tool_choice, NamedToolChoice)
-    )
     given = _Given(
         tools=[(tool.function.name, tool.function.parameters or None) for tool in tools],
         legacy=request.uses_legacy_functions,
         forced=must_call(request),
         begun=call_beginning(request),
-        calls_max=1 if one_call else PARALLEL_CALLS_MAX,
+        calls_max=_calls_max(request),
         has_schema=has_schema,
         schema=schema,
     )
     return _compiled(msgspec.json.encode(given))
+
+
+def _calls_max(request: ChatRequest) -> int:
+    """A model that must call gets to make one call unless the caller asks for several: having begun, small models repeat it."""
+    if request.uses_legacy_functions or isinstance(request.tool_choice, NamedToolChoice):
+        return 1
+    parallel = request.parallel_tool_calls
+    if parallel is None:
+        parallel = request.tool_choice != "required"
+    return PARALLEL_CALLS_MAX if parallel else 1
 
 
 @lru_cache(maxsize=256)
