@@ -1,7 +1,9 @@
 import asyncio
+import fcntl
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +120,32 @@ def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     database = Database(tmp_path / "tollway.db")
     assert asyncio.run(database.schema_version()) == SCHEMA_VERSION
     database.close()
+
+
+def test_a_migration_waits_for_the_one_that_is_running(tmp_path: Path) -> None:
+    path = tmp_path / "tollway.db"
+    with path.with_name("tollway.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = threading.Thread(target=_migrate, args=(path,))
+        second.start()
+        second.join(0.2)
+        assert second.is_alive()
+        assert not path.exists()
+    second.join(10)
+    assert path.exists()
+
+
+async def test_transactions_of_two_processes_that_read_and_then_write_come_one_after_the_other(database: Database) -> None:
+    """With SQLite's default BEGIN the second one fails: "database is locked", whatever the timeout."""
+    other = Database(database.path)
+
+    def work(connection: sa.Connection) -> int:
+        seen = len(connection.execute(sa.select(accounts)).all())
+        time.sleep(0.1)
+        connection.execute(_account(f"account {seen}"))
+        return seen
+
+    try:
+        assert sorted(await asyncio.gather(database.write(work), other.write(work))) == [0, 1]
+    finally:
+        other.close()
