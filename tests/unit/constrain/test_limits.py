@@ -1,0 +1,114 @@
+"""Small schemas that mean much work are refused, in bounded time."""
+
+import time
+from typing import Any
+
+import pytest
+from tests.unit.constrain.gbnf_sampler import Grammar
+
+from tollway.constrain import json_object_grammar, schema_grammar, tool_calls_grammar
+from tollway.constrain.gbnf import TEXT_BYTES_MAX
+from tollway.errors import TollwayError, UnsupportedParameter
+
+SECONDS_MAX = 3.0
+
+
+def nested(depth: int, key: str = "items") -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(depth):
+        schema = {key: schema}
+    return schema
+
+
+def doubling(keyword: str, levels: int) -> dict[str, Any]:
+    defs: dict[str, Any] = {
+        f"d{i}": {keyword: [{"$ref": f"#/$defs/d{i + 1}"}, {"$ref": f"#/$defs/d{i + 1}"}]} for i in range(levels)
+    }
+    return {"$ref": "#/$defs/d0", "$defs": {**defs, f"d{levels}": {"type": "null"}}}
+
+
+def optional(width: int, depth: int) -> dict[str, Any]:
+    return {"properties": {f"p{i}": optional(width, depth - 1) if depth else {"type": "null"} for i in range(width)}}
+
+
+PRODUCT = {"allOf": [{"anyOf": [{"minLength": i}, {"maxLength": 50 + i}, {"const": str(i)}]} for i in range(20)]}
+BOMBS: dict[str, Any] = {
+    "depth": nested(200),
+    "deep beyond the stack": nested(100_000),
+    "allOf product": PRODUCT,
+    "anyOf doubling": doubling("anyOf", 30),
+    "oneOf doubling": doubling("oneOf", 12),
+    "reference chain": {
+        "$ref": "#/$defs/d0",
+        "$defs": {**{f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(5000)}, "d5000": {}},
+    },
+    "many properties": optional(20, 3),
+    "many values": {"enum": [f"{i}" * 20 for i in range(40_000)]},
+    "minItems": {"type": "array", "minItems": 1_000_000, "items": {"type": "null"}},
+    "minLength": {"type": "string", "minLength": 10**9},
+    "pattern repetitions": {"type": "string", "pattern": "^(((a{0,100}){0,100}){0,100}){0,100}$"},
+    "pattern ambiguity": {"type": "string", "pattern": "^(a|aa|aaa){0,500}$"},
+    "pattern nesting": {"type": "string", "pattern": "(" * 300 + "a" + ")" * 300},
+    "pattern length": {"type": "string", "pattern": "a?" * 5000},
+    "pattern stars": {"type": "string", "pattern": "^(" + "a*" * 900 + ")*$"},
+    "minProperties": {"type": "object", "properties": {f"p{i}": {} for i in range(300)}, "minProperties": 299},
+    "long names": {"properties": {"€" * 60_000: {}}},
+    "cross references": {
+        "$defs": {f"d{i}": {"properties": {f"p{j}": {"$ref": f"#/$defs/d{j}"} for j in range(200)}} for i in range(200)},
+        "$ref": "#/$defs/d0",
+    },
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_quickly(name: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(TollwayError) as caught:
+        schema_grammar(BOMBS[name], param="schema")
+    assert caught.value.status == 400
+    assert time.perf_counter() - started < SECONDS_MAX
+
+
+# Large, but what clients do send, or harmless.
+LARGE: dict[str, Any] = {
+    "allOf doubling": doubling("allOf", 25),
+    "many optional properties": {"properties": {f"property_{i}": {"type": ["string", "null"]} for i in range(300)}},
+    "a thousand values": {"enum": [f"value number {i}" for i in range(1000)]},
+    "a long list": {"type": "array", "items": {"type": "integer"}, "maxItems": 1_000_000},
+    "discriminated": {"oneOf": [{"properties": {"k": {"const": i}, "v": {}}, "required": ["k"]} for i in range(40)]},
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_schemas_compile(name: str) -> None:
+    started = time.perf_counter()
+    text = schema_grammar(LARGE[name], param="schema")
+    assert time.perf_counter() - started < SECONDS_MAX
+    assert len(text) <= TEXT_BYTES_MAX
+    Grammar(text)
+
+
+def test_the_message_names_the_limit() -> None:
+    with pytest.raises(UnsupportedParameter, match="nested deeper than 64 levels"):
+        schema_grammar(nested(70), param="schema")
+    with pytest.raises(UnsupportedParameter, match="larger than 262144 bytes"):
+        schema_grammar(BOMBS["long names"], param="schema")
+
+
+def test_typical_schemas_compile_in_milliseconds() -> None:
+    parameters = {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "description": "The city."},
+            "days": {"type": "integer", "minimum": 1, "maximum": 14},
+            "unit": {"type": "string", "enum": ["c", "f"]},
+        },
+        "required": ["city"],
+    }
+    json_object_grammar()
+    best = 1.0
+    for round_ in range(20):
+        started = time.perf_counter()
+        tool_calls_grammar([(f"f{round_}", parameters)], opening="", separator="", closing="", calls_max=1)
+        best = min(best, time.perf_counter() - started)
+    assert best < 0.005
