@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any
+from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
@@ -92,9 +93,9 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
 def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
     yield b"x-inference-id", answer.inference_id.encode()
     if answer.ignored_parameters:
-        # Names come from the caller's JSON: only what cannot break a header goes into one.
-        names = [name for name in answer.ignored_parameters if name.isascii() and name.isprintable() and "," not in name]
-        yield b"x-tollway-ignored-parameters", ", ".join(names)[:2000].encode()
+        # Names come from the caller's JSON: what could break a header is percent-encoded.
+        names = ", ".join(quote(name[:200]) for name in answer.ignored_parameters[:100])
+        yield b"x-tollway-ignored-parameters", names[:2000].encode()
     if answer.route.stand_in:
         yield b"x-tollway-stand-in", b"true"
 

@@ -19,6 +19,7 @@ _chat_decoder = msgspec.json.Decoder(ChatRequest)
 _keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KNOWN_FIELDS = frozenset(ChatRequest.__struct_fields__)
 _MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
+_FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
 
 
@@ -28,24 +29,37 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     Raises InvalidRequest naming the parameter's path, or the byte at which the JSON breaks. Legacy `functions` come back as
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
     """
-    request = _decode(body)
+    request, names = _decode(body)
     for problem in _contradictions(request):
         raise problem
-    unknown = [name for name in _keys_decoder.decode(body) if name not in _KNOWN_FIELDS]
-    return request, unknown
+    return request, [name for name in names if name not in _KNOWN_FIELDS]
 
 
-def _decode(body: bytes) -> ChatRequest:
+def _decode(body: bytes) -> tuple[ChatRequest, list[str]]:
+    """The request, and the names of all fields that the body has."""
     if not body.strip():
         raise InvalidRequest("The body is empty; send a JSON object with `model` and `messages`.", code="invalid_json")
     try:
-        return _chat_decoder.decode(body)
+        return _chat_decoder.decode(body), list(_keys_decoder.decode(body))
     except msgspec.ValidationError as error:
         raise _validation_problem(str(error)) from None
     except RecursionError:
         raise InvalidRequest("The JSON of the body is nested too deeply.", code="invalid_json") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {error}.", code="invalid_json") from None
+        raise InvalidRequest(f"The body is not valid JSON: {_fault(body, str(error))}.", code="invalid_json") from None
+
+
+def _fault(body: bytes, text: str) -> str:
+    """What breaks the JSON, and at which byte: msgspec's own sentence, unless it does not say where."""
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return f"it is not UTF-8 (byte {error.start})"
+    if "truncated" not in text:
+        return text
+    # msgspec expects the second half of a surrogate pair beyond the end.
+    half = _FIRST_HALF.search(body, max(0, len(body) - 12))
+    return f"half of a surrogate pair (byte {half.start()})" if half else f"it ends too early (byte {len(body)})"
 
 
 def _validation_problem(text: str) -> InvalidRequest:
