@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tests import snippets
 from tests.live import LOCAL_MODEL, LiveServer
 

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-
 from tests import snippets
 from tests.live import LiveServer
+
 from tollway.wire.chat import ChatRequest
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
