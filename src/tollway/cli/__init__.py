@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import doctor, keys, reference, serve
+from tollway.cli import doctor, keys, models, reference, serve
 
 app = typer.Typer(
     name="tollway",
@@ -15,6 +15,7 @@ app = typer.Typer(
 
 app.command(name="serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
+app.add_typer(models.app, name="models")
 app.command(name="doctor")(doctor.doctor)
 app.command(name="settings")(reference.settings)
 app.command(name="openapi")(reference.openapi)

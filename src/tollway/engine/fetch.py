@@ -1,8 +1,9 @@
 """Pulls a model into the store: from a known name, from the Hugging Face Hub, or from a file."""
 
+import contextlib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -130,12 +131,23 @@ def pull(
     with store.staging() as staging:
         path, projector_path = staging / MODEL_FILE, staging / PROJECTOR_FILE if projector else None
         origin, found = _fetch(model, path, progress, sha256.lower() if sha256 else expected)
-        facts, vocabulary = _describe(model, path, name, progress, origin=origin, found=found)
+        with _naming(source):
+            facts, vocabulary = _describe(model, path, name, progress, origin=origin, found=found)
         if projector and projector_path:
             _, projector_found = _fetch(projector, projector_path, progress, projector_expected)
-            check_projector(projector_path)
+            with _naming(mmproj):
+                check_projector(projector_path)
             facts = msgspec.structs.replace(facts, mmproj_sha256=projector_found)
         return Pulled(store.install(path, facts, vocabulary, projector_path), already_there=False)
+
+
+@contextlib.contextmanager
+def _naming(source: str | None) -> Iterator[None]:
+    """Puts into the message which file it is about."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"{source}: {error}") from None
 
 
 def ensure_pulled(name: str, store: ModelStore, progress: Progress | None = None) -> ModelFacts:

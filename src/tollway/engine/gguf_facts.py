@@ -29,10 +29,10 @@ def read_facts(
     header = read_gguf(path)
     architecture = _text(header, "general.architecture")
     if architecture == "clip":
-        raise ModelFileError(f"{path} is a vision projector; give it with --mmproj beside its model.")
+        raise ModelFileError("This is a vision projector; give it with --mmproj beside its model.")
     context, texts = header.get(f"{architecture}.context_length"), header.get("tokenizer.ggml.tokens")
     if not isinstance(context, int) or context < 1 or not isinstance(texts, list) or not texts:
-        raise ModelFileError(f"{path} is no language model: it lacks a context length or a vocabulary.")
+        raise ModelFileError("This is no language model: it lacks a context length or a vocabulary.")
     template = _text(header, "tokenizer.chat_template")
     try:
         types = header.get("tokenizer.ggml.token_type", [])
@@ -55,13 +55,13 @@ def read_facts(
         )
         return facts, token_bytes(texts, types, byte_level=header.get("tokenizer.ggml.model") == "gpt2")
     except (TypeError, ValueError, AttributeError, IndexError) as error:  # hostile: numbers where texts belong
-        raise ModelFileError(f"{path} has metadata that makes no sense: {error!r}"[:300]) from None
+        raise ModelFileError(f"Its metadata makes no sense: {error!r}"[:300]) from None
 
 
 def check_projector(path: Path) -> None:
     """Raises ModelFileError unless the file is a vision projector."""
     if read_gguf(path).get("general.architecture") != "clip":
-        raise ModelFileError(f"{path} is not a vision projector (general.architecture is not `clip`).")
+        raise ModelFileError("This is not a vision projector (general.architecture is not `clip`).")
 
 
 def _special_tokens(texts: list[str], types: list[int]) -> list[str]:

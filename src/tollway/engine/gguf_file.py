@@ -62,16 +62,16 @@ def read_gguf(path: Path) -> GgufFile:
     try:
         with path.open("rb") as file:
             if file.read(4) != MAGIC:
-                raise ModelFileError(f"{path} is not a GGUF file.")
+                raise ModelFileError("This is not a GGUF file.")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _Reader(path, data).file()
+                return _Reader(data).file()
     except OSError as error:
-        raise ModelFileError(f"{path} cannot be read: {error.strerror}.") from None
+        raise ModelFileError(f"It cannot be read: {error.strerror}.") from None
 
 
 class _Reader:
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self.path, self.data, self.at, self.size = path, data, 4, len(data)
+    def __init__(self, data: mmap.mmap) -> None:
+        self.data, self.at, self.size = data, len(MAGIC), len(data)
 
     def file(self) -> GgufFile:
         (version,) = self.take("<I")
@@ -101,7 +101,7 @@ class _Reader:
         return GgufFile(version, metadata, start, end, tensors, alignment, data_start)
 
     def bad(self, why: str) -> ModelFileError:
-        return ModelFileError(f"{self.path} is not a usable GGUF file: {why}.")
+        return ModelFileError(f"This is not a usable GGUF file: {why}.")
 
     def skip(self, size: int) -> int:
         """Moves on by `size` bytes, which must be there, and returns where they begin."""

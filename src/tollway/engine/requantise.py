@@ -27,7 +27,7 @@ def requantise_q4_1_to_q8_0(source: Path, target: Path) -> None:
     """Writes `target`; tensors of other types are copied as they are. Raises ModelFileError for a source without Q4_1."""
     header = read_gguf(source)
     if not any(tensor.type == _FROM for tensor in header.tensors):
-        raise ModelFileError(f"{source} has no Q4_1 weights to convert.")
+        raise ModelFileError("It has no Q4_1 weights to convert.")
     with source.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data, target.open("wb") as out:
         planned = _plan(header)
         out.write(MAGIC + struct.pack("<IQQ", header.version, len(planned), len(header.metadata)))

@@ -43,8 +43,8 @@ class ModelStore:
         if name not in self._names():
             known = self._names()
             close = difflib.get_close_matches(name, known, n=1)
-            there = f"Did you mean {close[0]}?" if close else f"Pulled: {', '.join(known) or 'none'}."
-            raise ModelNotPulled(f"The model {name} is not on this machine. {there} `tollway models pull {name}` fetches it.")
+            there = f"Did you mean {close[0]}?" if close else f"Here are: {', '.join(known) or 'none'}."
+            raise ModelNotPulled(f"The model {name} is not on this machine. {there}")
         facts = self._read(name)
         if isinstance(facts, ModelBroken):
             raise facts
@@ -101,10 +101,8 @@ class ModelStore:
             with (folder / _LOCK_FILE).open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield folder
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise PullError(f"The disk of {self.path} is full. Nothing was kept; free some space and pull again.") from None
+        except OSError as error:  # the disk is full, most likely
+            raise PullError(f"Writing to {self.path} failed: {error.strerror or error}. Nothing was kept.") from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

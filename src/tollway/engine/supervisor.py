@@ -138,7 +138,9 @@ class _Engine:
             threads=self._settings.engine_threads,
             # A stream holds a thread until it ends, and one that waits for a slot does so too.
             http_threads=self._settings.engine_slots + self._settings.engine_queue_max + 8,
-            speculation="none",
+            # It drafts only where the context repeats itself: code being edited comes about twice as fast, chat as before.
+            # llama.cpp does not draft for every kind of image prompt, so models that see do without.
+            speculation="none" if projector else "ngram_map_k",
             parent_pid=os.getpid(),
         )
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +167,7 @@ class _Engine:
                 return
             if "bind HTTP server socket" not in self._log_tail():
                 break
+            self._hang_up()
             self._reservation, self._port = _free_port()
             self.spawn()
         raise EngineError(
@@ -181,6 +184,7 @@ class _Engine:
         pause, born = BACKOFF_SECONDS_MIN, time.monotonic()
         while not self._stopping.is_set():
             self.process.wait()
+            self._hang_up()
             if self._stopping.is_set():
                 return
             if time.monotonic() - born >= BACKOFF_FORGIVEN_SECONDS:
@@ -225,9 +229,13 @@ class _Engine:
 
     def ask_to_stop(self) -> None:
         self._stopping.set()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Closes the engine's stdin: its sign to end."""
         if self.process and self.process.stdin:
             with contextlib.suppress(OSError):
-                self.process.stdin.close()  # the engine's sign to end
+                self.process.stdin.close()
 
     def stop(self) -> None:
         self.ask_to_stop()
