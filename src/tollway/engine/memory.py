@@ -6,16 +6,18 @@ from pathlib import Path
 from tollway.engine.facts import ModelFacts
 
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
-_COMFORTABLE_BYTES = 1536 << 20
+_COMFORTABLE_BYTES = 512 << 20
 
 
 def plan_context(facts: ModelFacts, slots: int, wanted_tokens: int, memory_bytes: int | None = None) -> tuple[int, int]:
     """(tokens that one answer may take, tokens that all running answers share).
 
-    The slots share one pool of context. llama.cpp has no remedy when the pool runs out: it fails every running answer. So by
-    default the pool is large enough for all slots to be full at once, as long as that takes no more than 1.5 GiB and an
-    eighth of the memory (SmolLM2-135M with 8 slots: 65,536 tokens, 1.4 GiB). It always holds one answer of the trained
-    context, if that fits into half of the memory at all. `wanted_tokens`, when not 0, is the operator's word.
+    The slots share one pool, and llama.cpp has no remedy when it runs out: it fails every running answer. A pool in which all
+    slots can be full at once would be 1.4 GiB for SmolLM2-135M with 8 slots, all of it touched at each start, which made
+    restarts take seconds longer. So by default it holds several full answers: 512 MiB, or an eighth of the memory where that
+    is less (SmolLM2-135M: 23,301 tokens, and at 25 tokens a second and stream it takes minutes to fill them). It always
+    holds one answer of the trained context, if that fits into half of the memory. `wanted_tokens`, when not 0, is the
+    operator's word.
     """
     if wanted_tokens:
         return min(wanted_tokens, facts.context_tokens), wanted_tokens
