@@ -33,7 +33,7 @@ conformance: $(VENV)/conformance.done ## Run the real clients (OpenAI SDKs, Lang
 
 bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
 	@$(BIN)/tollway models pull
-	$(BIN)/python bench/engine_overhead.py
+	$(BIN)/python -m bench.engine_overhead $(BENCH_ARGS)
 
 openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json

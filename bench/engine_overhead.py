@@ -10,6 +10,7 @@ first token that the API adds at the median.
 import argparse
 import asyncio
 import json
+import multiprocessing
 import platform
 import statistics
 import tempfile
@@ -18,9 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import msgspec
+from tests.live import free_port
 
-from tests.live import LiveServer, serving
-from tollway.engine import EngineEndpoint, load_endpoints
+from tollway.accounts import Accounts, load_secret
+from tollway.cli.serve import serve_http
+from tollway.engine import EngineEndpoint, ModelStore, Supervisor
+from tollway.settings import Settings, load
+from tollway.storage import Database
 
 TOKENS = 64
 
@@ -68,28 +74,45 @@ async def ask(session: aiohttp.ClientSession, target: Target, number: int) -> Sa
     return Sample(first, time.perf_counter() - began, tokens)
 
 
-async def round_of(session: aiohttp.ClientSession, target: Target, streams: int, requests: int, base: int) -> tuple[float, list[Sample]]:
+async def round_of(
+    session: aiohttp.ClientSession, target: Target, streams: int, requests: int, base: int
+) -> tuple[float, list[Sample]]:
     """(requests per second, samples) of `requests` requests, `streams` at a time."""
     numbers = iter(range(base, base + requests))
     samples: list[Sample] = []
 
     async def worker() -> None:
         for number in numbers:
-            samples.append(await ask(session, target, number))
+            samples.append(await ask(session, target, number))  # noqa: PERF401 - shared by the workers
 
     began = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(streams)))
     return requests / (time.perf_counter() - began), samples
 
 
-async def measure(server: LiveServer, engine: EngineEndpoint, rounds: int) -> dict[str, dict[str, float]]:
+async def make_key(settings: Settings) -> str:
+    database = Database(settings.database_path)
+    database.migrate()
+    key = await Accounts(database, load_secret(settings.home)).bootstrap()
+    database.close()
+    assert key
+    return key.secret
+
+
+async def measure(port: int, key: str, engine: EngineEndpoint, rounds: int) -> dict[str, dict[str, float]]:
     targets = [
         Target("engine", engine.url, engine.api_key, engine.model),
-        Target("api", server.url, server.key, f"local/{engine.model}"),
+        Target("api", f"http://127.0.0.1:{port}", key, f"local/{engine.model}"),
     ]
     results: dict[str, dict[str, float]] = {}
     base = 0
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
+        while True:  # until the API is up
+            try:
+                (await session.get(targets[1].url + "/readyz")).raise_for_status()
+                break
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
         for target in targets:
             await round_of(session, target, 2, 4, 900_000)  # warm
         for streams, requests in ((1, 6), (8, 24)):
@@ -119,9 +142,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10, help="rounds for each side (default 10)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "home", engine_slots="8") as server:
-        [engine] = load_endpoints(server.home)
-        results = asyncio.run(measure(server, engine, arguments.rounds))
+    with tempfile.TemporaryDirectory() as folder:
+        settings = msgspec.structs.replace(
+            load(), home=Path(folder), models_dir=load().models_path, port=free_port(), log_format="json"
+        )
+        supervisor = Supervisor(settings, ModelStore(settings.models_path))
+        supervisor.start()
+        api = multiprocessing.get_context("spawn").Process(target=serve_http, args=(settings, supervisor.endpoints()))
+        try:
+            key = asyncio.run(make_key(settings))
+            api.start()
+            results = asyncio.run(measure(settings.port, key, supervisor.endpoints()[0], arguments.rounds))
+        finally:
+            api.terminate()
+            api.join()
+            supervisor.stop()
     report = {"machine": f"{platform.machine()}, {platform.processor() or platform.system()}", "results": results}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")

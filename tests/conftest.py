@@ -27,5 +27,5 @@ def models_path() -> Path:
 @pytest.fixture(scope="session")
 def server(models_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A running service with the default model and 4 slots."""
-    with serving(tmp_path_factory.mktemp("live") / "home", models_path, engine_slots="4") as live:
+    with serving(tmp_path_factory.mktemp("live") / "home", models_path, engine_slots="4", engine_threads="1") as live:
         yield live

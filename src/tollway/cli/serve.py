@@ -4,7 +4,6 @@ import asyncio
 import http.client
 import inspect
 import socket
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -75,48 +74,52 @@ serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
 
 def _run(settings: Settings) -> None:
     # Imported here, because `tollway --help` has no use for them.
+    from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
+    from tollway.observability import configure_logging
+    from tollway.storage import SchemaError
+
+    configure_logging(settings.log_format)
+    settings = _with_free_port(settings)
+    store = ModelStore(settings.models_path)
+    supervisor = Supervisor(settings, store)
+    try:
+        if settings.local_models != "none":
+            ensure_pulled(settings.default_model, store)
+        supervisor.start()
+        first_key = asyncio.run(_prepare_database(settings))  # last: its secret must not be lost to a start that fails
+        engines = supervisor.endpoints()
+        threading.Thread(target=_announce, args=(settings, engines, first_key), daemon=True).start()
+        serve_http(settings, engines)
+    except (EngineError, SchemaError, ValueError) as error:
+        out.print(f"[red]error[/red] {error}")
+        raise typer.Exit(1) from None
+    finally:
+        supervisor.stop()
+
+
+def serve_http(settings: Settings, engines: "list[EngineEndpoint]") -> None:
+    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT."""
     from granian import Granian
     from granian.constants import Interfaces, Loops
     from granian.log import LogLevels
 
     from tollway.app import WorkerConfig
-    from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
-    from tollway.observability import configure_logging
 
-    configure_logging(settings.log_format)
-    settings = _with_free_port(settings)
-    store = ModelStore(settings.models_path)
-    try:
-        if settings.local_models != "none":
-            ensure_pulled(settings.default_model, store)
-        supervisor = Supervisor(settings, store)
-        supervisor.start()
-        first_key = asyncio.run(_prepare_database(settings))
-    except EngineError as error:
-        out.print(f"[red]error[/red] {error}")
-        raise typer.Exit(1) from None
-    try:
-        WorkerConfig(settings, supervisor.endpoints()).to_environment()
-        server = Granian(
-            "tollway.app:create_app",
-            factory=True,
-            address=settings.host,
-            port=settings.port,
-            interface=Interfaces.ASGI,
-            workers=settings.workers,
-            loop=Loops.uvloop if sys.platform != "win32" else Loops.asyncio,
-            log_enabled=True,
-            log_level=LogLevels.warning,
-            websockets=False,
-            respawn_failed_workers=True,
-            workers_kill_timeout=int(settings.drain_seconds) + 5,
-            backlog=2048,
-        )
-        announcement = threading.Thread(target=_announce, args=(settings, supervisor.endpoints(), first_key), daemon=True)
-        announcement.start()
-        server.serve()
-    finally:
-        supervisor.stop()
+    WorkerConfig(settings, engines).to_environment()
+    Granian(
+        "tollway.app:create_app",
+        factory=True,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        workers=settings.workers,
+        loop=Loops.uvloop,
+        log_level=LogLevels.warning,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=int(settings.drain_seconds) + 5,
+        backlog=2048,
+    ).serve()
 
 
 async def _prepare_database(settings: Settings) -> str | None:
