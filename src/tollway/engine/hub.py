@@ -1,7 +1,9 @@
 """Files of the Hugging Face Hub: `hf:ORG/REPO:FILE[@REVISION]`. Tokens and HF_ENDPOINT are the hub library's own."""
 
+import os
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from msgspec import Struct
@@ -32,23 +34,21 @@ class HubFile(Struct, frozen=True):
     def identify(self, progress: Progress) -> str | None:
         """The SHA-256 that the hub states for the file; None for a small file outside of its large-file storage."""
         progress.step(f"Asking the hub for {self.repo}")
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
-
+        hub = _library()
         try:
-            etag = get_hf_file_metadata(hf_hub_url(self.repo, self.file, revision=self.revision)).etag
+            etag = hub.get_hf_file_metadata(hub.hf_hub_url(self.repo, self.file, revision=self.revision)).etag
         except Exception as error:  # noqa: BLE001  (three libraries' errors; each means: not fetched)
             raise self._failed(error) from None
         return etag if etag and re.fullmatch(r"[0-9a-f]{64}", etag) else None
 
     def bring(self, target: Path, progress: Progress) -> str:
         """Downloads the file; returns where it came from, with the commit."""
-        from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-
+        hub = _library()
         folder = target.with_suffix(".hub")
         try:
-            described = get_hf_file_metadata(hf_hub_url(self.repo, self.file, revision=self.revision))
+            described = hub.get_hf_file_metadata(hub.hf_hub_url(self.repo, self.file, revision=self.revision))
             progress.step(f"Downloading {self.file}", described.size)
-            path = hf_hub_download(
+            path = hub.hf_hub_download(
                 self.repo, self.file, revision=described.commit_hash, local_dir=folder, tqdm_class=_bar(progress)
             )
         except OSError as error:
@@ -75,6 +75,14 @@ class HubFile(Struct, frozen=True):
         }
         said = (str(error).strip().splitlines() or [kind])[0][:200]
         return PullError(f"{where} could not be fetched from the hub: {reasons.get(kind, f'{kind}: {said}')}.")
+
+
+def _library() -> ModuleType:
+    """The hub's library, imported late because it is large. It is not to report what else runs on this machine."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import huggingface_hub
+
+    return huggingface_hub
 
 
 def _bar(progress: Progress) -> type[Any]:

@@ -94,8 +94,8 @@ def hub(tiny_model: Path, tiny_eyes: Path) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def command(hub: Hub, tmp_path: Path) -> Iterator["Command"]:
-    yield Command(f"http://127.0.0.1:{hub.server_port}", tmp_path)
+def command(hub: Hub, tmp_path: Path) -> "Command":
+    return Command(f"http://127.0.0.1:{hub.server_port}", tmp_path)
 
 
 class Command:
