@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.live import LiveServer, serving
+
 from tollway import settings
 
 DEFAULT_MODEL = "smollm2-135m-instruct"

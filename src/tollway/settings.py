@@ -13,6 +13,9 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+# Read by clients, `tollway chat` among them; not settings of the service.
+CLIENT_VARIABLES = frozenset({"TOLLWAY_API_KEY"})
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -100,7 +103,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
     names = set(Settings.__struct_fields__)
 
     for variable, text in environ.items():
-        if not variable.startswith("TOLLWAY_"):
+        if not variable.startswith("TOLLWAY_") or variable in CLIENT_VARIABLES:
             continue
         name = variable.removeprefix("TOLLWAY_").lower()
         if name not in names:

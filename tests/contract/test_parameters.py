@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.live import LOCAL_MODEL, LiveServer
+
 from tollway.engine.facts import read_vocabulary
 
 STORY = "Write a short story about a fox and a river."

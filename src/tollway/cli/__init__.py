@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import doctor, keys, models, reference, serve
+from tollway.cli import chat, doctor, keys, models, reference, serve
 
 app = typer.Typer(
     name="tollway",
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.command(name="chat")(chat.chat)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="settings")(reference.settings)
 app.command(name="openapi")(reference.openapi)

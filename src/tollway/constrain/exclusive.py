@@ -28,7 +28,7 @@ def compare(doc: Document, one: Plain, other: Plain, depth: int = 0) -> Verdict:
     for left, right in ((one, other), (other, one)):
         values = listed(doc, left)
         if values is not None:
-            return Verdict(not any(doc.accepts(value, right.locs) for value in values))
+            return Verdict(not any(doc.accepts(value, _without_choices(right)) for value in values))
     common = _kinds(one, meant=True) & _kinds(other, meant=False)
     if common & {"object", "array"} and (other.having("unevaluatedProperties") or other.having("unevaluatedItems")):
         return Verdict(apart=False)
@@ -50,6 +50,15 @@ def compare(doc: Document, one: Plain, other: Plain, depth: int = 0) -> Verdict:
             continue
         return Verdict(apart=False)
     return Verdict(not absent, absent)
+
+
+def _without_choices(plain: Plain) -> Conj:
+    """The schemas apart from those that hold an undecided `oneOf`: a value that two branches accept is one that these refuse,
+    which is what is to be found out.
+    """
+    holders = {choice.loc.pointer for choice in plain.choices}
+    holders |= {pointer for holder in holders for pointer in plain.parents[holder]}
+    return tuple(loc for loc in plain.locs if loc.pointer not in holders)
 
 
 def _kinds(plain: Plain, *, meant: bool) -> set[str]:

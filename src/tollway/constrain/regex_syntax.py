@@ -253,6 +253,8 @@ class _Parser:
             raise HardPattern("it has a word boundary")
         if char.isascii() and char.isalpha():
             raise HardPattern(f"it has `\\{char}`")
+        if char in "<>" or not char.isascii():
+            raise HardPattern(f"`\\{char}` means different things; write `{char}`")
         return _single(ord(char))
 
     def _property(self, *, negate: bool) -> Chars:

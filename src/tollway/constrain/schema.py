@@ -290,7 +290,7 @@ class _Compiler:
         if len(shape.patterns) > 1 or shape.names or plain.having("unevaluatedProperties"):
             why = "only one pattern, without `propertyNames`, can be"
             raise self._unsupported("patternProperties", plain, why)
-        (loc,) = plain.having("patternProperties")
+        (loc,) = (loc for loc in plain.having("patternProperties") if loc.keyword("patternProperties"))
         (pattern,) = loc.keyword("patternProperties")
         where = (loc, "patternProperties")
         key = in_string(self.doc, self.rules, pattern_tree(self.doc, pattern, *where), where)

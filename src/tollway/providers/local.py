@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from tollway.catalog import Route
 from tollway.engine import EngineEndpoint
-from tollway.errors import BadGateway, RateLimited, UnsupportedParameter
+from tollway.errors import BadGateway, InvalidRequest, RateLimited, UnsupportedParameter
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
@@ -39,6 +39,8 @@ from tollway.wire.chat import (
 DEFAULT_SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05}
 # Reasoning tokens before the thought is closed for the model; the figures of Google's own OpenAI layer.
 REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
+
+IMAGES_MAX = 16
 
 _IMAGE_MARK = "<__media__>"
 _SEED_MODULUS = 2**31 - 1  # the engine reads the seed as a signed 32-bit integer
@@ -73,7 +75,9 @@ class LocalProvider:
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
-        for param, _ in images_of(request):
+        for count, (param, _) in enumerate(images_of(request), start=1):
+            if count > IMAGES_MAX:
+                raise InvalidRequest(f"A request may hold at most {IMAGES_MAX} images.", param=param)
             if "vision" not in route.capabilities:
                 raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
         constraint_for(request)

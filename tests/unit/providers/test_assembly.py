@@ -1,6 +1,7 @@
 """Generated text into deltas: the same message, however the text was split."""
 
 import json
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ def assemble(text: str, cuts: list[int], **options: Any) -> tuple[str, str, list
     """(content, reasoning, calls) of a text that arrives cut at these places."""
     assembler = ChoiceAssembler(**options)
     places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
-    deltas = [delta for begin, end in zip(places, places[1:], strict=False) for delta in assembler.feed(text[begin:end])]
+    deltas = [delta for begin, end in pairwise(places) for delta in assembler.feed(text[begin:end])]
     deltas += assembler.finish()
     content = "".join(delta.content or "" for delta in deltas)
     reasoning = "".join(delta.reasoning_content or "" for delta in deltas)

@@ -1,5 +1,6 @@
 """The decoder of chat requests: every bound of the contract from both sides, and nothing but TollwayErrors for any bytes."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_what_the_contract_forbids_is_a_400_that_names_the_parameter(fields: dic
         decode_chat_request(body(**fields))
 
     assert (caught.value.status, caught.value.param) == (400, param)
-    assert param.split(".")[-1].split("[")[0] in caught.value.message
+    assert param.rpartition(".")[2].partition("[")[0] in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -181,9 +182,10 @@ def test_legacy_functions_become_tools() -> None:
 
     assert request.uses_legacy_functions
     assert [tool.function.name for tool in request.tools or []] == ["f"]
-    assert request.tool_choice == decode_chat_request(
-        body(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "f"}})
-    )[0].tool_choice
+    assert (
+        request.tool_choice
+        == decode_chat_request(body(tools=[TOOL], tool_choice={"type": "function", "function": {"name": "f"}}))[0].tool_choice
+    )
 
 
 json_values = st.recursive(
@@ -197,10 +199,8 @@ fields = st.sampled_from([*sorted(decode_chat_request(body())[0].__struct_fields
 @settings(max_examples=500, deadline=None)
 @given(st.dictionaries(fields, json_values))
 def test_any_json_is_a_request_or_a_400(value: dict[str, Any]) -> None:
-    try:
+    with contextlib.suppress(InvalidRequest):  # anything else fails
         decode_chat_request(json.dumps(BASE | value).encode("utf-8", "surrogatepass"))
-    except InvalidRequest as error:
-        assert error.message
 
 
 @settings(max_examples=500, deadline=None)

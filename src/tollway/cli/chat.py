@@ -1,0 +1,130 @@
+"""`tollway chat`: talk to a running Tollway in the terminal."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import aiohttp
+import typer
+
+from tollway.cli.terminal import err, fail, settings_in_force
+
+KEY_VARIABLE = "TOLLWAY_API_KEY"
+_KEY_SECONDS = 24 * 3600
+
+
+def chat(
+    prompt: Annotated[str | None, typer.Argument(help="What to say; left out: a conversation, until Ctrl-D.")] = None,
+    model: Annotated[str, typer.Option(help="The model that answers.")] = "google/gemini-2.5-flash-lite-preview",
+    system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
+    url: Annotated[str | None, typer.Option(help="Base URL; default: the service on this machine.")] = None,
+    key: Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="API key; default: one made for this chat.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy; higher is more random.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer in tokens.")] = None,
+) -> None:
+    """Talk to a model; the answer streams into the terminal.
+
+    Examples: `tollway chat "Why is the sky blue?"`, `echo "Translate: good morning" | tollway chat -`, `tollway chat`
+    """
+    if prompt == "-":
+        prompt = sys.stdin.read()
+    fields: dict[str, Any] = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
+    fields |= {name: value for name, value in (("temperature", temperature), ("max_tokens", max_tokens)) if value is not None}
+    messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
+    try:
+        asyncio.run(_talk(prompt, messages, fields, url, key))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+async def _talk(
+    prompt: str | None, messages: list[dict[str, str]], fields: dict[str, Any], url: str | None, key: str | None
+) -> None:
+    async with _address(url, key) as (base_url, bearer), aiohttp.ClientSession(read_bufsize=2**20) as session:
+        while True:
+            text = prompt if prompt is not None else await _read_line()
+            if text is None:
+                return
+            messages.append({"role": "user", "content": text})
+            body = {**fields, "messages": messages}
+            headers = {"Authorization": f"Bearer {bearer}"}
+            try:
+                async with session.post(f"{base_url}/chat/completions", json=body, headers=headers) as response:
+                    if response.status != 200:
+                        fail(json.loads(await response.read())["message"])
+                    messages.append({"role": "assistant", "content": await _print_stream(response)})
+            except aiohttp.ClientConnectorError:
+                fail(f"Nothing answers at {base_url}. `tollway serve` starts the service.")
+            except (aiohttp.ClientError, ValueError) as error:
+                fail(f"The answer broke off: {error}")
+            if prompt is not None:
+                return
+
+
+async def _read_line() -> str | None:
+    """The next thing to say; None at the end of input."""
+    while True:
+        err.print("[bold cyan]you>[/bold cyan] ", end="")
+        try:
+            line = (await asyncio.to_thread(input)).strip()
+        except EOFError:
+            return None
+        if line:
+            return line
+
+
+async def _print_stream(response: aiohttp.ClientResponse) -> str:
+    """Prints the answer as it comes, what it took on stderr, and returns it."""
+    said = ""
+    async for line in response.content:
+        if not line.startswith(b"data: {"):
+            continue
+        event = json.loads(line[6:])
+        if "error" in event:
+            print()
+            fail(event["error"]["message"])
+        for choice in event["choices"]:
+            piece = choice["delta"].get("content") or ""
+            # Reasoning is shown to people, but it is no part of the answer.
+            if thought := choice["delta"].get("reasoning_content"):
+                err.print(f"[dim]{thought}[/dim]", end="", markup=True)
+            print(piece, end="", flush=True)
+            said += piece
+        if event.get("usage"):
+            print()
+            cost = event["meta"]["usage"]
+            err.print(
+                f"[dim]{event['model']}, {event['usage']['completion_tokens']} tokens, {cost['credits_used']} credits[/dim]"
+            )
+    return said
+
+
+@asynccontextmanager
+async def _address(url: str | None, key: str | None) -> AsyncIterator[tuple[str, str]]:
+    """Base URL and key. Without a key, one is made in this machine's database, and deleted afterwards."""
+    settings = settings_in_force()
+    base_url = (url or f"http://{settings.host}:{settings.port}/v1").rstrip("/")
+    if key:
+        yield base_url, key
+        return
+    if url or not settings.database_path.exists():
+        fail(f"An API key is needed: --key, or {KEY_VARIABLE} in the environment. `tollway keys create` makes one.", 2)
+    from tollway import clock
+    from tollway.accounts import Accounts, load_secret
+    from tollway.storage import Database
+
+    database = Database(settings.database_path)
+    try:
+        accounts = Accounts(database, load_secret(settings.home))
+        owner = await accounts.first_account()
+        made = await accounts.create_key(owner.id, f"tollway chat {os.getpid()}", expires_at=clock.now() + _KEY_SECONDS)
+        try:
+            yield base_url, made.secret
+        finally:
+            await accounts.delete_key(made.record.id)
+    finally:
+        database.close()

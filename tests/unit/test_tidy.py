@@ -1,0 +1,34 @@
+"""A ratchet, not a police: new functions and files stay small, and what is larger never grows."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FUNCTION_LINES_MAX = 70
+FILE_LINES_MAX = 500
+# Lower these when something shrinks; nothing is ever added.
+LARGER_FILES: dict[str, int] = {}
+LARGER_FUNCTIONS: dict[str, int] = {}
+
+
+def sources() -> Iterator[Path]:
+    for folder in ("src", "tests", "bench"):
+        yield from sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_files_stay_small() -> None:
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
+
+    assert {name: size for name, size in sizes.items() if size > LARGER_FILES.get(name, FILE_LINES_MAX)} == {}
+
+
+def test_functions_stay_small() -> None:
+    sizes = {
+        f"{path.relative_to(ROOT)}:{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert {name: size for name, size in sizes.items() if size > LARGER_FUNCTIONS.get(name, FUNCTION_LINES_MAX)} == {}
