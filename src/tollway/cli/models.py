@@ -39,7 +39,7 @@ Examples:
 
 
 @app.command(help=_PULL_HELP)
-def pull(  # noqa: PLR0917 - typer passes them by name
+def pull(
     source: Annotated[
         str | None, typer.Argument(help="A known name, a file, or hf:ORG/REPO:FILE[@REVISION].", show_default=False)
     ] = None,

@@ -33,6 +33,9 @@ class EngineEndpoint(Struct, frozen=True, kw_only=True):
     sees: bool
     vocabulary_path: str
 
+    def __repr__(self) -> str:
+        return f"EngineEndpoint({self.model!r}, {self.url!r})"  # without the key
+
 
 def load_vocabulary(endpoint: EngineEndpoint) -> Sequence[bytes]:
     """The bytes of each token by its id. Reads a file: do it once."""
