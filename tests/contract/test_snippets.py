@@ -10,6 +10,7 @@ from tests.live import LOCAL_MODEL, LiveServer
 SNIPPETS = Path(__file__).parent / "snippets"
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("language", ["python", "javascript", "sh"])
 def test_the_reference_snippet_answers(server: LiveServer, language: str) -> None:
     page = (SNIPPETS / f"{language}.txt").read_text(encoding="utf-8")
