@@ -23,6 +23,13 @@ class TextPart(Struct, tag_field="type", tag="text"):
     text: Annotated[str, Meta(description="The text content.")]
 
 
+class OnlyTextPart(Struct):
+    """A piece of text, where nothing else may stand. (A tag is checked in unions only.)"""
+
+    type: Literal["text"]
+    text: Annotated[str, Meta(description="The text content.")]
+
+
 class ImageUrl(Struct):
     """Where an image is, and how closely to look at it."""
 
@@ -72,21 +79,21 @@ class UserMessage(Struct, tag_field="role", tag="user"):
 class SystemMessage(Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
     """Instructions that the model follows throughout."""
 
-    content: str | Annotated[list[TextPart], Meta(min_length=1)]
+    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
     name: str | None = None
 
 
 class DeveloperMessage(Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
     """The same as a system message, by OpenAI's newer name."""
 
-    content: str | Annotated[list[TextPart], Meta(min_length=1)]
+    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
     name: str | None = None
 
 
 class ToolMessage(Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
     """The result of one tool call."""
 
-    content: str | Annotated[list[TextPart], Meta(min_length=1)]
+    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
     tool_call_id: Annotated[str, Meta(description="The tool call that this message answers.")]
     name: str | None = None
 
@@ -124,7 +131,7 @@ class Prediction(Struct):
     """Text that much of the answer is expected to repeat."""
 
     type: Literal["content"]
-    content: str | list[TextPart]
+    content: str | list[OnlyTextPart]
 
 
 class TextFormat(Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
@@ -270,13 +277,11 @@ class ChatRequest(Struct, kw_only=True):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-def text_of(content: str | list[TextPart] | list[TextPart | ImagePart] | list[TextPart | RefusalPart] | None) -> str:
+def text_of(content: str | list[OnlyTextPart] | list[TextPart | ImagePart] | list[TextPart | RefusalPart] | None) -> str:
     """The text of a message's content; parts are joined without anything between them, refusals read as text."""
     if content is None or isinstance(content, str):
         return content or ""
-    return "".join(
-        part.text if isinstance(part, TextPart) else part.refusal if isinstance(part, RefusalPart) else "" for part in content
-    )
+    return "".join(getattr(part, "refusal" if isinstance(part, RefusalPart) else "text", "") for part in content)
 
 
 def images_of(request: ChatRequest) -> Iterator[tuple[str, ImageUrl]]:
