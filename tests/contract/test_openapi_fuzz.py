@@ -1,0 +1,48 @@
+"""schemathesis finds no server error, and no answer that `/openapi.json` does not describe.
+
+In the suite it thinks of the same requests every time. With `FUZZ_EXAMPLES=300`, as in `make conformance`, it makes that many
+for each operation, and others every time.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.live import LiveServer
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
+AMOUNT = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "25", "--seed", "1"]
+
+
+def fuzz(server: LiveServer, folder: Path, *arguments: str) -> int:
+    """How many requests were made, all of them answered as the document says."""
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", server.url + "/openapi.json"),
+        *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),  # the hooks have a check in its place
+        *("--phases", "examples,coverage,fuzzing"),
+        *AMOUNT,
+        *("--continue-on-failure", "--no-shrink", "--request-timeout", "120", "--suppress-health-check", "all"),
+        *arguments,
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks"}
+    # From a folder of its own: it keeps what it learned in files.
+    done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    generated = re.search(r"(\d+) generated, (\d+) passed", done.stdout)
+    assert generated, done.stdout
+    print(generated[0])
+    return int(generated[1])
+
+
+@pytest.mark.timeout(3600)
+def test_every_answer_is_as_the_document_says(server: LiveServer, tmp_path: Path) -> None:
+    assert fuzz(server, tmp_path, "--header", f"Authorization: Bearer {server.key}") > 100
+
+
+@pytest.mark.timeout(3600)
+def test_so_is_every_answer_to_strangers(server: LiveServer, tmp_path: Path) -> None:
+    assert fuzz(server, tmp_path, "--include-operation-id", "createChatCompletion") > 10
