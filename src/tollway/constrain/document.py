@@ -16,6 +16,8 @@ DEPTH_MAX = 64
 NODES_MAX = 50_000
 STEPS_MAX = 30_000
 NUMBER_BITS_MAX = 1_024
+CHAIN_MAX = 60
+CHECK_MAX = 200_000
 
 Schema = dict[str, Any] | bool
 
@@ -100,6 +102,14 @@ BOUNDS = (
 )
 
 
+# Where schemas stand in a schema: those for the value itself, and all; some keywords are one schema, the others hold several.
+IN_PLACE = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
+SCHEMA_IS = frozenset(
+    {"items", "additionalItems", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties"}
+)
+SCHEMAS_IN = SCHEMA_IS | IN_PLACE | {"properties", "patternProperties", "prefixItems"}
+
+
 class Loc(NamedTuple):
     """A schema and where it stands in its document; the pointer is its identity.
 
@@ -160,6 +170,7 @@ class Document:
         self.root = Loc("", schema)
         self._vetted: set[str] = set()
         self._validators: dict[str, Any] = {}
+        self._weights: dict[tuple[str, int], int] = {}
 
     def spend(self, steps: int = 1) -> None:
         """Count work, so that no small schema can cost more than some tens of milliseconds."""
@@ -243,7 +254,44 @@ class Document:
 
     def accepts(self, value: Any, locs: Iterable[Loc]) -> bool:
         """Whether a value validates against all these schemas, formats included."""
-        return all(self._validator(loc).is_valid(value) for loc in locs if loc.schema is not True)
+        depth, nodes = _measure(value)
+        for loc in locs:
+            if loc.schema is True:
+                continue
+            # A validator follows every reference each time it is met, which may double at each level.
+            if self._weight(loc, depth, ()) * nodes > CHECK_MAX:
+                raise TooLarge("its references meet again too often to check its values")
+            if not self._validator(loc).is_valid(value):
+                return False
+        return True
+
+    def _weight(self, loc: Loc, depth: int, active: tuple[str, ...]) -> int:
+        """How many schemas a validator may look at for a value of this depth; CHECK_MAX stands for all larger numbers."""
+        key = (loc.pointer, depth)
+        known = self._weights.get(key)
+        if known is not None:
+            return known
+        if loc.pointer in active or not isinstance(loc.schema, dict):
+            return 1
+        if len(active) > CHAIN_MAX:
+            return CHECK_MAX
+        self.spend()
+        active = (*active, loc.pointer)
+        total = 1
+        for keyword, value in loc.schema.items():
+            below = depth - (keyword not in IN_PLACE)
+            if keyword == "$ref":
+                total += self._weight(self.resolve(loc), depth, active)
+            elif below >= 0 and keyword in SCHEMAS_IN:
+                tokens = value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+                single = keyword in SCHEMA_IS and not isinstance(value, list)
+                children = [self.child(loc, keyword)] if single else [self.child(loc, keyword, token) for token in tokens]
+                total += sum(self._weight(child, below, active if below == depth else ()) for child in children)
+            if total >= CHECK_MAX:
+                break
+        total = min(total, CHECK_MAX)
+        self._weights[key] = total
+        return total
 
     def _validator(self, loc: Loc) -> Any:
         known = self._validators.get(loc.pointer)
@@ -325,6 +373,18 @@ def _fragment(pointer: str) -> str:
     from urllib.parse import quote as percent
 
     return percent(pointer, safe="/~")
+
+
+def _measure(value: Any) -> tuple[int, int]:
+    """The depth of a value and how many values are in it."""
+    level, depth, nodes = [value], 0, 0
+    while level:
+        nodes += len(level)
+        level = [
+            child for one in level if isinstance(one, dict | list) for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        depth += bool(level)
+    return depth, nodes
 
 
 def canonical(schema: Any) -> str:

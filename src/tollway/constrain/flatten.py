@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tollway.constrain.document import Document, Loc
+from tollway.constrain.document import CHAIN_MAX, Document, Loc
 from tollway.constrain.problems import TooLarge, invalid
 
-CHAIN_MAX = 60
 TYPES = ("string", "integer", "number", "boolean", "null", "object", "array")
 # A schema without `type` that has keywords of one type only means that type; other values would satisfy it too, but nobody
 # wants them. Numbers include integers.

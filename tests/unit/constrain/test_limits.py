@@ -32,6 +32,9 @@ def optional(width: int, depth: int) -> dict[str, Any]:
 
 
 PRODUCT = {"allOf": [{"anyOf": [{"minLength": i}, {"maxLength": 50 + i}, {"const": str(i)}]} for i in range(20)]}
+VALUE: Any = 1
+for _ in range(40):
+    VALUE = [VALUE]
 BOMBS: dict[str, Any] = {
     "depth": nested(200),
     "deep beyond the stack": nested(100_000),
@@ -53,6 +56,8 @@ BOMBS: dict[str, Any] = {
     "pattern stars": {"type": "string", "pattern": "^(" + "a*" * 900 + ")*$"},
     "minProperties": {"type": "object", "properties": {f"p{i}": {} for i in range(300)}, "minProperties": 299},
     "long names": {"properties": {"€" * 60_000: {}}},
+    "values of doubled schemas": {"enum": [1, 2], **doubling("allOf", 25)},
+    "deep values of doubled schemas": {"const": VALUE, "allOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]},
     "cross references": {
         "$defs": {f"d{i}": {"properties": {f"p{j}": {"$ref": f"#/$defs/d{j}"} for j in range(200)}} for i in range(200)},
         "$ref": "#/$defs/d0",
