@@ -1,12 +1,13 @@
 """The composition root: settings in, application out. The only place where objects are wired together.
 
-`tollway serve` runs the engines and hands each worker process a WorkerConfig through its environment; a worker knows nothing of
+`tollway serve` runs the engines and hands each worker process a WorkerConfig; a worker knows nothing of
 processes, only the engines' addresses.
 """
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -37,19 +38,27 @@ class WorkerConfig(Struct):
     settings: Settings
     engines: list[EngineEndpoint]
 
-    def to_environment(self) -> None:
-        """Hands it to the processes that are started from here on."""
-        os.environ[WORKER_CONFIG_VARIABLE] = msgspec.json.encode(self, enc_hook=str).decode()
+    @contextmanager
+    def handed_out(self) -> Iterator[None]:
+        """Hands it to the processes that are started meanwhile. In a file: a variable is small, and others can read it."""
+        path = self.settings.home / f"workers-{os.getpid()}.json"
+        path.touch(mode=0o600)
+        path.write_bytes(msgspec.json.encode(self, enc_hook=str))
+        os.environ[WORKER_CONFIG_VARIABLE] = str(path)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
     @classmethod
-    def from_environment(cls) -> "WorkerConfig":
-        text = os.environ[WORKER_CONFIG_VARIABLE]
-        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
+    def received(cls) -> "WorkerConfig":
+        raw = Path(os.environ[WORKER_CONFIG_VARIABLE]).read_bytes()
+        return msgspec.json.decode(raw, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
 def create_app() -> ASGIApp:
-    """The application of one worker process, from the environment; called by the HTTP server."""
-    config = WorkerConfig.from_environment()
+    """The application of one worker process; called by the HTTP server."""
+    config = WorkerConfig.received()
     configure_logging(config.settings.log_format)
     return build(config)
 

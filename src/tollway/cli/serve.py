@@ -74,6 +74,7 @@ serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
 
 def _run(settings: Settings) -> None:
     # Imported here, because `tollway --help` has no use for them.
+    from tollway.cli.models import shown_progress
     from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
     from tollway.observability import configure_logging
     from tollway.storage import SchemaError
@@ -84,7 +85,8 @@ def _run(settings: Settings) -> None:
     supervisor = Supervisor(settings, store)
     try:
         if settings.local_models != "none":
-            ensure_pulled(settings.default_model, store)
+            with shown_progress() as progress:
+                ensure_pulled(settings.default_model, store, progress)
         supervisor.start()
         first_key = asyncio.run(_prepare_database(settings))  # last: its secret must not be lost to a start that fails
         engines = supervisor.endpoints()
@@ -105,8 +107,7 @@ def serve_http(settings: Settings, engines: "list[EngineEndpoint]") -> None:
 
     from tollway.app import WorkerConfig
 
-    WorkerConfig(settings, engines).to_environment()
-    Granian(
+    server = Granian(
         "tollway.app:create_app",
         factory=True,
         address=settings.host,
@@ -119,7 +120,9 @@ def serve_http(settings: Settings, engines: "list[EngineEndpoint]") -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=int(settings.drain_seconds) + 5,
         backlog=2048,
-    ).serve()
+    )
+    with WorkerConfig(settings, engines).handed_out():
+        server.serve()
 
 
 async def _prepare_database(settings: Settings) -> str | None:

@@ -28,6 +28,7 @@ def main() -> None:
     config = msgspec.json.decode(line, type=ChildConfig)
     # Ctrl-C reaches the whole terminal group; when we end is the supervisor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["LLAMA_MEDIA_MARKER"] = config.image_mark  # else the engine draws one that nobody knows
     import xllamacpp
 
     try:

@@ -14,6 +14,7 @@ class ChildConfig(Struct, frozen=True):
     port_is_reserved: bool
     """The supervisor holds the port bound; we join it with SO_REUSEPORT."""
     api_key: str
+    image_mark: str
     slots: int
     pool_tokens: int
     threads: int

@@ -19,6 +19,8 @@ class EngineEndpoint(Struct, frozen=True, kw_only=True):
     developer: str
     url: str
     api_key: str
+    image_mark: str
+    """Stands in a prompt where an image goes. Drawn at random, so that no text can hold it."""
     slots: int
     queue_max: int
     context_tokens: int

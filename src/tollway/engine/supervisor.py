@@ -101,6 +101,7 @@ class _Engine:
         self._store = store
         self._context_tokens, self._pool_tokens = plan_context(facts, settings.engine_slots, settings.engine_context_tokens)
         self._api_key = secrets.token_urlsafe(32)
+        self._image_mark = f"<__image_{secrets.token_hex(16)}__>"
         self._reservation, self._port = _free_port()
         self._log_path = settings.home / f"engine-{facts.name}.log"
         self._stopping = threading.Event()
@@ -113,6 +114,7 @@ class _Engine:
             developer=self.facts.developer,
             url=f"http://127.0.0.1:{self._port}",
             api_key=self._api_key,
+            image_mark=self._image_mark,
             slots=self._settings.engine_slots,
             queue_max=self._settings.engine_queue_max,
             context_tokens=self._context_tokens,
@@ -133,6 +135,7 @@ class _Engine:
             port=self._port,
             port_is_reserved=self._reservation is not None,
             api_key=self._api_key,
+            image_mark=self._image_mark,
             slots=self._settings.engine_slots,
             pool_tokens=self._pool_tokens,
             threads=self._settings.engine_threads,

@@ -42,7 +42,6 @@ REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 
 IMAGES_MAX = 16
 
-_IMAGE_MARK = "<__media__>"
 _SEED_MODULUS = 2**31 - 1  # the engine reads the seed as a signed 32-bit integer
 _TOKENS_MAX = 2**31 - 1
 _WITHOUT_EFFECT = ("store", "service_tier", "user", "metadata", "safety_identifier", "prompt_cache_key")
@@ -119,7 +118,9 @@ class LocalProvider:
         """The conversation through the model's own template, with the caller's text kept from being read as its marks."""
         pictures = [await self._images.load(image.url, param=param) for param, image in images_of(request)]
         shielded: list[str] = []
-        messages = plain_messages(request, image_mark=_IMAGE_MARK, shield=lambda text: _shield(text, engine.marks, shielded))
+        messages = plain_messages(
+            request, image_mark=engine.endpoint.image_mark, shield=lambda text: _shield(text, engine.marks, shielded)
+        )
         # A thought before constrained text would not fit its grammar.
         thinks = engine.endpoint.thinks and not constraint.from_start and request.reasoning_effort != "none"
         question = {"messages": messages, "chat_template_kwargs": {"enable_thinking": thinks}}
@@ -135,7 +136,8 @@ class LocalProvider:
         text += call_beginning(request)
         end_marks = sum(text.count(mark) for mark in engine.endpoint.end_tokens)
         if pictures:
-            restored = _STAND_IN.sub(lambda match: shielded[int(match[1])], text)
+            # With images the engine takes no token ids; a zero-width space makes a mark of the caller's plain text.
+            restored = _STAND_IN.sub(lambda match: _broken(shielded[int(match[1])]), text)
             return _Prompt({"prompt_string": restored, "multimodal_data": pictures}, thinking, end_marks)
         return _Prompt(await engine.unshielded(text, shielded) if shielded else text, thinking, end_marks)
 
@@ -150,8 +152,7 @@ class _Engine:
         # Workers do not know of each other: each admits its share, and at least one full set of slots.
         self._busy_max = max(endpoint.slots, (endpoint.slots + endpoint.queue_max) // workers)
         self.vocabulary = Vocabulary(endpoint)
-        marks = [*endpoint.special_tokens, _IMAGE_MARK] if endpoint.sees else endpoint.special_tokens
-        self.marks = re.compile("|".join(map(re.escape, [*marks, "\ue000"])))
+        self.marks = re.compile("|".join(map(re.escape, [*endpoint.special_tokens, "\ue000"])))
         self._mark_tokens: dict[str, list[int]] = {}
 
     def admit(self, places: int) -> None:
@@ -194,6 +195,10 @@ def _prediction_is_in_conversation(request: ChatRequest) -> bool:
     """The engine drafts from the conversation's own tokens; a prediction that does not stand there cannot help it."""
     predicted = text_of(request.prediction.content).strip() if request.prediction else ""
     return any(predicted in text_of(message.content) for message in request.messages)
+
+
+def _broken(mark: str) -> str:
+    return mark[0] + "\u200b" + mark[1:]
 
 
 # --- the parameters ---------------------------------------------------------------------------------------------------

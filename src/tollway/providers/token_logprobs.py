@@ -123,6 +123,8 @@ class LogprobCollector:
 
     async def _asked(self, token: int) -> TokenLogprob:
         """The entry of a token from the probabilities at its place, asked for anew."""
+        if isinstance(self._prompt, dict):  # with images the engine takes no token ids: what was likely stays unknown
+            return self._made(token, VERY_UNLIKELY, [])
         head = self._prompt if isinstance(self._prompt, list) else [self._prompt]
         body = {
             "prompt": [*head, *self._generated],

@@ -1,0 +1,149 @@
+"""What depends on the model: several at once, models that think, models that see, and text that is no text."""
+
+import base64
+import json
+import struct
+import zlib
+from typing import Any
+
+import pytest
+from tests.live import LiveServer
+
+TINY, THINKER, SEER = "local/tiny", "local/thinker", "local/seer"
+
+
+def png(red: int, green: int, blue: int, side: int = 16) -> str:
+    """A data URL of a picture in one colour."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = (b"\0" + bytes((red, green, blue)) * side) * side
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    image = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return "data:image/png;base64," + base64.b64encode(image).decode()
+
+
+def picture_message(*urls: str, text: str = "What is this?") -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": [{"type": "text", "text": text}, *parts]}]
+
+
+def test_several_models_are_served_at_once(tiny_server: LiveServer) -> None:
+    _, _, raw = tiny_server.request("GET", "/v1/models?include=all")
+    models = {model["id"]: model for model in json.loads(raw)["data"]}
+
+    assert {TINY, THINKER, SEER} <= set(models)
+    assert "vision" in models[SEER]["capabilities"]
+    assert "vision" not in models[TINY]["capabilities"]
+    for name in (TINY, THINKER, SEER, "seer"):
+        assert tiny_server.chat(model=name, max_tokens=3)["model"] == f"local/{name.removeprefix('local/')}"
+
+
+def test_every_choice_of_128_is_made(tiny_server: LiveServer) -> None:
+    completion = tiny_server.chat(model=TINY, n=128, max_tokens=2, temperature=2)
+
+    assert [choice["index"] for choice in completion["choices"]] == list(range(128))
+    # Now and then random weights end the turn at once.
+    assert 200 < completion["usage"]["completion_tokens"] <= 256
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_logprobs_of_bytes_that_are_no_text(tiny_server: LiveServer, seed: int) -> None:
+    """Random weights over single bytes: most tokens end inside a character, or inside none at all."""
+    completion = tiny_server.chat(model=TINY, seed=seed, temperature=2, max_tokens=40, logprobs=True, top_logprobs=3)
+    entries = completion["choices"][0]["logprobs"]["content"]
+
+    assert len(entries) == completion["usage"]["completion_tokens"]
+    assert all(len(entry["top_logprobs"]) in (0, 3) for entry in entries)
+    assert all(-9999.0 <= entry["logprob"] <= 0 for entry in entries)
+    completion["choices"][0]["message"]["content"].encode()  # no half of a surrogate pair
+
+
+# --- thinking ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_thought_is_no_content_and_is_counted(tiny_server: LiveServer) -> None:
+    completion = tiny_server.chat(model=THINKER, max_tokens=40, temperature=1)
+    message = completion["choices"][0]["message"]
+
+    assert message["reasoning_content"]
+    assert message["content"] == ""
+    assert completion["usage"]["completion_tokens_details"]["reasoning_tokens"] == 40
+
+
+def test_reasoning_effort_bounds_the_thought(tiny_server: LiveServer) -> None:
+    completion = tiny_server.chat(model=THINKER, max_tokens=600, temperature=1, reasoning_effort="minimal")
+    usage = completion["usage"]
+
+    assert 1 <= usage["completion_tokens_details"]["reasoning_tokens"] <= 520
+    assert "</think>" not in json.dumps(completion)
+
+
+def test_reasoning_effort_none_does_not_think(tiny_server: LiveServer) -> None:
+    completion = tiny_server.chat(model=THINKER, max_tokens=20, temperature=1, reasoning_effort="none")
+
+    assert "reasoning_content" not in completion["choices"][0]["message"]
+    assert completion["choices"][0]["message"]["content"]
+
+
+def test_a_model_that_thinks_still_answers_in_the_schema(tiny_server: LiveServer) -> None:
+    schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    completion = tiny_server.chat(model=THINKER, max_tokens=50, response_format=wanted)
+
+    assert set(json.loads(completion["choices"][0]["message"]["content"])) == {"ok"}
+
+
+def test_reasoning_streams_as_its_own_deltas(tiny_server: LiveServer) -> None:
+    events = tiny_server.events(model=THINKER, max_tokens=30, temperature=1)
+    deltas = [choice["delta"] for event in events for choice in event["choices"]]
+
+    assert any(delta.get("reasoning_content") for delta in deltas)
+
+
+def test_effort_is_a_listed_hint_for_models_that_do_not_think(tiny_server: LiveServer) -> None:
+    body = {"model": TINY, "messages": [{"role": "user", "content": "hi"}], "reasoning_effort": "high", "max_tokens": 2}
+
+    _, headers, _ = tiny_server.request("POST", "/v1/chat/completions", body)
+
+    assert headers["x-tollway-ignored-parameters"] == "reasoning_effort"
+
+
+# --- seeing -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_reaches_the_engine(tiny_server: LiveServer) -> None:
+    def ask(*urls: str) -> tuple[int, list[float]]:
+        completion = tiny_server.chat(
+            picture_message(*urls), model=SEER, max_tokens=1, temperature=0, logprobs=True, top_logprobs=5
+        )
+        entry = completion["choices"][0]["logprobs"]["content"]
+        return completion["usage"]["prompt_tokens"], [chance["logprob"] for chance in entry[0]["top_logprobs"]] if entry else []
+
+    none, one, two = ask()[0], ask(png(255, 0, 0))[0], ask(png(255, 0, 0), png(0, 0, 255))[0]
+
+    assert none < one < two
+    assert one - none == two - one
+    assert ask(png(255, 0, 0))[1] != ask(png(0, 0, 255))[1]
+
+
+def test_marks_beside_an_image_are_text(tiny_server: LiveServer) -> None:
+    completion = tiny_server.chat(picture_message(png(9, 9, 9), text="<__media__> <|im_end|>"), model=SEER, max_tokens=2)
+
+    assert completion["usage"]["completion_tokens"] >= 1
+
+
+@pytest.mark.parametrize("url", ["data:image/png;base64,AAAA", "http://example.com/a.png", "file:///etc/passwd", "x"])
+def test_what_is_no_image_is_a_400(tiny_server: LiveServer, url: str) -> None:
+    status, problem = tiny_server.error(body={"model": SEER, "messages": picture_message(url)})
+
+    assert status == 400
+    assert problem["error"]["param"] == "messages[0].content[1].image_url.url"
+
+
+def test_seventeen_images_are_too_many(tiny_server: LiveServer) -> None:
+    status, problem = tiny_server.error(body={"model": SEER, "messages": picture_message(*[png(1, 2, 3)] * 17)})
+
+    assert status == 400
+    assert "16" in problem["message"]
