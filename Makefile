@@ -27,9 +27,10 @@ format: $(VENV)/test.done ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-conformance: $(VENV)/conformance.done ## Run the real clients (OpenAI SDKs, LangChain, llm, ...) against a live server
+conformance: $(VENV)/test.done $(VENV)-clients/done $(VENV)-clients-older/done tests/conformance/node_modules ## Run the real clients (OpenAI SDKs, LangChain, llm, ...) and long fuzzing; needs Node 20
 	@$(BIN)/tollway models pull
-	$(BIN)/python -m pytest tests/conformance $(PYTEST_ARGS)
+	$(BIN)/python -m tests.conformance.run
+	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py
 
 bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
 	@$(BIN)/tollway models pull
@@ -38,8 +39,8 @@ bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one 
 openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json
 
-clean: ## Remove the virtual environment; data and models stay
-	rm -rf $(VENV)
+clean: ## Remove the virtual environments; data and models stay
+	rm -rf $(VENV) $(VENV)-clients $(VENV)-clients-older tests/conformance/node_modules
 
 # requirements/*.txt are locked and hashed; `make lock` renews them (needs uv).
 lock:
@@ -47,6 +48,11 @@ lock:
 	  pyproject.toml --group build -o requirements/serve.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
 	  pyproject.toml --group build --group dev -c requirements/serve.txt -o requirements/test.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade \
+	  requirements/clients.in -o requirements/clients.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade \
+	  requirements/clients-older.in -o requirements/clients-older.txt
+	npm --prefix tests/conformance update --package-lock-only
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tollway needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make serve PYTHON=python3.12")'
@@ -55,4 +61,15 @@ $(VENV)/bin/python:
 $(VENV)/%.done: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --quiet --require-hashes -r requirements/$*.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Clients do not agree with each other, or with Tollway, on the versions of what they need: `clients` has the current ones,
+# `clients-older` those that are not there yet.
+$(VENV)-%/done: requirements/%.txt
+	$(PYTHON) -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	@touch $@
+
+tests/conformance/node_modules: tests/conformance/package-lock.json
+	npm --prefix tests/conformance ci --no-audit --no-fund
 	@touch $@

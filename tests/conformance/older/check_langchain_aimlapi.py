@@ -1,0 +1,29 @@
+"""LangChain's standard tests of chat models, through `langchain-aimlapi`."""
+
+import os
+from typing import Any
+
+from langchain_aimlapi import ChatAimlapi
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+
+class TestChatAimlapi(ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatAimlapi
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {
+            "model": os.environ["CLIENT_MODEL"],
+            "base_url": os.environ["CLIENT_BASE_URL"],
+            "api_key": os.environ["CLIENT_KEY"],
+            "stream_usage": True,
+            "timeout": 300,
+            "max_tokens": 60,
+        }
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
