@@ -210,7 +210,7 @@ def check_logprobs(entries: list[dict[str, Any]], top: int) -> None:
         assert likely == sorted(likely, reverse=True)
         assert math.fsum(math.exp(logprob) for logprob in likely) <= 1.0001
         for chance in [entry, *entry["top_logprobs"]]:
-            if not chance["token"].startswith("\\x"):
+            if chance["bytes"] is not None and not chance["token"].startswith("\\x"):
                 assert bytes(chance["bytes"]).decode() == chance["token"]
 
 
@@ -220,7 +220,7 @@ def test_one_logprob_entry_for_each_token(server: LiveServer, top: int) -> None:
     entries = completion["choices"][0]["logprobs"]["content"]
 
     assert len(entries) == completion["usage"]["completion_tokens"] == 25
-    assert "".join(entry["token"] for entry in entries) == text_of(completion)
+    assert "".join(entry["token"] for entry in entries if entry["bytes"]) == text_of(completion)
     check_logprobs(entries, top)
     if top:  # greedy: the chosen token is the likeliest
         assert all(entry["token"] == entry["top_logprobs"][0]["token"] for entry in entries)
@@ -235,7 +235,7 @@ def test_characters_that_span_tokens_have_all_their_entries(server: LiveServer) 
         entries = completion["choices"][0]["logprobs"]["content"]
 
         assert len(entries) == completion["usage"]["completion_tokens"]
-        whole = b"".join(bytes(entry["bytes"]) for entry in entries)
+        whole = b"".join(bytes(entry["bytes"] or []) for entry in entries)
         assert whole.decode("utf-8", "ignore").startswith(text_of(completion).rstrip("\ufffd"))
         check_logprobs(entries, 2)
 
@@ -366,3 +366,65 @@ def test_more_work_than_slots_and_queue_is_a_429(server: LiveServer) -> None:
     statuses = [status for status, _ in outcomes]
     assert set(statuses) == {200, 429}
     assert all(int(headers["retry-after"]) > 0 for status, headers in outcomes if status == 429)
+
+
+# --- prediction -------------------------------------------------------------------------------------------------------
+
+CODE = """def area(width, height):
+    result = width * height
+    print("the area is", result)
+    return result
+
+
+def perimeter(width, height):
+    result = 2 * (width + height)
+    print("the perimeter is", result)
+    return result
+
+
+def ratio(width, height):
+    result = width / height
+    print("the ratio is", result)
+    return result
+"""
+
+
+# A small model does not repeat on request; held to the text, it shows what drafting does.
+ASK_TO_REPEAT = "Please repeat the JSON string above, which holds a piece of Python code, exactly as it stands there."
+REPEATING: dict[str, Any] = {
+    "temperature": 0,
+    "response_format": {"type": "json_schema", "json_schema": {"name": "code", "schema": {"enum": [CODE]}}},
+}
+
+
+def test_a_prediction_from_the_conversation_is_drafted_and_counted(server: LiveServer) -> None:
+    prediction = {"type": "content", "content": json.dumps(CODE)}
+    completion = server.chat(f"{json.dumps(CODE)}\n{ASK_TO_REPEAT}", max_tokens=250, prediction=prediction, **REPEATING)
+    details = completion["usage"]["completion_tokens_details"]
+
+    assert json.loads(text_of(completion)) == CODE
+    assert details["accepted_prediction_tokens"] > 10
+    assert details["rejected_prediction_tokens"] >= 0
+    assert details["accepted_prediction_tokens"] < completion["usage"]["completion_tokens"]
+
+
+def test_a_prediction_that_cannot_help_is_listed(server: LiveServer) -> None:
+    body = {
+        "model": LOCAL_MODEL,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "max_tokens": 2,
+        "prediction": {"type": "content", "content": "something else entirely"},
+    }
+
+    _, headers, _ = server.request("POST", "/v1/chat/completions", body)
+
+    assert headers["x-tollway-ignored-parameters"] == "prediction"
+
+
+def test_logprobs_of_drafted_tokens_are_all_there(server: LiveServer) -> None:
+    completion = server.chat(f"{json.dumps(CODE)}\n{ASK_TO_REPEAT}", max_tokens=250, logprobs=True, top_logprobs=2, **REPEATING)
+    entries = completion["choices"][0]["logprobs"]["content"]
+
+    assert len(entries) == completion["usage"]["completion_tokens"]
+    assert b"".join(bytes(entry["bytes"] or []) for entry in entries).decode() == text_of(completion)
+    check_logprobs(entries, 2)

@@ -31,6 +31,15 @@ class Vocabulary:
         return load_vocabulary(self._endpoint)
 
     @cached_property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a turn. They have a name, but are no part of the text."""
+        return frozenset(self._endpoint.end_token_ids)
+
+    def size(self, token: int) -> int:
+        """How many bytes of text a token is."""
+        return 0 if token in self.ends else len(self.tokens[token])
+
+    @cached_property
     def ids(self) -> dict[bytes, int]:
         return {token: number for number, token in enumerate(self.tokens)}
 
@@ -85,7 +94,7 @@ class LogprobCollector:
         while self._waiting:
             lost, event = self._waiting[0]
             if lost:
-                known = sum(len(self._vocabulary.tokens[later.tokens[0]]) for _, later in self._waiting)
+                known = sum(self._vocabulary.size(later.tokens[0]) for _, later in self._waiting)
                 missing = len(self._text) - self._settled - known
                 if not at_end and (missing < lost or any(more for more, _ in self._waiting[1:])):
                     break
@@ -119,7 +128,7 @@ class LogprobCollector:
 
     def _take(self, token: int) -> None:
         self._generated.append(token)
-        self._settled += len(self._vocabulary.tokens[token])
+        self._settled += self._vocabulary.size(token)
 
     async def _asked(self, token: int) -> TokenLogprob:
         """The entry of a token from the probabilities at its place, asked for anew."""
@@ -147,14 +156,17 @@ class LogprobCollector:
         ]
         return TokenLogprob(token=text, logprob=_bounded(logprob), bytes=octets, top_logprobs=top)
 
-    def _text_of(self, token: int) -> tuple[str, list[int]]:
-        r"""A token's text and bytes; bytes that are no text on their own are shown as OpenAI shows them: `\xf0\x9f`."""
+    def _text_of(self, token: int) -> tuple[str, list[int] | None]:
+        r"""A token's text and bytes; bytes that are no text on their own are shown as OpenAI shows them: `\xf0\x9f`.
+
+        The end of a turn has a name and no bytes, so that the entries' bytes together are the answer's text.
+        """
         octets = self._vocabulary.tokens[token]
         try:
             text = octets.decode()
         except UnicodeDecodeError:
             text = "".join(f"\\x{octet:02x}" for octet in octets)
-        return text, list(octets)
+        return text, None if token in self._vocabulary.ends else list(octets)
 
 
 def _bounded(logprob: float) -> float:
