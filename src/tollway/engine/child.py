@@ -70,6 +70,8 @@ def parameters(config: ChildConfig) -> Any:
             "ngram_map_k": types.COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K,
         }[config.speculation]
     ]
+    # Short keys and short drafts: an edit changes a word now and then, and what is drafted beyond it was computed in vain.
+    params.speculative.ngram_map_k.size_n, params.speculative.ngram_map_k.size_m = 6, 12
     params.hostnames = ["127.0.0.1"]
     params.port = config.port
     params.reuse_port = config.port_is_reserved

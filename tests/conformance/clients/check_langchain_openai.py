@@ -21,7 +21,9 @@ class TestChatOpenAI(ChatModelIntegrationTests):
             "api_key": os.environ["CLIENT_KEY"],
             "stream_usage": True,
             "timeout": 300,
-            "max_tokens": 60,
+            "temperature": 0,
+            "frequency_penalty": 1.0,  # or the tiny model repeats itself until it is cut off
+            "max_tokens": 200,
         }
 
     @property
