@@ -28,7 +28,6 @@ from tollway.wire.chat import ChatRequest, Chunk, Completion
 from tollway.wire.models import DeprecationList, ModelCard, ModelDetail, ModelList
 
 JSON = "application/json"
-SSE = "text/event-stream"
 
 
 async def _openapi_json(request: Request, services: Services) -> Response:  # noqa: ARG001
@@ -70,7 +69,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         answers=(
             Answer(
                 "The answer, whole or as a stream of chunks.",
-                media={JSON: Completion, SSE: Chunk},
+                media={JSON: Completion, openapi.EVENT_STREAM: Chunk},
                 headers=(
                     "x-inference-id",
                     "x-tollway-credits-used",
@@ -78,7 +77,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                     "x-tollway-ignored-parameters",
                     "x-tollway-stand-in",
                 ),
-                examples={JSON: examples.COMPLETION, SSE: examples.CHUNK},
+                examples={JSON: examples.COMPLETION, openapi.EVENT_STREAM: examples.CHUNK},
             ),
         ),
         errors=(

@@ -13,7 +13,7 @@ from tollway import __version__
 from tollway.api import examples
 from tollway.api.table import Answer, Endpoint, Parameter, Tag
 from tollway.errors import InternalError, InvalidRequest, TollwayError, Unauthorized
-from tollway.wire.errors import PROBLEM_JSON, Problem
+from tollway.wire.errors import PROBLEM_JSON, ErrorEvent, Problem
 
 Schema = dict[str, Any]
 _NODES = (msgspec.inspect.Type, msgspec.inspect.Field)
@@ -31,6 +31,7 @@ HEADERS = {
     "retry-after": "Seconds to wait before the next try.",
     "www-authenticate": "How to authenticate.",
 }
+EVENT_STREAM = "text/event-stream"
 _ALWAYS = ("x-request-id",)
 _ERROR_HEADERS = {401: ("www-authenticate",), 429: ("retry-after",), 503: ("retry-after",)}
 
@@ -145,6 +146,7 @@ def _types(endpoints: list[Endpoint]) -> list[Any]:
             for answer in endpoint.answers:
                 yield from answer.media.values()
         yield Problem
+        yield ErrorEvent
 
     return list({id(type_): type_ for type_ in all_types()}.values())
 
@@ -223,11 +225,18 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _answer(answer: Answer, schema_of: dict[int, Schema]) -> dict[str, Any]:
     content = {}
     for media, type_ in answer.media.items():
-        content[media] = {"schema": schema_of[id(type_)]}
-        if media in answer.examples:
-            content[media]["example"] = answer.examples[media]
+        schema, example = schema_of[id(type_)], answer.examples.get(media)
+        if media == EVENT_STREAM:
+            schema, example = _event(schema, schema_of[id(ErrorEvent)]), {"data": json.dumps(example)}
+        content[media] = {"schema": schema} | ({"example": example} if example else {})
     response: dict[str, Any] = {"description": answer.description, "headers": _headers(answer.headers)}
     return response | ({"content": content} if content else {})
+
+
+def _event(*payloads: Schema) -> Schema:
+    """One server-sent event, as OpenAPI 3.2 describes them; comments are none."""
+    payload = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": list(payloads)}}
+    return {"type": "object", "properties": {"data": {"anyOf": [{"const": "[DONE]"}, payload]}}, "required": ["data"]}
 
 
 def _error_responses(endpoint: Endpoint, schema_of: dict[int, Schema]) -> dict[str, Any]:

@@ -249,7 +249,7 @@ class ChatRequest(Struct, kw_only=True):
     # Extensions, where the route supports them:
     top_k: Annotated[int, Meta(ge=0)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Meta(gt=0, le=2)] | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=2)] | None = None
 
     @property
     def output_tokens_max(self) -> int | None:

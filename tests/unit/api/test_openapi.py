@@ -79,7 +79,9 @@ def test_the_chat_endpoint_is_documented_under_both_paths_with_the_reference_pag
         assert operation["security"] == [{"bearer": []}]
         content = operation["responses"]["200"]["content"]
         assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Completion"}
-        assert content["text/event-stream"]["schema"] == {"$ref": "#/components/schemas/Chunk"}
+        data = content["text/event-stream"]["schema"]["properties"]["data"]
+        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in ("Chunk", "ErrorEvent")]
+        assert [option.get("contentSchema") for option in data["anyOf"]] == [None, {"anyOf": kinds}]
         assert {"400", "401", "403", "404", "413", "415", "429", "500", "502", "503", "504"} <= set(operation["responses"])
 
 
