@@ -1,5 +1,6 @@
 """What schemathesis needs to know of us; it loads this module by name in a process of its own."""
 
+import os
 import re
 from typing import Any
 
@@ -27,6 +28,8 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         body["max_completion_tokens"] = 2
     if _is_within(body.get("n"), 1, 128):
         body["n"] = min(body["n"], 2)
+    if os.environ.get("FUZZ_STREAMS") and not body.get("stream", False):
+        body["stream"] = True
 
 
 @schemathesis.check

@@ -18,8 +18,8 @@ EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 AMOUNT = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "25", "--seed", "1"]
 
 
-def fuzz(server: LiveServer, folder: Path, *arguments: str) -> int:
-    """How many requests were made, all of them answered as the document says."""
+def fuzz(server: LiveServer, folder: Path, *arguments: str, streams: bool = False) -> int:
+    """How many requests were made, all of them answered as the document says. `streams`: each asks for a stream."""
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", server.url + "/openapi.json"),
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),  # the hooks have a check in its place
@@ -29,6 +29,7 @@ def fuzz(server: LiveServer, folder: Path, *arguments: str) -> int:
         *arguments,
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks"}
+    environment["FUZZ_STREAMS"] = "yes" if streams else ""
     # From a folder of its own: it keeps what it learned in files.
     done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,11 +39,18 @@ def fuzz(server: LiveServer, folder: Path, *arguments: str) -> int:
     return int(generated[1])
 
 
-@pytest.mark.timeout(3600)
+CHAT = ("--include-operation-id", "createChatCompletion")
+
+pytestmark = pytest.mark.timeout(3600)
+
+
 def test_every_answer_is_as_the_document_says(server: LiveServer, tmp_path: Path) -> None:
     assert fuzz(server, tmp_path, "--header", f"Authorization: Bearer {server.key}") > 100
 
 
-@pytest.mark.timeout(3600)
+def test_so_is_every_event_of_a_stream(server: LiveServer, tmp_path: Path) -> None:
+    assert fuzz(server, tmp_path, *CHAT, "--header", f"Authorization: Bearer {server.key}", streams=True) > 10
+
+
 def test_so_is_every_answer_to_strangers(server: LiveServer, tmp_path: Path) -> None:
-    assert fuzz(server, tmp_path, "--include-operation-id", "createChatCompletion") > 10
+    assert fuzz(server, tmp_path, *CHAT) > 10

@@ -23,7 +23,7 @@ class TestChatAimlapi(ChatModelIntegrationTests):
             "timeout": 300,
             "temperature": 0,
             "frequency_penalty": 1.0,  # or the tiny model repeats itself until it is cut off
-            "max_tokens": 200,
+            "max_tokens": 300,
         }
 
     @property
