@@ -245,8 +245,6 @@ class _Parser:
             return _single(self._code_point(char))
         if char == "b" and in_class:
             return _single(8)
-        if char == "0" and not self.peek().isdigit():
-            return _single(0)
         if char.isascii() and char.isdigit():
             raise HardPattern("it has a back reference")
         if char in "bB":
@@ -273,18 +271,13 @@ class _Parser:
             self.at += len(digits) + 1
             code = _hex(digits) if closed and len(digits) <= 6 else -1
         else:
-            code = self._hex_digits(2 if kind == "x" else 4)
-            if 0xD800 <= code < 0xDC00 and self.skip("\\u"):
-                low = self._hex_digits(4)
-                code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00) if 0xDC00 <= low < 0xE000 else -1
+            count = 2 if kind == "x" else 4
+            digits = self.pattern[self.at : self.at + count]
+            self.at += count
+            code = _hex(digits) if len(digits) == count else -1
         if not 0 <= code <= 0x10FFFF or 0xD800 <= code < 0xE000:
             raise BadPattern("an escape that is no character")
         return code
-
-    def _hex_digits(self, count: int) -> int:
-        digits = self.pattern[self.at : self.at + count]
-        self.at += count
-        return _hex(digits) if len(digits) == count else -1
 
 
 def _hex(digits: str) -> int:
