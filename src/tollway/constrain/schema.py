@@ -129,11 +129,14 @@ def tool_calls_grammar(
     for item, param in compiled:
         if item.value not in ending:
             raise invalid("no JSON value that could stand here satisfies it.", "", param=param)
-    first = rules.one_of("first", [_without(call, begun) for call in calls])
-    again = (rules.add("again", seq(text(separator), rules.one_of("call", calls))),)
-    answer = seq(first, rules.counted("again", again, 0, calls_max - 1))
-    if alternative is not None:
-        answer = rules.one_of("answer", [answer, (alternative,)])
+    try:
+        first = rules.one_of("first", [_without(call, begun) for call in calls])
+        again = (rules.add("again", seq(text(separator), rules.one_of("call", calls))),)
+        answer = seq(first, rules.counted("again", again, 0, calls_max - 1))
+        if alternative is not None:
+            answer = rules.one_of("answer", [answer, (alternative,)])
+    except TooLarge as limit:
+        raise too_large(limit, param="tools") from None
     return _finish(rules, answer, "tools")
 
 

@@ -93,6 +93,19 @@ def test_large_schemas_compile(name: str) -> None:
     Grammar(text)
 
 
+def test_tools_share_the_limits() -> None:
+    """However many rules the tools need, it is a 400 at the most; 5,990 to 6,010 rules are around the limit."""
+    for count in range(2990, 3012):
+        schema = {"type": "array", "prefixItems": [{"const": i} for i in range(count)]}
+        tools: list[tuple[str, dict[str, Any] | None]] = [("f", {"properties": {"a": schema}})]
+        try:
+            tool_calls_grammar(tools, opening="<", separator="", closing=">", calls_max=8)
+        except TollwayError as error:
+            status = error.status
+            break
+    assert status == 400
+
+
 def test_the_message_names_the_limit() -> None:
     with pytest.raises(UnsupportedParameter, match="nested deeper than 64 levels"):
         schema_grammar(nested(70), param="schema")
