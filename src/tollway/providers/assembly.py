@@ -88,8 +88,8 @@ class ChoiceAssembler:
             if not found:
                 return
             self.mode, text = Mode.CALLS, CALL_OPENING_MARK + text
-        if self._calls is not None and (deltas := self._calls.feed(text)):
-            yield Delta(tool_calls=deltas)
+        if self._calls is not None:  # one entry in each, as OpenAI sends them: there are clients that read only the first
+            yield from (Delta(tool_calls=[delta]) for delta in self._calls.feed(text))
 
     def _stripped(self, text: str) -> str:
         if self._at_start:

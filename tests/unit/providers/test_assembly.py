@@ -94,13 +94,13 @@ def test_plain_text_comes_through_unchanged(text: str, cuts: list[int]) -> None:
         assert assemble(text, cuts, calls=True) == (text, "", [])
 
 
-def test_arguments_are_handed_on_as_they_come() -> None:
+def test_arguments_are_handed_on_as_they_come_one_entry_in_each_delta() -> None:
     assembler = ChoiceAssembler(calls=True, forced_call=True, forced_name="f")
 
-    pieces = [assembler.feed(piece) for piece in ('{"a"', ": 1", "}}\n</tool_call>")]
+    deltas = [delta for piece in ('{"a"', ": 1", "}}\n</tool_call>") for delta in assembler.feed(piece)]
 
-    calls = [[call.function.arguments for call in delta.tool_calls or [] if call.function] for [delta] in pieces]
-    assert calls == [["", '{"a"'], [": 1"], ["}"]]
+    calls = [[call.function.arguments for call in delta.tool_calls or [] if call.function] for delta in deltas]
+    assert calls == [[""], ['{"a"'], [": 1"], ["}"]]
 
 
 def test_a_call_cut_off_by_the_token_limit_keeps_what_there_is() -> None:
