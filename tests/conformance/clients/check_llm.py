@@ -26,11 +26,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def llm(home: Path, *arguments: str) -> str:
+def llm(home: Path, *arguments: str, may_say: str = "") -> str:
+    """What the command prints. It must succeed, or fail with what it `may_say`."""
     environment = os.environ | {"LLM_USER_PATH": str(home)}
     command = [sys.executable, "-m", "llm", *arguments]
     done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=500)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0 or (may_say and may_say in done.stderr), done.stderr
     return done.stdout
 
 
@@ -57,7 +58,5 @@ def test_a_tool_is_offered(home: Path) -> None:
     code = "def weather(city: str) -> str:\n    'The weather of a city.'\n    return 'sunny'"
     options = ["-m", "tollway", "-o", "max_tokens", "40", "--functions", code, "--chain-limit", "2"]
 
-    try:
-        llm(home, *options, "Is Paris sunny?")
-    except AssertionError as error:  # whether the model calls it, and ever stops, is up to the model
-        assert "Chain limit" in str(error)
+    # whether the model calls it, and ever stops, is up to the model
+    llm(home, *options, "Is Paris sunny?", may_say="Chain limit")
