@@ -28,4 +28,4 @@ class TestChatAimlapi(ChatModelIntegrationTests):
 
     @property
     def supports_json_mode(self) -> bool:
-        return True
+        return False  # the class cannot: it makes no `root_client`, which LangChain's JSON mode uses
