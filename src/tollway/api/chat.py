@@ -62,15 +62,13 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
         *_answer_headers(answer),
     ]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    # A lock, so that a heartbeat never lands inside an event.
-    writing = asyncio.Lock()
     written = 0
 
     async def write(data: bytes, *, more: bool = True) -> None:
+        """One whole event at a time, so that a heartbeat never lands inside of one."""
         nonlocal written
-        async with writing:
-            await send({"type": "http.response.body", "body": data, "more_body": more})
-            written += 1
+        written += 1
+        await send({"type": "http.response.body", "body": data, "more_body": more})
 
     async def beat() -> None:
         while True:

@@ -95,14 +95,17 @@ class EngineClient:
         async with self._post("/completion", body) as response:
             finished = False
             try:
-                async for line in response.content:
-                    if line.startswith((b"data: {", b"error: {")):
-                        event = _decode_event(line.partition(b": ")[2])
-                        if event.error is not None:
-                            raise _engine_error(event.error)
-                        yield event
+                rest = b""
+                async for data in response.content.iter_any():
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        if line.startswith((b"data: {", b"error: {")):
+                            event = _decode_event(line.partition(b": ")[2])
+                            if event.error is not None:
+                                raise _engine_error(event.error)
+                            yield event
                 finished = True
-            except ValueError as error:  # a line over aiohttp's limit, or JSON of another shape
+            except msgspec.DecodeError as error:
                 raise BadGateway("The engine's answer could not be read.", code="engine_interrupted") from error
             finally:
                 if not finished:

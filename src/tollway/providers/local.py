@@ -283,7 +283,7 @@ async def _generate(
     unfinished = len(choices)
     async for event in engine.client.complete(body):
         choice = choices[event.index]
-        async for chunk in choice.read(event):
+        for chunk in await choice.read(event):
             yield chunk
         if event.stop:
             tally.add(event, choice)
@@ -316,10 +316,11 @@ class _ChoiceStream:
         self._started = False
         self._tokens_seen = 0
 
-    async def read(self, event: EngineEvent) -> AsyncIterator[ChunkChoice]:
+    async def read(self, event: EngineEvent) -> list[ChunkChoice]:
+        chunks: list[ChunkChoice] = []
         if not self._started:
             self._started = True
-            yield ChunkChoice(self.index, Delta(role="assistant", content=""))
+            chunks.append(ChunkChoice(self.index, Delta(role="assistant", content="")))
         if self._assembler.mode is Mode.REASONING:
             self.reasoning_tokens += event.tokens_predicted - self._tokens_seen
         self._tokens_seen = event.tokens_predicted
@@ -331,10 +332,11 @@ class _ChoiceStream:
             logprobs = Logprobs(entries)
             deltas = deltas or [Delta()]
         for delta in deltas:
-            yield ChunkChoice(self.index, delta, logprobs=logprobs)
+            chunks.append(ChunkChoice(self.index, delta, logprobs=logprobs))
             logprobs = None
         if event.stop:
-            yield ChunkChoice(self.index, Delta(), finish_reason=self._finish_reason(event))
+            chunks.append(ChunkChoice(self.index, Delta(), finish_reason=self._finish_reason(event)))
+        return chunks
 
     def _finish_reason(self, event: EngineEvent) -> FinishReason:
         if event.stop_type == "limit":

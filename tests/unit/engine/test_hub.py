@@ -114,6 +114,8 @@ class Command:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         pipe = subprocess.PIPE
         command = [sys.executable, "-m", "tollway", "models", "pull", *arguments]
+        # A suite that runs in the background ignores Ctrl-C, and would hand that down.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(command, env=self.environment, stdout=pipe, stderr=pipe, text=True)
 
     def run(self, *arguments: str) -> tuple[int, str, str]:
