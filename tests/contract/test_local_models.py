@@ -33,10 +33,11 @@ def picture_message(*urls: str, text: str = "What is this?") -> list[dict[str, A
 
 
 def never(server: LiveServer, model: str, *texts: str) -> dict[str, int]:
-    """The `logit_bias` by which a model of random weights does not say these tokens."""
+    """The `logit_bias` by which a model of random weights says neither these tokens nor broken characters."""
     path = Path(server.environment["TOLLWAY_MODELS_DIR"]) / model.removeprefix("local/") / "vocabulary.msgpack"
-    vocabulary = list(read_vocabulary(path))
-    return {str(vocabulary.index(text.encode())): -100 for text in texts}
+    forbidden = {text.encode() for text in texts}
+    vocabulary = enumerate(read_vocabulary(path))
+    return {str(number): -100 for number, token in vocabulary if token in forbidden or not token.isascii()}
 
 
 ENDS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
