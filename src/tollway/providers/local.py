@@ -225,10 +225,12 @@ def _completion_body(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Pr
             body["preserved_tokens"] = [constraint.trigger]
     if request.logprobs:
         body["n_probs"] = max(request.top_logprobs or 0, 1)
-    if prompt.thinking is not Mode.CONTENT and request.reasoning_effort in REASONING_BUDGETS:
+    # The engine counts from the opening mark that it generates: a thought that the template opened is not bounded.
+    if prompt.thinking is Mode.UNDECIDED and request.reasoning_effort in REASONING_BUDGETS:
         body["reasoning_budget_tokens"] = REASONING_BUDGETS[request.reasoning_effort]
         body["reasoning_budget_start_tag"] = THINK_OPENING
         body["reasoning_budget_end_tag"] = THINK_CLOSING
+        body["reasoning_budget_message"] = ""  # without one the engine does not end the thought
     return body
 
 
