@@ -82,11 +82,12 @@ def _run(settings: Settings) -> None:
     configure_logging(settings.log_format)
     settings = _with_free_port(settings)
     store = ModelStore(settings.models_path)
-    supervisor = Supervisor(settings, store)
+    supervisor: Supervisor | None = None
     try:
         if settings.local_models != "none":
             with shown_progress() as progress:
                 ensure_pulled(settings.default_model, store, progress)
+        supervisor = Supervisor(settings, store)  # it looks at once at which models there are
         supervisor.start()
         first_key = asyncio.run(_prepare_database(settings))  # last: its secret must not be lost to a start that fails
         engines = supervisor.endpoints()
@@ -96,7 +97,8 @@ def _run(settings: Settings) -> None:
         out.print(f"[red]error[/red] {error}")
         raise typer.Exit(1) from None
     finally:
-        supervisor.stop()
+        if supervisor is not None:
+            supervisor.stop()
 
 
 def serve_http(settings: Settings, engines: "list[EngineEndpoint]") -> None:
