@@ -14,7 +14,7 @@ from tests.live import LOCAL_MODEL, MODEL, LiveServer, serving
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-PYTEST = ("-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), "--confcutdir", str(HERE))
+PYTEST = ("-m", "pytest", "-c", str(HERE / "pytest.ini"), "--rootdir", str(HERE), "--confcutdir", str(HERE), "--tb=short")
 PARTS = {
     "clients": [str(ROOT / ".venv-clients/bin/python"), *PYTEST, str(HERE / "clients")],
     "older": [str(ROOT / ".venv-clients-older/bin/python"), *PYTEST, str(HERE / "older")],
@@ -43,6 +43,8 @@ def main(names: list[str]) -> int:
             environment = environment_for(server, Path(folder))
             if subprocess.run(PARTS[name], check=False, cwd=folder, env=environment).returncode:
                 failed.append(name)
+            ended = server.process.poll()
+            assert ended is None, f"the service ended with {ended}:\n{server.home.with_suffix('.log').read_text()[-4000:]}"
     print(f"\nfailed: {', '.join(failed)}" if failed else "\nall clients are served")
     return 1 if failed else 0
 
