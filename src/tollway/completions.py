@@ -18,7 +18,7 @@ from tollway.catalog import Catalog, Route
 from tollway.errors import InternalError, InvalidRequest, TollwayError
 from tollway.metering import credits_for, markup_micro
 from tollway.money import usd
-from tollway.providers.base import Provider
+from tollway.providers.base import Meter, Provider
 from tollway.settings import Settings
 from tollway.wire.chat import (
     AnswerMessage,
@@ -62,7 +62,7 @@ class Completions:
         `unknown_fields` are top-level fields of the body that the contract does not know.
         """
         route = self._catalog.resolve(request.model)
-        provider = self._providers[route.provider]
+        provider = self._providers[route.upstream.dialect]
         if unknown_fields and self._strict:
             raise InvalidRequest(f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter")
         ignored = [*unknown_fields, *provider.check(request, route)]
@@ -97,6 +97,7 @@ class Answer:
         self._request = request
         self._markup = markup
         self._usage: Usage | None = None
+        self._meter = Meter()
         self._queue: asyncio.Queue[ChunkChoice | TollwayError | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
         self._first: ChunkChoice | TollwayError | None = None
 
@@ -106,7 +107,7 @@ class Answer:
         outcome = "cancelled"
         last: TollwayError | None = None
         try:
-            async with aclosing(provider.stream(self._request, self.route)) as stream:
+            async with aclosing(provider.stream(self._request, self.route, self._meter)) as stream:
                 async for item in stream:
                     if isinstance(item, Usage):
                         self._usage = item

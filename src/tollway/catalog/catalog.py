@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from tollway.catalog.upstreams import LOCAL, Upstream
 from tollway.errors import ModelNotFound
 
 LOCAL_PREFIX = "local/"
@@ -67,7 +68,7 @@ class Route(Struct, frozen=True):
     model: Model
     answers_as: str
     """The id that the answer carries in `model`: what really answered."""
-    provider: str
+    upstream: Upstream
     upstream_model: str
     price: Price
     context_tokens: int
@@ -157,7 +158,7 @@ def _route(public: Model, answering: Model, upstream_model: str) -> Route:
     return Route(
         model=public,
         answers_as=answering.id,
-        provider="local",
+        upstream=LOCAL,
         upstream_model=upstream_model,
         price=answering.price,
         context_tokens=answering.context_length,

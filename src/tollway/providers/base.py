@@ -3,8 +3,20 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
+from msgspec import Struct
+
 from tollway.catalog import Route
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
+
+
+class Meter(Struct):
+    """What has been counted so far of an answer that may be broken off: the last figures of the engine or upstream, else None.
+
+    The provider writes it as it goes. It is read only when the stream did not reach its end and so yielded no Usage.
+    """
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class Provider(Protocol):
@@ -16,7 +28,7 @@ class Provider(Protocol):
     at once.
     """
 
-    def stream(self, request: ChatRequest, route: Route) -> AsyncGenerator[ChunkChoice | Usage]: ...
+    def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]: ...
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """Raises UnsupportedParameter for what the route cannot honour; returns the names of hints that it will ignore."""

@@ -16,6 +16,7 @@ from tollway.catalog import Route
 from tollway.engine import EngineEndpoint
 from tollway.errors import BadGateway, InvalidRequest, RateLimited, UnsupportedParameter
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
+from tollway.providers.base import Meter
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, EngineEvent
@@ -91,7 +92,7 @@ class LocalProvider:
         """Which engines answer, by model."""
         return {name: await engine.client.healthy() for name, engine in self._engines.items()}
 
-    async def stream(self, request: ChatRequest, route: Route) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
         """See Provider. More choices than the engine has slots are made in groups, one after the other."""
         engine = self._engines[route.upstream_model]
         slots = engine.endpoint.slots
@@ -108,7 +109,7 @@ class LocalProvider:
                 if request.seed is not None:
                     body["seed"] = (request.seed + first) % _SEED_MODULUS
                 choices = [_choice(engine, request, prompt, index) for index in group]
-                async for chunk in _generate(engine, body, choices, tally):
+                async for chunk in _generate(engine, body, choices, tally, meter):
                     yield chunk
             yield tally.usage(predicted=request.prediction is not None)
         finally:
@@ -279,12 +280,14 @@ def _penalties(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt) 
 
 
 async def _generate(
-    engine: _Engine, body: dict[str, Any], choices: "Sequence[_ChoiceStream]", tally: "_Tally"
+    engine: _Engine, body: dict[str, Any], choices: "Sequence[_ChoiceStream]", tally: "_Tally", meter: Meter
 ) -> AsyncIterator[ChunkChoice]:
     """One group of choices, each in its own slot, as chunk choices in the order in which their tokens come."""
     unfinished = len(choices)
     async for event in engine.client.complete(body):
         choice = choices[event.index]
+        meter.prompt_tokens = event.tokens_evaluated or meter.prompt_tokens
+        meter.completion_tokens = (meter.completion_tokens or 0) + event.tokens_predicted - choice.tokens_seen
         for chunk in await choice.read(event):
             yield chunk
         if event.stop:
@@ -316,7 +319,7 @@ class _ChoiceStream:
         self._assembler = assembler
         self._collector = collector
         self._started = False
-        self._tokens_seen = 0
+        self.tokens_seen = 0
 
     async def read(self, event: EngineEvent) -> list[ChunkChoice]:
         chunks: list[ChunkChoice] = []
@@ -324,8 +327,8 @@ class _ChoiceStream:
             self._started = True
             chunks.append(ChunkChoice(self.index, Delta(role="assistant", content="")))
         if self._assembler.mode is Mode.REASONING:
-            self.reasoning_tokens += event.tokens_predicted - self._tokens_seen
-        self._tokens_seen = event.tokens_predicted
+            self.reasoning_tokens += event.tokens_predicted - self.tokens_seen
+        self.tokens_seen = event.tokens_predicted
         deltas = self._assembler.feed(event.content)
         if event.stop:
             deltas += self._assembler.finish()

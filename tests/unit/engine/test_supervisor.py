@@ -168,7 +168,7 @@ def test_a_port_that_was_taken_between_two_engines_is_waited_for(
     pulled: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "_CAN_RESERVE_PORTS", False)
-    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS_MIN", 0.5)
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS_MIN", 3.0)  # long enough to take the port meanwhile
     robbed = Supervisor(engine_settings(tmp_path, pulled.path), pulled)
     robbed.start()
     (endpoint,) = robbed.endpoints()
