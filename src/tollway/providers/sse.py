@@ -1,0 +1,86 @@
+"""Server-sent events as upstreams send them: bytes in, the events' data out, the same however the bytes are split."""
+
+from tollway.errors import BadGateway
+
+# A chunk of an answer has a few hundred bytes; whole function calls and thought signatures have tens of kilobytes.
+EVENT_BYTES_MAX = 8 * 2**20
+STRAY_BYTES_MAX = 64 * 2**10
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class EventReader:
+    """Reads one stream. Takes LF, CRLF and CR as line ends, also mixed, and does not wait for the LF after a CR.
+
+    A line that ends in CR is over at once; a LF right after it belongs to it, also when it comes with the next bytes. Event
+    names, ids and retry times are not kept: no dialect needs them.
+    """
+
+    def __init__(self, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
+        self.heartbeats = 0
+        """Comments and events without data so far: signs of life, but no content."""
+        self.stray = bytearray()
+        """The lines that are no server-sent event, as sent (at most 64 KiB): an upstream's error in the midst of a stream can
+        be plain JSON."""
+        self._event_bytes_max = event_bytes_max
+        self._line = bytearray()  # the line that is not over yet
+        self._data = bytearray()  # the event that is not over yet: each line of data with a LF
+        self._after_cr = False
+        self._at_start = True
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of each event that these bytes complete, never empty. Raises BadGateway for an event beyond all bounds."""
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        lines = chunk.splitlines()  # of bytes: at LF, CRLF and CR only
+        if not lines:
+            return []
+        if chunk.endswith((b"\n", b"\r")):
+            self._after_cr = chunk.endswith(b"\r")
+            rest = b""
+        else:
+            rest = lines.pop()
+        events: list[bytes] = []
+        for line in lines:
+            if self._line:
+                self._line += line
+                line = bytes(self._line)  # noqa: PLW2901
+                self._line.clear()
+            self._read(line, events)
+        self._line += rest
+        self._check_size()
+        return events
+
+    def finish(self) -> list[bytes]:
+        """The stream has ended: the data of an event whose closing blank line never came, if there is one.
+
+        The standard would drop it. Some upstreams leave the last line end out, and what was cut off is no whole JSON anyway.
+        """
+        return self.feed(b"\n\n" if not self._after_cr else b"\n\n\n")
+
+    def _read(self, line: bytes, events: list[bytes]) -> None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BYTE_ORDER_MARK)
+        if not line:
+            if len(self._data) > 1:
+                events.append(bytes(self._data[:-1]))
+            elif self._data:
+                self.heartbeats += 1
+            self._data.clear()
+            return
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            self._data += value.removeprefix(b" ")
+            self._data += b"\n"
+            self._check_size()
+        elif not field:
+            self.heartbeats += 1
+        elif field not in (b"event", b"id", b"retry") and len(self.stray) + len(line) < STRAY_BYTES_MAX:
+            self.stray += line
+            self.stray += b"\n"
+
+    def _check_size(self) -> None:
+        if len(self._line) + len(self._data) > self._event_bytes_max:
+            raise BadGateway("The upstream sent an event that is too large to be part of an answer.")
