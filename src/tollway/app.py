@@ -26,6 +26,7 @@ from tollway.observability import configure_logging
 from tollway.providers.guarded_fetch import GuardedFetcher
 from tollway.providers.images import ImageLoader
 from tollway.providers.local import LocalProvider
+from tollway.providers.routing import Router
 from tollway.settings import Settings
 from tollway.storage import Database
 
@@ -75,7 +76,7 @@ def build(config: WorkerConfig) -> ASGIApp:
     )
     fetcher = GuardedFetcher() if settings.image_fetch == "https" else None
     local = LocalProvider(config.engines, ImageLoader(fetcher), workers=settings.workers)
-    completions = Completions(catalog, {"local": local}, settings)
+    completions = Completions(catalog, Router({"local": local}), settings)
     services = Services(
         settings=settings,
         database=database,

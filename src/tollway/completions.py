@@ -6,7 +6,7 @@ on the HTTP server telling us that a client left.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 import structlog
@@ -18,7 +18,8 @@ from tollway.catalog import Catalog, Route
 from tollway.errors import InternalError, InvalidRequest, TollwayError
 from tollway.metering import credits_for, markup_micro
 from tollway.money import usd
-from tollway.providers.base import Meter, Provider
+from tollway.providers.base import Meter
+from tollway.providers.routing import Journey, Router
 from tollway.settings import Settings
 from tollway.wire.chat import (
     AnswerMessage,
@@ -49,9 +50,9 @@ QUEUE_CHUNKS_MAX = 256
 class Completions:
     """Answers chat completions. One instance serves one process."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider], settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, router: Router, settings: Settings) -> None:
         self._catalog = catalog
-        self._providers = providers
+        self._router = router
         self._strict = settings.strict_parameters
         self._markup = markup_micro(settings.markup)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,13 +62,11 @@ class Completions:
 
         `unknown_fields` are top-level fields of the body that the contract does not know.
         """
-        route = self._catalog.resolve(request.model)
-        provider = self._providers[route.upstream.dialect]
+        plan = self._catalog.resolve(request.model)
         if unknown_fields and self._strict:
             raise InvalidRequest(f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter")
-        ignored = [*unknown_fields, *provider.check(request, route)]
-        answer = Answer(request, route, ignored, self._markup)
-        task = asyncio.create_task(answer.run(provider, caller, request_id))
+        answer = Answer(request, self._router.begin(request, plan), unknown_fields, self._markup)
+        task = asyncio.create_task(answer.run(caller, request_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         answer.task = task
@@ -86,28 +85,37 @@ class Answer:
 
     task: asyncio.Task[None]
 
-    def __init__(self, request: ChatRequest, route: Route, ignored: list[str], markup: int) -> None:
+    def __init__(self, request: ChatRequest, journey: Journey, unknown_fields: list[str], markup: int) -> None:
         self.id = ids.completion_id()
         self.inference_id = ids.request_id()
         self.created = int(clock.now())
-        self.route = route
-        self.ignored_parameters = ignored
+        self.journey = journey
         self.cost: Cost | None = None
         """What it cost; set once the answer is complete."""
         self._request = request
+        self._unknown_fields = unknown_fields
         self._markup = markup
         self._usage: Usage | None = None
         self._meter = Meter()
         self._queue: asyncio.Queue[ChunkChoice | TollwayError | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
         self._first: ChunkChoice | TollwayError | None = None
 
-    async def run(self, provider: Provider, caller: Caller, request_id: str) -> None:
-        """Pumps the provider's stream into the queue and settles at the end. The body of the application's task."""
+    @property
+    def route(self) -> Route:
+        """Who answers. Final once there is a first chunk; until then, who is being asked."""
+        return self.journey.route
+
+    @property
+    def ignored_parameters(self) -> list[str]:
+        return [*self._unknown_fields, *self.journey.ignored]
+
+    async def run(self, caller: Caller, request_id: str) -> None:
+        """Pumps the stream into the queue and settles at the end. The body of the application's task."""
         began = clock.monotonic()
         outcome = "cancelled"
         last: TollwayError | None = None
         try:
-            async with aclosing(provider.stream(self._request, self.route, self._meter)) as stream:
+            async with aclosing(self.journey.stream(self._meter)) as stream:
                 async for item in stream:
                     if isinstance(item, Usage):
                         self._usage = item

@@ -75,6 +75,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                     "x-tollway-credits-used",
                     "x-tollway-usd-spent",
                     "x-tollway-ignored-parameters",
+                    "x-tollway-route",
                     "x-tollway-stand-in",
                 ),
                 examples={JSON: examples.COMPLETION, openapi.EVENT_STREAM: examples.CHUNK},

@@ -65,8 +65,8 @@ async def list_deprecations(request: Request, services: Services) -> Response:  
 
 def _item(services: Services, model: Model) -> ModelItem:
     """Everything about a model. A stand-in is described by what really answers: its context, its abilities, its price."""
-    route = services.catalog.resolve(model.id)
-    answering = services.catalog.get(route.answers_as)
+    route = services.catalog.resolve(model.id).routes[0]
+    answering = services.catalog.get(route.answers_as) if route.stand_in else model
     return ModelItem(
         id=model.id,
         aliases=list(model.aliases),
@@ -128,7 +128,8 @@ def _trimmed(item: ModelItem, sections: set[str]) -> ModelItem:
 
 def _values(services: Services, model: Model, name: str) -> set[str]:
     """What a filter is compared with."""
-    answering = services.catalog.get(services.catalog.resolve(model.id).answers_as)
+    route = services.catalog.resolve(model.id).routes[0]
+    answering = services.catalog.get(route.answers_as) if route.stand_in else model
     values: Iterable[str] = {
         "id": (model.id, *model.aliases),
         "type": (model.type,),

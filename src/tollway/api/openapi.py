@@ -25,6 +25,7 @@ HEADERS = {
     "x-tollway-credits-used": "What the request cost, in credits. Not on streams: there the last chunk says it.",
     "x-tollway-usd-spent": "What the request cost, in US dollars. Not on streams.",
     "x-tollway-ignored-parameters": "Parameters that have no effect on this model, separated by commas.",
+    "x-tollway-route": "Who answered, and after how many attempts: `upstream/model; attempts=1`.",
     "x-tollway-stand-in": "`true` when another model answered because the one that was asked for has no upstream.",
     "etag": "Send it as `If-None-Match` to be answered 304 while nothing has changed.",
     "cache-control": "How long the answer may be kept.",

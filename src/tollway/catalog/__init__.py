@@ -1,6 +1,19 @@
 """What is served: public models, their prices and capabilities, and the route that answers for each."""
 
-from tollway.catalog.catalog import Catalog, LocalModel, Model, Price, Route, load_catalog
-from tollway.catalog.upstreams import LOCAL, Dialect, Quirks, Upstream
+from tollway.catalog.catalog import Catalog, LocalModel, Model, Plan, Price, Route, load_catalog
+from tollway.catalog.upstreams import LOCAL, Dialect, Limits, Quirks, Upstream
 
-__all__ = ["LOCAL", "Catalog", "Dialect", "LocalModel", "Model", "Price", "Quirks", "Route", "Upstream", "load_catalog"]
+__all__ = [
+    "LOCAL",
+    "Catalog",
+    "Dialect",
+    "Limits",
+    "LocalModel",
+    "Model",
+    "Plan",
+    "Price",
+    "Quirks",
+    "Route",
+    "Upstream",
+    "load_catalog",
+]

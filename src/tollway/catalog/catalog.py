@@ -1,8 +1,8 @@
-"""Load, validate, and resolve a public model to the Route that answers for it."""
+"""Load, validate, and resolve a public model to the routes that may answer for it."""
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from importlib import resources
 from typing import Annotated, Any
@@ -63,7 +63,7 @@ class LocalModel(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """A public model resolved to who answers for it."""
+    """Who may answer for a public model."""
 
     model: Model
     answers_as: str
@@ -75,25 +75,36 @@ class Route(Struct, frozen=True):
     output_max: int
     capabilities: frozenset[str]
     stand_in: bool
+    priority: int = 0
+    """Routes of the lowest number are asked first; the others are for when those fail."""
+    weight: int = 1
+    """Its share of the requests among the routes of its priority."""
+
+
+class Plan(Struct, frozen=True):
+    """A public model with everyone who may answer for it, first those to be asked first. There is always one."""
+
+    model: Model
+    routes: tuple[Route, ...]
 
 
 class Catalog:
     """All public models with their routes. Immutable; a reload makes a new one."""
 
-    def __init__(self, models: Iterable[Model], routes: Mapping[str, Route]) -> None:
-        self.models = tuple(models)
-        self._routes = dict(routes)
-        for model in self.models:
-            for alias in model.aliases:
-                if model.id in routes:
-                    self._routes.setdefault(alias, routes[model.id])
+    def __init__(self, plans: Iterable[Plan]) -> None:
+        plans = tuple(plans)
+        self.models = tuple(plan.model for plan in plans)
+        self._plans = {plan.model.id: plan for plan in plans}
+        for plan in plans:
+            for alias in plan.model.aliases:
+                self._plans.setdefault(alias, plan)
 
-    def resolve(self, name: str) -> Route:
-        """The route of a public id or alias. Raises ModelNotFound, naming close ids."""
-        route = self._routes.get(name)
-        if route is not None:
-            return route
-        close = difflib.get_close_matches(name[:200], self._routes, n=3, cutoff=0.5)
+    def resolve(self, name: str) -> Plan:
+        """The plan of a public id or alias. Raises ModelNotFound, naming close ids."""
+        plan = self._plans.get(name)
+        if plan is not None:
+            return plan
+        close = difflib.get_close_matches(name[:200], self._plans, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(close)}?" if close else " `GET /v1/models` lists what is served."
         raise ModelNotFound(f"The model `{name[:200]}` does not exist or is not served here.{hint}", param="model")
 
@@ -112,20 +123,17 @@ def load_catalog(local_models: Iterable[LocalModel], *, default_model: str, stan
     local_price = msgspec.convert(shipped["local"]["price"], Price)
     locals_by_name = {local.name: _local_model(local, local_price) for local in local_models}
 
-    models: list[Model] = []
-    routes: dict[str, Route] = {}
+    plans: list[Plan] = []
     for row in shipped["models"]:
         model = _shipped_model(row)
         substitute = locals_by_name.get(default_model) if stand_in else None
         if substitute is None:
             continue
         model = msgspec.structs.replace(model, stand_in=True)
-        models.append(model)
-        routes[model.id] = _route(model, substitute, default_model)
+        plans.append(Plan(model, (_route(model, substitute, default_model),)))
     for name, model in locals_by_name.items():
-        models.append(model)
-        routes[model.id] = _route(model, model, name)
-    return Catalog(models, routes)
+        plans.append(Plan(model, (_route(model, model, name),)))
+    return Catalog(plans)
 
 
 def _shipped_model(row: dict[str, Any]) -> Model:
