@@ -107,7 +107,8 @@ class Answer:
 
     @property
     def ignored_parameters(self) -> list[str]:
-        return [*self._unknown_fields, *self.journey.ignored]
+        takes = self.route.upstream.quirks.takes
+        return [*(name for name in self._unknown_fields if not takes(name)), *self.journey.ignored]
 
     async def run(self, caller: Caller, request_id: str) -> None:
         """Pumps the stream into the queue and settles at the end. The body of the application's task."""

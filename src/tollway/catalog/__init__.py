@@ -1,7 +1,7 @@
 """What is served: public models, their prices and capabilities, and the route that answers for each."""
 
 from tollway.catalog.catalog import Catalog, LocalModel, Model, Plan, Price, Route, load_catalog
-from tollway.catalog.upstreams import LOCAL, Dialect, Limits, Quirks, Upstream
+from tollway.catalog.upstreams import LOCAL, Dialect, Limits, ProviderRow, Quirks, Upstream, shipped_providers
 
 __all__ = [
     "LOCAL",
@@ -12,8 +12,10 @@ __all__ = [
     "Model",
     "Plan",
     "Price",
+    "ProviderRow",
     "Quirks",
     "Route",
     "Upstream",
     "load_catalog",
+    "shipped_providers",
 ]

@@ -1,24 +1,65 @@
 """Who can answer: one row per upstream, as data. What an upstream of a dialect does differently from the others is a quirk."""
 
+import tomllib
+from importlib import resources
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
+
+from tollway.wire.chat import ChatRequest
 
 Dialect = Literal["local", "openai", "gemini"]
 
+# Parameters that ask for no other answer, only for another way to make it or for a note of it: a route may leave them out.
+HINTS = ("metadata", "prediction", "prompt_cache_key", "safety_identifier", "service_tier", "store", "user")
+# What every upstream of the dialect gets under our own name or by a quirk of its own; it can be neither renamed nor refused.
+_FIXED = frozenset({"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", *HINTS})
+
 
 class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
-    """How an OpenAI-compatible upstream differs from OpenAI itself. The defaults are OpenAI's own behaviour."""
+    """How an OpenAI-compatible upstream differs from OpenAI itself. The defaults are OpenAI's own behaviour.
 
-    extra_parameters: bool = False
-    """Unknown top-level fields are forwarded instead of being ignored with a header."""
+    What upstreams do differently in their answers (the thought's name, tool calls without an index or all with index 0, a
+    content in parts, a second finish_reason) is read as it comes and needs no quirk.
+    """
+
+    extra_parameters: bool | tuple[str, ...] = False
+    """Unknown top-level fields that are forwarded: these, or all (True), or none. Name what is safe: a field such as
+    OpenRouter's `models` lets the caller choose what the operator pays for."""
+    refused_parameters: tuple[str, ...] = ("min_p", "repetition_penalty", "top_k")
+    """Parameters that change the answer and that the upstream cannot honour: a request that uses one is a 400, or goes to
+    another route. `n` means more than one choice, `tool_choice` a call that is forced."""
+    parameter_names: dict[str, str] = {}
+    """The upstream's own names of parameters, by ours."""
+    hints: tuple[str, ...] = ("prediction", "prompt_cache_key", "safety_identifier", "user")
+    """The hints (metadata, prediction, prompt_cache_key, safety_identifier, service_tier, store, user) that are sent on; the
+    others are left out and listed to the caller. `service_tier` raises the upstream's price, `store` keeps the conversation."""
+    message_names: bool = True
+    """Whether a message may have a `name`."""
+    fetches_images: bool = False
+    """Whether https image URLs are sent on for the upstream to fetch; otherwise Tollway downloads them through its own guarded
+    fetcher. Never for an upstream in your own network: a caller's URL would lead it to internal addresses."""
     usage_in_stream: Literal["on_request", "always", "never"] = "on_request"
     """When a stream carries usage: with `stream_options.include_usage`, without being asked, or not at all."""
     done_marker: bool = True
     """Whether a stream ends with `[DONE]`; without it, the last finish_reason and the end of the body count as the end."""
-    reasoning_field: Literal["reasoning_content", "reasoning"] = "reasoning_content"
-    """The name of the thought's text in messages and deltas."""
+    reasoning_field: Literal["reasoning_content", "reasoning"] | None = None
+    """The name under which the thoughts of earlier answers are sent back in messages; None = they are left out."""
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+
+    def __post_init__(self) -> None:
+        changeable = {*ChatRequest.__struct_fields__} - _FIXED
+        for name in (*self.refused_parameters, *self.parameter_names):
+            if name not in changeable:
+                raise ValueError(f"`{name}` is no parameter that can be refused or renamed")
+        for name in self.hints:
+            if name not in HINTS:
+                raise ValueError(f"`{name}` is none of the hints {', '.join(HINTS)}")
+
+    def takes(self, name: str) -> bool:
+        """Whether an unknown top-level field is forwarded."""
+        return self.extra_parameters if isinstance(self.extra_parameters, bool) else name in self.extra_parameters
 
 
 class Limits(Struct, frozen=True):
@@ -50,6 +91,30 @@ class Upstream(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Upstream({self.name!r}, {self.dialect!r}, {self.base_url!r})"
+
+
+class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True):
+    """An upstream before its key is known: a row of `providers.toml`."""
+
+    name: str
+    dialect: Dialect
+    base_url: str
+    key_variable: str | tuple[str, ...] = ()
+    """The environment variable with the key; of several, the first that is set."""
+    key_required: bool = True
+    """False for servers that ask for a key only when they were told to."""
+    quirks: Quirks = Quirks()
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        return (self.key_variable,) if isinstance(self.key_variable, str) else self.key_variable
+
+
+def shipped_providers() -> dict[str, ProviderRow]:
+    """The rows of the shipped `providers.toml`, by name."""
+    text = resources.files(__package__).joinpath("providers.toml").read_text(encoding="utf-8")
+    rows = msgspec.convert(tomllib.loads(text)["providers"], list[ProviderRow])
+    return {row.name: row for row in rows}
 
 
 # An engine has a queue and a supervisor of its own: what it refuses or drops now, it would refuse again at once.

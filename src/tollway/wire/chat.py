@@ -116,6 +116,9 @@ class AssistantMessage(Struct, tag_field="role", tag="assistant"):
     tool_calls: list[ToolCall] | None = None
     function_call: FunctionCall | None = None
     refusal: str | None = None
+    reasoning_content: Annotated[
+        str | None, Meta(description="The thought behind the answer; some upstreams want it back. Others do without.")
+    ] = None
 
 
 Message = UserMessage | SystemMessage | DeveloperMessage | ToolMessage | FunctionMessage | AssistantMessage
@@ -193,7 +196,7 @@ ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
 ReasoningEffort = Literal["none", "minimal", "low", "medium", "high"]
 
 
-class ChatRequest(Struct, kw_only=True):
+class ChatRequest(Struct, kw_only=True, dict=True):
     """The body of `POST /v1/chat/completions`."""
 
     model: Annotated[str, Meta(min_length=1, description="The id of a model from `GET /v1/models`.")]
@@ -250,6 +253,12 @@ class ChatRequest(Struct, kw_only=True):
     top_k: Annotated[int, Meta(ge=0)] | None = None
     min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=2)] | None = None
+
+    @property
+    def extra(self) -> dict[str, msgspec.Raw]:
+        """Top-level fields of the body that the contract does not know, as they came. Valid JSON; set while decoding."""
+        extra: dict[str, msgspec.Raw] = self.__dict__.get("extra_fields", {})
+        return extra
 
     @property
     def output_tokens_max(self) -> int | None:

@@ -29,18 +29,24 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     Raises InvalidRequest naming the parameter's path, or the byte at which the JSON breaks. Legacy `functions` come back as
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
     """
-    request, names = _decode(body)
+    request = _decode(body)
     for problem in _contradictions(request):
         raise problem
-    return request, [name for name in names if name not in _KNOWN_FIELDS]
+    return request, list(request.extra)
 
 
-def _decode(body: bytes) -> tuple[ChatRequest, list[str]]:
-    """The request, and the names of all fields that the body has."""
+def _decode(body: bytes) -> ChatRequest:
+    """The request with its extra fields."""
     if not body.strip():
         raise InvalidRequest("The body is empty; send a JSON object with `model` and `messages`.", code="invalid_json")
     try:
-        return _chat_decoder.decode(body), list(_keys_decoder.decode(body))
+        request = _chat_decoder.decode(body)
+        extra = {name: raw for name, raw in _keys_decoder.decode(body).items() if name not in _KNOWN_FIELDS}
+        if extra:
+            for raw in extra.values():
+                str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text
+            request.__dict__["extra_fields"] = extra
+        return request
     except msgspec.ValidationError as error:
         raise _validation_problem(str(error)) from None
     except RecursionError:

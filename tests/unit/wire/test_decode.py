@@ -172,6 +172,19 @@ def test_unknown_fields_are_told() -> None:
     assert unknown == ["frobnicate", "top_q"]
 
 
+def test_unknown_fields_keep_their_values_as_they_came() -> None:
+    text = b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "extra": {"a": 1e0, "b": 1%s}}' % (b"0" * 30)
+    request, _ = decode_chat_request(text)
+
+    assert bytes(request.extra["extra"]) == b'{"a": 1e0, "b": 1%s}' % (b"0" * 30)
+    assert decode_chat_request(body())[0].extra == {}
+
+
+def test_unknown_fields_are_text_too() -> None:
+    with pytest.raises(InvalidRequest, match="not UTF-8"):
+        decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "x"}], "extra": "\xff"}')
+
+
 def test_max_completion_tokens_wins_and_a_fraction_is_floored() -> None:
     assert decode_chat_request(body(max_tokens=7.9))[0].output_tokens_max == 7
     assert decode_chat_request(body(max_tokens=7, max_completion_tokens=3))[0].output_tokens_max == 3
