@@ -55,4 +55,4 @@ def endpoint(
 
 async def new_key(services: Services) -> str:
     account = await services.accounts.first_account()
-    return (await services.accounts.create_key(account.id, "test")).secret
+    return (await services.accounts.create_key(account.id)).secret

@@ -13,7 +13,7 @@ import structlog
 from msgspec import UNSET, structs
 
 from tollway import clock, ids
-from tollway.accounts import Caller
+from tollway.accounts import Caller, require
 from tollway.catalog import Catalog, Route
 from tollway.errors import InternalError, InvalidRequest, TollwayError
 from tollway.metering import credits_for, markup_micro
@@ -63,6 +63,7 @@ class Completions:
         `unknown_fields` are top-level fields of the body that the contract does not know.
         """
         plan = self._catalog.resolve(request.model)
+        require(caller, "model:chat", plan.model)
         if unknown_fields and self._strict:
             raise InvalidRequest(f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter")
         answer = Answer(request, self._router.begin(request, plan), unknown_fields, self._markup)

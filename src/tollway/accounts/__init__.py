@@ -1,7 +1,34 @@
 """Accounts, their API keys, and who a request comes from."""
 
 from tollway.accounts.keys import load_secret, secret_path
-from tollway.accounts.records import Account, ApiKey, Caller, NewKey
+from tollway.accounts.permits import require
+from tollway.accounts.records import (
+    Account,
+    AccountChanges,
+    ApiKey,
+    Caller,
+    KeyChanges,
+    KeyKind,
+    Limits,
+    NewKey,
+    Scope,
+    SpendWindow,
+)
 from tollway.accounts.service import Accounts
 
-__all__ = ["Account", "Accounts", "ApiKey", "Caller", "NewKey", "load_secret", "secret_path"]
+__all__ = [
+    "Account",
+    "AccountChanges",
+    "Accounts",
+    "ApiKey",
+    "Caller",
+    "KeyChanges",
+    "KeyKind",
+    "Limits",
+    "NewKey",
+    "Scope",
+    "SpendWindow",
+    "load_secret",
+    "require",
+    "secret_path",
+]

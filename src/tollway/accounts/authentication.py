@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.accounts.keys import KEY_LENGTH, KEY_START, checksum_fits, digest_of, looks_like_key
-from tollway.accounts.records import Caller
+from tollway.accounts.records import Caller, Limits, from_json_text
 from tollway.errors import Unauthorized
 from tollway.storage import Database
 from tollway.storage.tables import accounts, api_keys
@@ -37,6 +37,8 @@ class _Known(msgspec.Struct, frozen=True):
     enabled: bool
     expires_at: float | None
     deleted_at: float | None
+    replaced_by: str | None
+    """The prefix of the secret that a rotation put in the place of this one, which expires at `expires_at`."""
     last_used_at: float | None
     trusted_until: float
     """On the monotonic clock."""
@@ -92,9 +94,12 @@ class Authenticator:
         trusted_until = clock.monotonic() + TRUST_SECONDS
         try:
             row = await self._database.read(lambda connection: _row(connection, digest))
-            if row is None or not hmac.compare_digest(row.digest, digest):
+            if row is None:
                 return None
-            known = _known(row, trusted_until)
+            current = hmac.compare_digest(row.digest, digest)
+            if not current and not hmac.compare_digest(row.previous_digest or b"", digest):
+                return None
+            known = _known(row, trusted_until, current)
             if self._loading.get(digest) is task:  # else `forget` came meanwhile
                 self._cache.pop(digest, None)  # so that the dictionary stays in the order of reading
                 self._cache[digest] = known
@@ -153,6 +158,10 @@ def _refuse_withdrawn(known: _Known) -> None:
     if not known.enabled:
         raise _unauthorized("disabled", f"The API key {prefix}... is disabled. `tollway keys enable {prefix}` enables it.")
     if known.expires_at is not None and known.expires_at <= clock.now():
+        if known.replaced_by is not None:
+            raise _unauthorized(
+                "replaced", f"The API key {prefix}... was rotated; use the new one, which begins with {known.replaced_by}."
+            )
         raise _unauthorized("expired", f"The API key {prefix}... expired at {clock.iso(known.expires_at)}. {_MEND}")
 
 
@@ -162,25 +171,40 @@ def _unauthorized(reason: str, message: str) -> Unauthorized:
 
 def _row(connection: Connection, digest: bytes) -> sa.Row[tuple[object, ...]] | None:
     query = (
-        sa.select(api_keys, accounts.c.name.label("account_name"))
+        sa.select(
+            api_keys,
+            accounts.c.name.label("account_name"),
+            *(accounts.c[name].label(f"account_{name}") for name in Limits.__struct_fields__),
+        )
         .join(accounts, accounts.c.id == api_keys.c.account_id)
-        .where(api_keys.c.digest == digest)
+        .where(sa.or_(api_keys.c.digest == digest, api_keys.c.previous_digest == digest))
     )
     return connection.execute(query).first()
 
 
-def _known(row: sa.Row[tuple[object, ...]], trusted_until: float) -> _Known:
+def _known(row: sa.Row[tuple[object, ...]], trusted_until: float, current: bool) -> _Known:
+    """`current`: whether the key's present secret was used, not the one that it replaced."""
+    ends = [at for at in (row.expires_at, None if current else row.previous_expires_at) if at is not None]
+    scopes, models = from_json_text(row.scopes), from_json_text(row.models)
     return _Known(
         caller=Caller(
             account_id=row.account_id,
             account_name=row.account_name,
             key_id=row.id,
-            key_prefix=row.prefix,
+            key_prefix=row.prefix if current else row.previous_prefix,
             key_name=row.name,
+            management=row.kind != "api",
+            scopes=None if scopes is None else frozenset(scopes),
+            models=None if models is None else frozenset(models),
+            spend_limit_credits=row.spend_limit_credits,
+            spend_window=row.spend_window,
+            limits=Limits(row.requests_per_minute, row.tokens_per_minute, row.concurrency_max),
+            account_limits=Limits(row.account_requests_per_minute, row.account_tokens_per_minute, row.account_concurrency_max),
         ),
         enabled=row.enabled,
-        expires_at=row.expires_at,
+        expires_at=min(ends, default=None),
         deleted_at=row.deleted_at,
+        replaced_by=None if current else row.prefix,
         last_used_at=row.last_used_at,
         trusted_until=trusted_until,
     )

@@ -1,15 +1,14 @@
 """Accounts and their API keys."""
 
-import unicodedata
-
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.accounts.authentication import Authenticator
+from tollway.accounts.checks import checked_account, checked_key, checked_name
 from tollway.accounts.keys import digest_of, looks_like_key, make_key, prefix_of
-from tollway.accounts.records import Account, ApiKey, Caller, NewKey
+from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, KeyChanges, KeyKind, NewKey, from_json_text
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.storage import Database
@@ -17,13 +16,17 @@ from tollway.storage.tables import accounts, api_keys
 
 FIRST_ACCOUNT = "owner"
 FIRST_KEY = "first key"
-_NAME_LENGTH_MAX = 100
+OVERLAP_SECONDS = 86_400
+"""How long a rotated key's old secret still works, unless told otherwise."""
+OVERLAP_SECONDS_MAX = 30 * 86_400
+_DEFAULTS = KeyChanges()
 
 
 class Accounts:
     """Everything that is known of who may call. Each method is one transaction.
 
-    Keys are named by id or by visible prefix. Raises NotFound, and InvalidRequest for names that cannot be.
+    Keys are named by id or by visible prefix. `account_id` and `kind` narrow the search: a key of another account or kind is
+    not found, and the error does not tell that from one that never was. Raises NotFound, and InvalidRequest naming the field.
     """
 
     def __init__(self, database: Database, secret: bytes) -> None:
@@ -49,7 +52,7 @@ class Accounts:
             if connection.execute(sa.select(accounts.c.id).limit(1)).first() is not None:
                 return None
             account = _insert_account(connection, FIRST_ACCOUNT)
-            return self._insert_key(connection, account.id, FIRST_KEY, None)
+            return self._insert_key(connection, account.id, "api", {"name": FIRST_KEY})
 
         return await self._database.write(work)
 
@@ -57,114 +60,211 @@ class Accounts:
         """The oldest account, created when there is none."""
 
         def work(connection: Connection) -> Account:
-            row = connection.execute(sa.select(accounts).order_by(accounts.c.created_at).limit(1)).mappings().first()
+            row = connection.execute(_SELECT_ACCOUNT.order_by(accounts.c.created_at).limit(1)).mappings().first()
             return Account(**row) if row is not None else _insert_account(connection, FIRST_ACCOUNT)
 
         return await self._database.write(work)
 
     async def create_account(self, name: str) -> Account:
         """Raises InvalidRequest when the name is taken."""
-        name = _checked_name(name)
+        name = checked_name(name)
         try:
             return await self._database.write(lambda connection: _insert_account(connection, name))
         except sa.exc.IntegrityError:
-            raise InvalidRequest("There is an account of this name already.", param="name") from None
+            raise _account_name_taken() from None
+
+    async def update_account(self, name_or_id: str, changes: AccountChanges) -> Account:
+        """The account with the changes made. Its keys obey new limits at once here, everywhere within a second."""
+        values = checked_account(changes) | {"updated_at": clock.now()}
+
+        def work(connection: Connection) -> Account:
+            account = _find_account(connection, name_or_id)
+            connection.execute(sa.update(accounts).where(accounts.c.id == account.id).values(**values))
+            return _find_account(connection, account.id)
+
+        try:
+            account = await self._database.write(work)
+        except sa.exc.IntegrityError:
+            raise _account_name_taken() from None
+        self._authenticator.forget()
+        return account
 
     async def find_account(self, name_or_id: str) -> Account:
-        query = sa.select(accounts).where(sa.or_(accounts.c.id == name_or_id, accounts.c.name == name_or_id))
-        row = await self._database.read(lambda connection: connection.execute(query).mappings().first())
-        if row is None:
-            raise NotFound("There is no such account.")
-        return Account(**row)
+        return await self._database.read(lambda connection: _find_account(connection, name_or_id))
 
     async def list_accounts(self) -> list[Account]:
         """Oldest first."""
-        query = sa.select(accounts).order_by(accounts.c.created_at, accounts.c.id)
+        query = _SELECT_ACCOUNT.order_by(accounts.c.created_at, accounts.c.id)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [Account(**row) for row in rows]
 
-    async def create_key(self, account_id: str, name: str, *, expires_at: float | None = None) -> NewKey:
-        """A new key; its secret is in the answer and nowhere else."""
-        name = _checked_name(name)
-        if expires_at is not None and expires_at <= clock.now():
+    async def create_key(
+        self, account_id: str, name: str | None = None, settings: KeyChanges = _DEFAULTS, *, kind: KeyKind = "api"
+    ) -> NewKey:
+        """A new key; its secret is in the answer and nowhere else. Without a name it is called after its prefix."""
+        if name is not None:
+            settings = msgspec.structs.replace(settings, name=name)
+        values = checked_key(settings)
+        if settings.expires_at and settings.expires_at <= clock.now():
             raise InvalidRequest("The time at which the key expires is past.", param="expires_at")
-        try:
-            return await self._database.write(lambda connection: self._insert_key(connection, account_id, name, expires_at))
-        except sa.exc.IntegrityError:
-            raise NotFound("There is no such account.") from None
 
-    async def list_keys(self, account_id: str | None = None) -> list[ApiKey]:
+        def work(connection: Connection) -> NewKey:
+            if connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id)).first() is None:
+                raise NotFound("There is no such account.")
+            return self._insert_key(connection, account_id, kind, values)
+
+        try:
+            return await self._database.write(work)
+        except sa.exc.IntegrityError:
+            raise _key_name_taken() from None
+
+    async def list_keys(self, account_id: str | None = None, *, kind: KeyKind | None = None) -> list[ApiKey]:
         """Oldest first, deleted ones left out."""
-        query = _SELECT_KEY.where(api_keys.c.deleted_at.is_(None)).order_by(api_keys.c.created_at, api_keys.c.id)
-        if account_id is not None:
-            query = query.where(api_keys.c.account_id == account_id)
+        query = _SELECT_KEY.where(api_keys.c.deleted_at.is_(None), *_within(account_id, kind))
+        query = query.order_by(api_keys.c.created_at, api_keys.c.id)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
-        return [ApiKey(**row) for row in rows]
+        return [_key(row) for row in rows]
+
+    async def find_key(self, prefix_or_id: str, *, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
+        return await self._database.read(lambda connection: _find_key(connection, prefix_or_id, account_id, kind))
+
+    async def update_key(
+        self, prefix_or_id: str, changes: KeyChanges, *, account_id: str | None = None, kind: KeyKind | None = None
+    ) -> ApiKey:
+        """The key with the changes made: in force at once here, everywhere within a second.
+
+        `expires_at` may be now or past: the key is refused from then on.
+        """
+        return await self._change(prefix_or_id, checked_key(changes), account_id, kind)
 
     async def set_enabled(self, prefix_or_id: str, enabled: bool) -> ApiKey:
-        return await self._change(prefix_or_id, enabled=enabled)
+        return await self.update_key(prefix_or_id, KeyChanges(enabled=enabled))
 
     async def set_expiry(self, prefix_or_id: str, expires_at: float | None) -> ApiKey:
-        """`expires_at` may be now or past: the key is refused from then on. None = never."""
-        return await self._change(prefix_or_id, expires_at=expires_at)
+        """None = never."""
+        return await self.update_key(prefix_or_id, KeyChanges(expires_at=expires_at))
 
-    async def delete_key(self, prefix_or_id: str) -> ApiKey:
+    async def delete_key(self, prefix_or_id: str, *, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
         """For good. The row stays, without use, so that the holder is told."""
-        return await self._change(prefix_or_id, deleted_at=clock.now())
+        return await self._change(prefix_or_id, {"deleted_at": clock.now()}, account_id, kind)
 
-    async def _change(self, prefix_or_id: str, **values: bool | float | None) -> ApiKey:
-        def work(connection: Connection) -> ApiKey:
-            key = _find_key(connection, prefix_or_id)
+    async def rotate_key(
+        self,
+        prefix_or_id: str,
+        *,
+        overlap_seconds: int = OVERLAP_SECONDS,
+        account_id: str | None = None,
+        kind: KeyKind | None = None,
+    ) -> NewKey:
+        """The same key with a new secret, which works at once; the old one works for `overlap_seconds` more.
+
+        At most two secrets work at a time: one that an earlier rotation replaced is refused from now on. So 0 ends them all.
+        """
+        if not 0 <= overlap_seconds <= OVERLAP_SECONDS_MAX:
+            raise InvalidRequest(f"The overlap is 0 to {OVERLAP_SECONDS_MAX:,} seconds (30 days).", param="overlap_seconds")
+        secret = make_key()
+
+        def work(connection: Connection) -> NewKey:
+            key = _find_key(connection, prefix_or_id, account_id, kind)
+            now = clock.now()
+            values = {
+                "prefix": prefix_of(secret),
+                "digest": digest_of(secret, self._secret),
+                "previous_prefix": key.prefix,
+                "previous_digest": api_keys.c.digest,
+                "previous_expires_at": now + overlap_seconds,
+                "updated_at": now,
+            }
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
-            return msgspec.structs.replace(key, **values)
+            return NewKey(_find_key(connection, key.id), secret)
 
-        key = await self._database.write(work)
+        new = await self._database.write(work)
+        self._authenticator.forget()
+        return new
+
+    async def _change(
+        self, prefix_or_id: str, values: dict[str, object], account_id: str | None, kind: KeyKind | None
+    ) -> ApiKey:
+        values = _as_stored(values) | {"updated_at": clock.now()}
+
+        def work(connection: Connection) -> ApiKey:
+            key = _find_key(connection, prefix_or_id, account_id, kind)
+            connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
+            return _key(connection.execute(_SELECT_KEY.where(api_keys.c.id == key.id)).mappings().one())
+
+        try:
+            key = await self._database.write(work)
+        except sa.exc.IntegrityError:
+            raise _key_name_taken() from None
         self._authenticator.forget()
         return key
 
-    def _insert_key(self, connection: Connection, account_id: str, name: str, expires_at: float | None) -> NewKey:
-        secret = make_key()
-        record = ApiKey(
-            id="key_" + random_text(21),
-            account_id=account_id,
-            name=name,
-            prefix=prefix_of(secret),
-            enabled=True,
-            created_at=clock.now(),
-            expires_at=expires_at,
-            last_used_at=None,
-        )
-        row = msgspec.structs.asdict(record) | {"digest": digest_of(secret, self._secret)}
+    def _insert_key(self, connection: Connection, account_id: str, kind: KeyKind, values: dict[str, object]) -> NewKey:
+        secret, id_, now = make_key(), "key_" + random_text(21), clock.now()
+        row = {
+            "id": id_,
+            "account_id": account_id,
+            "kind": kind,
+            "name": f"key {prefix_of(secret)}",
+            "prefix": prefix_of(secret),
+            "digest": digest_of(secret, self._secret),
+            "enabled": True,
+            "created_at": now,
+            "updated_at": now,
+        } | _as_stored(values)
         connection.execute(sa.insert(api_keys).values(row))
-        return NewKey(record, secret)
+        return NewKey(_find_key(connection, id_), secret)
 
 
+_SELECT_ACCOUNT = sa.select(*(accounts.c[name] for name in Account.__struct_fields__))
 _SELECT_KEY = sa.select(*(api_keys.c[name] for name in ApiKey.__struct_fields__))
 
 
+def _account_name_taken() -> InvalidRequest:
+    return InvalidRequest("There is an account of this name already.", param="name")
+
+
+def _key_name_taken() -> InvalidRequest:
+    return InvalidRequest("The account has a key of this name already; choose another.", param="name")
+
+
 def _insert_account(connection: Connection, name: str) -> Account:
-    account = Account(id="acc_" + random_text(21), name=name, created_at=clock.now())
-    connection.execute(sa.insert(accounts).values(msgspec.structs.asdict(account)))
-    return account
+    id_, now = "acc_" + random_text(21), clock.now()
+    connection.execute(sa.insert(accounts).values(id=id_, name=name, created_at=now, updated_at=now))
+    return _find_account(connection, id_)
 
 
-def _find_key(connection: Connection, prefix_or_id: str) -> ApiKey:
+def _find_account(connection: Connection, name_or_id: str) -> Account:
+    """By id first: an account may be called like the id of another."""
+    for column in (accounts.c.id, accounts.c.name):
+        row = connection.execute(_SELECT_ACCOUNT.where(column == name_or_id)).mappings().first()
+        if row is not None:
+            return Account(**row)
+    raise NotFound("There is no such account. `tollway accounts list` shows all.")
+
+
+def _find_key(connection: Connection, prefix_or_id: str, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
     """The one key that is meant. A whole key is taken by its prefix: people paste what they have."""
     prefix = prefix_of(prefix_or_id) if looks_like_key(prefix_or_id) else prefix_or_id
     named = sa.or_(api_keys.c.id == prefix_or_id, api_keys.c.prefix == prefix)
-    rows = connection.execute(_SELECT_KEY.where(named, api_keys.c.deleted_at.is_(None)).limit(2)).mappings().all()
+    query = _SELECT_KEY.where(named, api_keys.c.deleted_at.is_(None), *_within(account_id, kind)).limit(2)
+    rows = connection.execute(query).mappings().all()
     if not rows:
         raise NotFound("There is no such API key. `tollway keys list` shows the prefix and name of each.")
     if len(rows) > 1:
         raise InvalidRequest("More than one API key has this prefix: name it by its id. `tollway keys list --json` has it.")
-    return ApiKey(**rows[0])
+    return _key(rows[0])
 
 
-def _checked_name(name: str) -> str:
-    name = name.strip()
-    if not 1 <= len(name) <= _NAME_LENGTH_MAX:
-        raise InvalidRequest(f"A name has 1 to {_NAME_LENGTH_MAX} characters.", param="name")
-    # what moves a terminal's cursor, and half characters that no encoding can store
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-        raise InvalidRequest("A name has no control characters.", param="name")
-    return name
+def _within(account_id: str | None, kind: KeyKind | None) -> list[sa.ColumnElement[bool]]:
+    wanted = ((api_keys.c.account_id, account_id), (api_keys.c.kind, kind))
+    return [column == value for column, value in wanted if value is not None]
+
+
+def _key(row: sa.RowMapping) -> ApiKey:
+    return ApiKey(**{**row, "scopes": from_json_text(row["scopes"]), "models": from_json_text(row["models"])})
+
+
+def _as_stored(values: dict[str, object]) -> dict[str, object]:
+    """Tuples as JSON."""
+    return {name: msgspec.json.encode(value).decode() if isinstance(value, tuple) else value for name, value in values.items()}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -114,14 +113,17 @@ async def _address(url: str | None, key: str | None) -> AsyncIterator[tuple[str,
     if url or not settings.database_path.exists():
         fail(f"An API key is needed: --key, or {KEY_VARIABLE} in the environment. `tollway keys create` makes one.", 2)
     from tollway import clock
-    from tollway.accounts import Accounts, load_secret
+    from tollway.accounts import Accounts, KeyChanges, load_secret
+    from tollway.ids import random_text
     from tollway.storage import Database
 
     database = Database(settings.database_path)
     try:
         accounts = Accounts(database, load_secret(settings.home))
         owner = await accounts.first_account()
-        made = await accounts.create_key(owner.id, f"tollway chat {os.getpid()}", expires_at=clock.now() + _KEY_SECONDS)
+        made = await accounts.create_key(
+            owner.id, f"tollway chat {random_text(6)}", KeyChanges(expires_at=clock.now() + _KEY_SECONDS)
+        )
         try:
             yield base_url, made.secret
         finally:

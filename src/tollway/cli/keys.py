@@ -27,7 +27,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Option("--name", "-n", help="What the key is for.")] = "API key",
+    name: Annotated[str | None, typer.Option("--name", "-n", help="What the key is for; default: its prefix.")] = None,
     expires_in: Annotated[
         str | None, typer.Option("--expires-in", help="How long the key works: 90s, 15m, 12h, 30d or 8w; default: for good.")
     ] = None,
@@ -39,8 +39,10 @@ def create(
     expires_at = None if expires_in is None else clock.now() + _seconds(expires_in)
 
     async def work(accounts: "Accounts") -> tuple[str, "ApiKey"]:
+        from tollway.accounts import KeyChanges
+
         account = await accounts.first_account()
-        new = await accounts.create_key(account.id, name, expires_at=expires_at)
+        new = await accounts.create_key(account.id, name, KeyChanges(expires_at=expires_at))
         return new.secret, new.record
 
     secret, record = _run(home, work)

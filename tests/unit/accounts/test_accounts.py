@@ -12,7 +12,7 @@ from tests.installation import installed, new_key
 from tests.processes import race
 
 from tollway import clock
-from tollway.accounts import Accounts, NewKey, authentication, load_secret
+from tollway.accounts import Accounts, KeyChanges, NewKey, authentication, load_secret
 from tollway.api.services import Services
 from tollway.errors import InvalidRequest, NotFound, Unauthorized
 from tollway.storage import Database
@@ -119,7 +119,7 @@ async def test_withdrawn_keys_are_refused_at_once_each_with_its_reason(tmp_path:
 async def test_a_key_expires_while_it_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with installed(tmp_path) as services:
         account = await services.accounts.first_account()
-        new = await services.accounts.create_key(account.id, "brief", expires_at=clock.now() + 60)
+        new = await services.accounts.create_key(account.id, "brief", KeyChanges(expires_at=clock.now() + 60))
         header = f"Bearer {new.secret}"
         await services.accounts.authenticate(header)
         later = clock.now() + 61
@@ -131,7 +131,7 @@ async def test_a_past_expiry_is_no_expiry(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
         account = await services.accounts.first_account()
         with pytest.raises(InvalidRequest, match="past"):
-            await services.accounts.create_key(account.id, "late", expires_at=clock.now() - 1)
+            await services.accounts.create_key(account.id, "late", KeyChanges(expires_at=clock.now() - 1))
 
 
 async def test_another_process_disables_a_key_within_a_second(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ async def test_a_leaving_caller_does_not_take_the_others_query_along(tmp_path: P
         first, second = (asyncio.create_task(services.accounts.authenticate(header)) for _ in range(2))
         await asyncio.sleep(0)
         first.cancel()
-        assert (await second).key_name == "test"
+        assert (await second).account_name == "owner"
 
 
 async def test_a_typo_needs_no_query(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
