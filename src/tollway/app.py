@@ -22,7 +22,7 @@ from tollway.api.services import Services
 from tollway.catalog import LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
-from tollway.observability import configure_logging
+from tollway.observability import Metrics, configure_logging
 from tollway.providers.guarded_fetch import GuardedFetcher
 from tollway.providers.images import ImageLoader
 from tollway.providers.local import LocalProvider
@@ -76,13 +76,16 @@ def build(config: WorkerConfig) -> ASGIApp:
     )
     fetcher = GuardedFetcher() if settings.image_fetch == "https" else None
     local = LocalProvider(config.engines, ImageLoader(fetcher), workers=settings.workers)
-    completions = Completions(catalog, Router({"local": local}), settings)
+    metrics = Metrics()
+    router = Router({"local": local}, metrics, workers=settings.workers)
+    completions = Completions(catalog, router, settings)
     services = Services(
         settings=settings,
         database=database,
         accounts=accounts,
         catalog=catalog,
         completions=completions,
+        metrics=metrics,
         engine_health=local.health,
     )
 

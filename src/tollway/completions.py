@@ -66,7 +66,7 @@ class Completions:
         require(caller, "model:chat", plan.model)
         if unknown_fields and self._strict:
             raise InvalidRequest(f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter")
-        answer = Answer(request, self._router.begin(request, plan), unknown_fields, self._markup)
+        answer = Answer(request, self._router.begin(request, plan, request_id), unknown_fields, self._markup)
         task = asyncio.create_task(answer.run(caller, request_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

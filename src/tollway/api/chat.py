@@ -94,7 +94,7 @@ def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
         # Names come from the caller's JSON: what could break a header is percent-encoded.
         names = ", ".join(quote(name[:200]) for name in answer.ignored_parameters[:100])
         yield b"x-tollway-ignored-parameters", names[:2000].encode()
-    if answer.journey.attempts:
+    if answer.journey.answered:
         yield b"x-tollway-route", answer.journey.label.encode()
     if answer.route.stand_in:
         yield b"x-tollway-stand-in", b"true"

@@ -1,56 +1,110 @@
-"""From a public model's plan to an answer: who is asked, in which order, and what happens when somebody fails."""
+"""From a public model's plan to an answer: who is asked, in which order, and what happens when somebody fails.
 
+Among routes of one priority the least busy one for its weight is asked. What fails before its first content goes on to a route
+that was not tried yet, at once, or else to the same one after a pause. Nothing is tried again after the first content.
+"""
+
+import asyncio
+import math
+import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from urllib.parse import quote
 
 from msgspec import Struct
 
+from tollway import clock
 from tollway.catalog import Dialect, Plan, Route
-from tollway.errors import InvalidRequest
+from tollway.errors import (
+    BadGateway,
+    ContextLengthExceeded,
+    GatewayTimeout,
+    InvalidRequest,
+    RateLimited,
+    ServiceUnavailable,
+    TollwayError,
+    UnsupportedParameter,
+)
+from tollway.observability import Metrics
 from tollway.providers.base import Meter, Provider
+from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
+from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
+ATTEMPTS_MAX = 3
+RETRY_AFTER_SECONDS_MAX = 5.0
+"""A longer Retry-After is the caller's to keep."""
+BACKOFF_SECONDS = 0.1
 
-class Usable(Struct, frozen=True):
-    """A route that can honour the request, and the hints that it will ignore."""
+_RETRYABLE = (BadGateway, ServiceUnavailable, GatewayTimeout, RateLimited)
+_CANNOT = (UnsupportedParameter, ContextLengthExceeded)
+"""What one route says of itself; another may well be able to."""
+
+
+class _Choice(Struct):
+    """A route that can honour the request, the hints that it will ignore, and how it went with it so far."""
 
     route: Route
     ignored: tuple[str, ...]
+    provider: Provider
+    health: UpstreamHealth
+    tries: int = 0
+    again_at: float = 0.0
+    """When it may be tried again, in monotonic seconds; infinity = not for this request."""
+
+    @property
+    def load(self) -> float:
+        return self.health.pending / self.route.weight
 
 
 class Router:
     """Chooses among routes. One instance serves one process and outlives reloads of the catalogue."""
 
-    def __init__(self, providers: Mapping[Dialect, Provider]) -> None:
+    def __init__(self, providers: Mapping[Dialect, Provider], metrics: Metrics, *, workers: int = 1) -> None:
         self._providers = providers
+        self._metrics = UpstreamMetrics(metrics)
+        self._workers = workers
+        self._health: dict[str, UpstreamHealth] = {}
 
-    def begin(self, request: ChatRequest, plan: Plan) -> "Journey":
+    def begin(self, request: ChatRequest, plan: Plan, request_id: str = "") -> "Journey":
         """A request's way through the routes that can honour it. Raises the 400 of the first one when none can."""
-        usable: list[Usable] = []
+        choices: list[_Choice] = []
         refusal: InvalidRequest | None = None
         for route in plan.routes:
+            provider = self._providers[route.upstream.dialect]
             try:
-                ignored = self._providers[route.upstream.dialect].check(request, route)
+                ignored = provider.check(request, route)
             except InvalidRequest as error:
                 refusal = refusal or error
             else:
-                usable.append(Usable(route, tuple(ignored)))
-        if refusal is not None and not usable:
+                choices.append(_Choice(route, tuple(ignored), provider, self.health(route)))
+        if refusal is not None and not choices:
             raise refusal
-        return Journey(self._providers, request, usable)
+        return Journey(request, choices, request_id)
+
+    def health(self, route: Route) -> UpstreamHealth:
+        """What is known of the route's upstream, with the limits that the route brings."""
+        name = route.upstream.name
+        health = self._health.get(name)
+        if health is None:
+            health = self._health[name] = UpstreamHealth(name, self._metrics, self._workers)
+        health.apply(route.upstream.limits)
+        return health
 
 
 class Journey:
     """One request on its way: which routes it may take, and which one answers. Its stream is read once."""
 
-    def __init__(self, providers: Mapping[Dialect, Provider], request: ChatRequest, usable: list[Usable]) -> None:
-        self.routes = tuple(each.route for each in usable)
+    def __init__(self, request: ChatRequest, choices: list[_Choice], request_id: str) -> None:
+        self.routes = tuple(choice.route for choice in choices)
         """Those that can honour the request, first those to be asked first; never empty. Any may answer, at its own price."""
         self.attempts = 0
-        self._providers = providers
+        self.answered = False
+        """Whether the first content has come; from then on `route` and `attempts` are final."""
         self._request = request
-        self._current = usable[0]
+        self._request_id = request_id
+        self._choices = choices
+        self._current = choices[0]
 
     @property
     def route(self) -> Route:
@@ -65,15 +119,118 @@ class Journey:
     @property
     def label(self) -> str:
         """For operators, in a header: `upstream/model; attempts=1`."""
-        return (
-            quote(f"{self.route.upstream.name}/{self.route.upstream_model}"[:200], safe="/:@._-")
-            + f"; attempts={self.attempts}"
-        )
+        name = quote(f"{self.route.upstream.name}/{self.route.upstream_model}"[:200], safe="/:@._-")
+        return f"{name}; attempts={self.attempts}"
 
     async def stream(self, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
-        """See Provider.stream."""
-        self.attempts += 1
-        provider = self._providers[self.route.upstream.dialect]
-        async with aclosing(provider.stream(self._request, self.route, meter)) as stream:
-            async for item in stream:
-                yield item
+        """See Provider.stream. The first item has content, or is followed by one that has without waiting."""
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        failure: TollwayError | None = None
+        while True:
+            choice = self._current = await self._next(failure)
+            choice.tries += 1
+            self.attempts += 1
+            limits = choice.route.upstream.limits
+            total_at = None if limits.total_seconds is None else began_at + limits.total_seconds
+            held: dict[int, ChunkChoice] = {}
+            call = Call(choice.health, choice.route, self.attempts, self._request_id)
+            try:
+                with call, closing(Patience(limits, total_at)) as patience:
+                    async with aclosing(choice.provider.stream(self._request, choice.route, meter)) as items:
+                        while True:
+                            try:
+                                item = await patience.next(items)
+                            except StopAsyncIteration:
+                                break
+                            if not self.answered:
+                                if isinstance(item, ChunkChoice) and not has_content(item):
+                                    held.setdefault(item.index, item)  # the role: it says nothing of the upstream's health
+                                    continue
+                                self.answered = True
+                                call.answering()
+                                for early in held.values():
+                                    yield early
+                            yield item
+                        if not self.answered:
+                            raise BadGateway("The model's upstream sent an empty answer.")
+                return
+            except TollwayError as error:
+                if self.answered or not isinstance(error, (*_RETRYABLE, *_CANNOT)):
+                    raise
+                failure = self._worse(failure, error)
+                self._note(choice, error)
+                if error.code == TOTAL_TIME_CODE or self.attempts >= ATTEMPTS_MAX or not self._another():
+                    raise failure from None
+                choice.health.lose(meter)
+
+    async def _next(self, failure: TollwayError | None) -> _Choice:
+        """Whom to ask now, after any pause that is due. Raises the failure so far, or why nobody can be asked at all."""
+        now = clock.monotonic()
+        choice = self._untried(now)
+        if choice is not None:
+            return choice
+        tried = [choice for choice in self._choices if choice.tries and self._may_retry(choice)]
+        if not tried:
+            raise failure or self._nobody(now)
+        choice = min(tried, key=lambda each: each.again_at)
+        await asyncio.sleep(max(0.0, choice.again_at - now))
+        if not choice.health.admits(clock.monotonic()):
+            raise failure or self._nobody(clock.monotonic())
+        return choice
+
+    def _untried(self, now: float) -> _Choice | None:
+        """The best route that was not tried yet: least busy for its weight; where that is even, by lot for its weight."""
+        free = [choice for choice in self._choices if not choice.tries and choice.health.admits(now)]
+        if len(free) < 2:
+            return free[0] if free else None
+        awake = [choice for choice in free if not choice.health.rests(choice.route.upstream_model, now)] or free
+        priority = min(choice.route.priority for choice in awake)
+        equals = [choice for choice in awake if choice.route.priority == priority]
+        least = min(choice.load for choice in equals)
+        idlest = [choice for choice in equals if choice.load == least]
+        if len(idlest) == 1:
+            return idlest[0]
+        return random.choices(idlest, [choice.route.weight for choice in idlest])[0]  # noqa: S311
+
+    def _another(self) -> bool:
+        """Whether anybody is left to be asked."""
+        now = clock.monotonic()
+        return self._untried(now) is not None or any(self._may_retry(choice) for choice in self._choices if choice.tries)
+
+    def _may_retry(self, choice: _Choice) -> bool:
+        return (
+            choice.tries < choice.route.upstream.limits.attempts_max
+            and not math.isinf(choice.again_at)
+            and choice.health.admits(clock.monotonic())
+        )
+
+    def _note(self, choice: _Choice, error: TollwayError) -> None:
+        """Decides when the route may be tried again. One that let time run out would do so again."""
+        patience_seconds = error.retry_after_seconds or 0
+        if isinstance(error, (GatewayTimeout, *_CANNOT)) or patience_seconds > RETRY_AFTER_SECONDS_MAX:
+            choice.again_at = math.inf
+            return
+        jitter = random.uniform(0.5, 1.5)  # noqa: S311
+        backoff = BACKOFF_SECONDS * 2 ** (choice.tries - 1) * jitter
+        choice.again_at = clock.monotonic() + (patience_seconds + BACKOFF_SECONDS * jitter if patience_seconds else backoff)
+
+    @staticmethod
+    def _worse(earlier: TollwayError | None, error: TollwayError) -> TollwayError:
+        """What to tell the caller: a 400 only when nobody failed, for a healthy route might have answered."""
+        return earlier if earlier is not None and isinstance(error, _CANNOT) else error
+
+    def _nobody(self, now: float) -> TollwayError:
+        """Why no route can be asked."""
+        if any(choice.health.full for choice in self._choices):
+            return RateLimited(
+                f"All upstreams of the model `{self.route.model.id}` have as much work as they may. Try again in a moment.",
+                code="upstream_busy",
+                retry_after_seconds=1,
+            )
+        seconds = min(choice.health.breaker.opens_in(now) for choice in self._choices)
+        return ServiceUnavailable(
+            f"The upstreams of the model `{self.route.model.id}` have been failing and are left alone for a moment.",
+            code="upstream_unavailable",
+            retry_after_seconds=max(1, math.ceil(seconds)),
+        )

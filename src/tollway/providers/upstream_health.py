@@ -1,0 +1,189 @@
+"""What this process knows of each upstream: how busy it is, whether it fails, and until when it asked to be left alone."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+from tollway import clock
+from tollway.catalog import Limits, Route
+from tollway.errors import InvalidRequest, RateLimited, TollwayError
+from tollway.observability import Metrics
+from tollway.providers.base import Meter
+from tollway.providers.breaker import Breaker
+from tollway.providers.patience import TOTAL_TIME_CODE
+
+log = structlog.get_logger()
+
+REST_SECONDS_MAX = 60.0
+_FIRST_TOKEN_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class UpstreamMetrics:
+    """What operators watch."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self.attempts = Counter(
+            "tollway_upstream_attempts", "Calls made to an upstream, retries included.", ("upstream",), registry=registry
+        )
+        self.failures = Counter(
+            "tollway_upstream_failures",
+            "Calls that an upstream failed, by the code of the error.",
+            ("upstream", "code"),
+            registry=registry,
+        )
+        self.lost_tokens = Counter(
+            "tollway_upstream_lost_tokens",
+            "Tokens of failed calls that another call made up for: the operator's cost, charged to nobody.",
+            ("upstream", "kind"),
+            registry=registry,
+        )
+        self.pending = Gauge("tollway_upstream_pending", "Calls to an upstream in work now.", ("upstream",), registry=registry)
+        self.breaker = Gauge(
+            "tollway_upstream_breaker_state",
+            "0 = closed (asked), 1 = half open (probed), 2 = open (left alone).",
+            ("upstream",),
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "tollway_upstream_first_token_seconds",
+            "Time from the call to the first content.",
+            ("upstream",),
+            buckets=_FIRST_TOKEN_BUCKETS_SECONDS,
+            registry=registry,
+        )
+
+
+class UpstreamHealth:
+    """One upstream. Reloads of the configuration keep it, and bring new limits."""
+
+    def __init__(self, name: str, metrics: UpstreamMetrics, workers: int) -> None:
+        self.name = name
+        self.pending = 0
+        self.breaker = Breaker(0)
+        self._pending_max = 0
+        self._workers = workers
+        self._resting: dict[str, float] = {}
+        self._metrics = metrics
+        self._attempts = metrics.attempts.labels(name)
+        self._pending_gauge = metrics.pending.labels(name)
+        self._first_token = metrics.first_token.labels(name)
+        self._breaker_gauge = metrics.breaker.labels(name)
+
+    def apply(self, limits: Limits) -> None:
+        self.breaker.failures_max = limits.breaker_failures
+        # Workers do not know of each other: each has its share, rounded up.
+        self._pending_max = -(-limits.concurrency_max // self._workers)
+
+    @property
+    def full(self) -> bool:
+        return 0 < self._pending_max <= self.pending
+
+    def admits(self, now: float) -> bool:
+        """Whether it may be called now."""
+        return not self.full and self.breaker.admits(now)
+
+    def rests(self, model: str, now: float) -> bool:
+        """Whether it has asked for patience with this model, which is no verdict on its others."""
+        return self._resting.get(model, 0.0) > now
+
+    def rest(self, model: str, seconds: float) -> None:
+        self._resting[model] = clock.monotonic() + min(seconds, REST_SECONDS_MAX)
+
+    def lose(self, meter: Meter) -> None:
+        """Books what a failed call had used, and clears the meter for the next."""
+        for kind, tokens in (("prompt", meter.prompt_tokens), ("completion", meter.completion_tokens)):
+            if tokens:
+                self._metrics.lost_tokens.labels(self.name, kind).inc(tokens)
+        meter.prompt_tokens = meter.completion_tokens = None
+
+    # --- for Call -----------------------------------------------------------------------------------------------------
+
+    def began(self) -> bool:
+        self.pending += 1
+        self._attempts.inc()
+        self._pending_gauge.inc()
+        probe = self.breaker.enter()
+        if probe:
+            self._show_breaker()
+        return probe
+
+    def answering(self, seconds: float, *, probe: bool) -> None:
+        self._first_token.observe(seconds)
+        self.breaker.answering(probe=probe)
+        if probe:
+            log.info("upstream_is_back", upstream=self.name)
+            self._show_breaker()
+
+    def ended(self) -> None:
+        self.pending -= 1
+        self._pending_gauge.dec()
+
+    def failed(self, code: str, *, probe: bool) -> None:
+        self._metrics.failures.labels(self.name, code).inc()
+        now = clock.monotonic()
+        self.breaker.failed(now, probe=probe)
+        self._show_breaker()
+
+    def refused(self, code: str, *, probe: bool) -> None:
+        """No answer, and no verdict on the upstream either."""
+        self._metrics.failures.labels(self.name, code).inc()
+        self.breaker.abandoned(probe=probe)
+
+    def _show_breaker(self) -> None:
+        self._breaker_gauge.set(self.breaker.state(clock.monotonic()))
+
+
+class Call:
+    """One attempt at one upstream, as a context: however it ends, the books of its health are right."""
+
+    def __init__(self, health: UpstreamHealth, route: Route, attempt: int, request_id: str) -> None:
+        self._health = health
+        self._route = route
+        self._attempt = attempt
+        self._request_id = request_id
+        self._began_at = 0.0
+        self._probe = False
+        self._answering = False
+
+    def __enter__(self) -> Self:
+        self._began_at = clock.monotonic()
+        self._probe = self._health.began()
+        return self
+
+    def answering(self) -> None:
+        """The first content is there."""
+        self._answering = True
+        self._health.answering(clock.monotonic() - self._began_at, probe=self._probe)
+        self._probe = False
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        health = self._health
+        health.ended()
+        if error is None:
+            health.breaker.succeeded()
+        elif isinstance(error, asyncio.CancelledError | GeneratorExit | InvalidRequest):
+            health.breaker.abandoned(probe=self._probe)
+        else:
+            code = error.code if isinstance(error, TollwayError) else "internal_error"
+            if isinstance(error, RateLimited):
+                health.refused(code, probe=self._probe)
+                if error.retry_after_seconds:
+                    health.rest(self._route.upstream_model, error.retry_after_seconds)
+            elif code == TOTAL_TIME_CODE and self._answering:  # long, or slowly read: no failure of the upstream
+                health.refused(code, probe=False)
+            else:
+                health.failed(code, probe=self._probe)
+            log.warning(
+                "upstream_failed",
+                upstream=health.name,
+                model=self._route.upstream_model,
+                code=code,
+                attempt=self._attempt,
+                mid_answer=self._answering,
+                duration_ms=round((clock.monotonic() - self._began_at) * 1000),
+                request_id=self._request_id,
+            )
