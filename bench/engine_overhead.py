@@ -91,7 +91,7 @@ async def round_of(
 
 
 async def make_key(settings: Settings) -> str:
-    database = Database(settings.database_path)
+    database = Database(settings.database)
     database.migrate()
     key = await Accounts(database, load_secret(settings.home)).bootstrap()
     database.close()

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 from tests.live import LiveServer, serving
+from tests.postgres import PostgresServer, binaries, running_postgres
 
 from tollway import settings
+from tollway.settings import DatabaseUrl
+from tollway.storage import Database
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
 
@@ -29,3 +32,36 @@ def server(models_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A running service with the default model and 4 slots."""
     with serving(tmp_path_factory.mktemp("live") / "home", models_path, engine_slots="4", engine_threads="1") as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own; `postgres.new_database()` is quick."""
+    folder = binaries()
+    if folder is None:
+        message = "PostgreSQL is not installed, so half of what Tollway promises goes untested: apt-get install postgresql"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with running_postgres(folder) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | DatabaseUrl:
+    """Where a database with the current schema and nothing in it is: what `Database` takes. Each test runs on both."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.new_database()
+    path = tmp_path / "home" / "tollway.db"
+    database = Database(path)
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture
+def database(place: Path | DatabaseUrl) -> Iterator[Database]:
+    database = Database(place)
+    yield database
+    database.close()

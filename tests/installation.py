@@ -25,7 +25,7 @@ LOCAL = LocalModel("smollm2-135m-instruct", "SmolLM2 135M Instruct", "Hugging Fa
 async def installed(home: Path, **changes: Any) -> AsyncIterator[Services]:
     """Everything that endpoints work with. `changes` replace parts of Services, or settings by name."""
     settings = Settings(home=home, **{name: changes.pop(name) for name in list(changes) if name in Settings.__struct_fields__})
-    database = Database(settings.database_path)
+    database = Database(settings.database)
     database.migrate()
     accounts = Accounts(database, load_secret(home))
     services = Services(

@@ -27,7 +27,7 @@ from tollway.providers.guarded_fetch import GuardedFetcher
 from tollway.providers.images import ImageLoader
 from tollway.providers.local import LocalProvider
 from tollway.providers.routing import Router
-from tollway.settings import Settings
+from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
 
 WORKER_CONFIG_VARIABLE = "_TOLLWAY_WORKER"
@@ -44,7 +44,7 @@ class WorkerConfig(Struct):
         """Hands it to the processes that are started meanwhile. In a file: a variable is small, and others can read it."""
         path = self.settings.home / f"workers-{os.getpid()}.json"
         path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.encode(self, enc_hook=str))
+        path.write_bytes(msgspec.json.encode(self, enc_hook=_plain))
         os.environ[WORKER_CONFIG_VARIABLE] = str(path)
         try:
             yield
@@ -57,6 +57,10 @@ class WorkerConfig(Struct):
         return msgspec.json.decode(raw, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
+def _plain(value: Path | DatabaseUrl) -> str:
+    return value.reveal() if isinstance(value, DatabaseUrl) else str(value)
+
+
 def create_app() -> ASGIApp:
     """The application of one worker process; called by the HTTP server."""
     config = WorkerConfig.received()
@@ -67,7 +71,7 @@ def create_app() -> ASGIApp:
 def build(config: WorkerConfig) -> ASGIApp:
     """Wires the parts. What needs a running event loop is opened and closed by the lifespan."""
     settings = config.settings
-    database = Database(settings.database_path)
+    database = Database(settings.database)
     accounts = Accounts(database, load_secret(settings.home))
     catalog = load_catalog(
         [_local_model(engine) for engine in config.engines],

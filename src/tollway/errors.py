@@ -15,6 +15,7 @@
     ├── InternalError                     500     server_error             internal_error
     ├── BadGateway                        502     server_error             upstream_error
     ├── ServiceUnavailable                503     server_error             service_unavailable
+    │   └── StorageUnavailable            503     server_error             storage_unavailable
     └── GatewayTimeout                    504     server_error             upstream_timeout
 
 The tree is also the documentation: `docs/errors.md` is generated from it. A class owns status, type and code; an instance
@@ -158,6 +159,20 @@ class ServiceUnavailable(TollwayError):
     status = 503
     default_code = "service_unavailable"
     name = "ServiceUnavailableException"
+
+
+class StorageUnavailable(ServiceUnavailable):
+    """The database cannot be reached or written for the moment; try again after Retry-After."""
+
+    default_code = "storage_unavailable"
+
+    def __init__(self, reason: str) -> None:
+        """`reason` is for the operator: it is in `str(error)`, and never in an answer."""
+        super().__init__("The service cannot reach or write its database at the moment. Try again.", retry_after_seconds=2)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The database cannot be used at the moment. {self.reason}"
 
 
 class GatewayTimeout(TollwayError):

@@ -16,6 +16,9 @@ from msgspec import Meta
 # Read by clients, `tollway chat` among them; not settings of the service.
 CLIENT_VARIABLES = frozenset({"TOLLWAY_API_KEY"})
 
+# Settings that hold a secret: their values are never repeated.
+SECRETS = frozenset({"database_url"})
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -29,12 +32,70 @@ def default_home() -> Path:
     return platformdirs.user_data_path("tollway", appauthor=False)
 
 
+class DatabaseUrl:
+    """The address of a PostgreSQL database, as libpq reads it: `postgresql://user:password@host:port/database?sslmode=require`.
+
+    Its str and repr never show the password; `reveal` does. Raises ValueError, without repeating what was given.
+    """
+
+    __slots__ = ("_shown", "_text")
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._shown = _without_password(text)
+
+    def reveal(self) -> str:
+        """The whole address. Not for logs, messages or the environment of other programs."""
+        return self._text
+
+    def __str__(self) -> str:
+        return self._shown
+
+    def __repr__(self) -> str:
+        return f"DatabaseUrl({self._shown!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatabaseUrl) and other._text == self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+def _without_password(text: str) -> str:
+    """Raises ValueError for what is no address, and for one in which a password may have landed in another part."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql:// (leave it out for the SQLite file in the home folder)")
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(text).items()}
+    except (ProgrammingError, UnicodeError):
+        parts = {}  # what it says may quote the password
+    host, port, name = parts.get("host", ""), parts.get("port", ""), parts.get("dbname", "")
+    if not name or "@" in host + port + name or "/" in name or (not port.replace(",", "").isdigit() and port):
+        raise ValueError(
+            "must read postgresql://user:password@host:port/database; "
+            "in user and password every character but A-Z, a-z, 0-9, -, _, . and ~ is percent-encoded"
+        )
+    place = f"[{host}]" if ":" in host else host
+    user = f"{parts.get('user', '')}{':***' if 'password' in parts else ''}"
+    return f"postgresql://{f'{user}@' if user else ''}{place}{f':{port}' if port else ''}/{name}"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The table. Every limit has its unit last in its name."""
 
     home: Annotated[Path, Meta(description="Folder for the database, models and secrets.")] = msgspec.field(
         default_factory=default_home
     )
+    database_url: Annotated[
+        DatabaseUrl | None,
+        Meta(
+            description="PostgreSQL database to use instead of the SQLite file `tollway.db` in the home folder. It may hold a "
+            "password, so prefer the environment to the flag, which other users of the machine can see."
+        ),
+    ] = None
     host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="Port to listen on.")] = 8080
     workers: Annotated[Count, Meta(description="API worker processes.")] = 1
@@ -87,8 +148,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.models_dir or self.home / "models"
 
     @property
-    def database_path(self) -> Path:
-        return self.home / "tollway.db"
+    def database(self) -> Path | DatabaseUrl:
+        """Where everything is kept: a SQLite file, or a PostgreSQL database."""
+        return self.database_url or self.home / "tollway.db"
 
 
 def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> Settings:
@@ -126,7 +188,8 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             _converted({name: value})
         except msgspec.ValidationError as error:
             problem = str(error).split(" - at ")[0]
-            raise SettingsError(f"{name} = {value!r} (from {origins.get(name)}): {problem}") from None
+            shown = "..." if name in SECRETS else repr(value)
+            raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
     return _converted(given)
 
 

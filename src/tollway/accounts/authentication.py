@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.accounts.keys import KEY_LENGTH, KEY_START, checksum_fits, digest_of, looks_like_key
 from tollway.accounts.records import Caller, Limits, from_json_text
-from tollway.errors import Unauthorized
+from tollway.errors import StorageUnavailable, Unauthorized
 from tollway.storage import Database
 from tollway.storage.tables import accounts, api_keys
 
@@ -124,7 +124,7 @@ class Authenticator:
         change = sa.update(api_keys).where(api_keys.c.id == key_id, late).values(last_used_at=now)
         try:
             await self._database.write(lambda connection: connection.execute(change))
-        except sa.exc.SQLAlchemyError as error:  # a full disk must not stop requests that need no disk
+        except (StorageUnavailable, sa.exc.SQLAlchemyError) as error:  # a full disk must not stop requests that need no disk
             log.warning("last use of a key not written", key_id=key_id, error=type(error).__name__)
 
 

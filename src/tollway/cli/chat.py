@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import aiohttp
@@ -110,14 +111,14 @@ async def _address(url: str | None, key: str | None) -> AsyncIterator[tuple[str,
     if key:
         yield base_url, key
         return
-    if url or not settings.database_path.exists():
+    if url or (isinstance(settings.database, Path) and not settings.database.exists()):
         fail(f"An API key is needed: --key, or {KEY_VARIABLE} in the environment. `tollway keys create` makes one.", 2)
     from tollway import clock
     from tollway.accounts import Accounts, KeyChanges, load_secret
     from tollway.ids import random_text
     from tollway.storage import Database
 
-    database = Database(settings.database_path)
+    database = Database(settings.database)
     try:
         accounts = Accounts(database, load_secret(settings.home))
         owner = await accounts.first_account()

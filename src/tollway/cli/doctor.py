@@ -20,6 +20,7 @@ from msgspec import Struct
 from tollway import __version__
 from tollway import settings as settings_module
 from tollway.cli.terminal import AsJson, Home, out, print_json
+from tollway.errors import StorageUnavailable
 from tollway.settings import Settings, SettingsError
 
 _DISK_BYTES_MIN = 500_000_000
@@ -27,6 +28,7 @@ _MEMORY_BYTES_MIN = 700_000_000
 """What the default model, its context and one worker take, with some air."""
 _CHILD_SECONDS = 60
 _ANSWER_SECONDS = 5.0
+_MEND_CONNECTION = "See that PostgreSQL runs and that TOLLWAY_DATABASE_URL names its host, port, user, password and database."
 
 
 class Finding(Struct, omit_defaults=True):
@@ -160,27 +162,30 @@ def _database(settings: Settings) -> Finding:
     from tollway.storage import Database
     from tollway.storage.tables import SCHEMA_VERSION
 
-    path = settings.database_path
-    if not path.exists():
+    place = settings.database
+    if isinstance(place, Path) and not place.exists():
         return Finding("database", True, "not there yet; `tollway serve` makes it")
-    database = Database(path)
+    database = Database(place)
 
     async def look() -> tuple[str | None, str]:
         return await database.schema_version(), await database.integrity()
 
     try:
         version, integrity = asyncio.run(look())
+    except StorageUnavailable as error:
+        mend = "Give this user the file, and the disk some room." if isinstance(place, Path) else _MEND_CONNECTION
+        return Finding("database", False, error.reason, mend)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from opening
-        return Finding("database", False, f"{path}: {error}".splitlines()[0], "Restore it from a backup.")
+        return Finding("database", False, f"{place}: {error}".splitlines()[0], "Restore it from a backup.")
     finally:
         database.close()
     if integrity != "ok":
-        return Finding("database", False, f"{path} is damaged: {integrity}", "Restore it from a backup.")
+        return Finding("database", False, f"{place} is damaged: {integrity}", "Restore it from a backup.")
     if version is not None and version > SCHEMA_VERSION:
         detail = f"schema {version} is newer than this Tollway, which knows {SCHEMA_VERSION}"
         return Finding("database", False, detail, "Install the newer version of Tollway again.")
     note = "" if version == SCHEMA_VERSION else f"; the next start brings it to {SCHEMA_VERSION}"
-    return Finding("database", True, f"{path}, schema {version or 'none'}{note}")
+    return Finding("database", True, f"{place}, schema {version or 'none'}{note}")
 
 
 def _secret(settings: Settings) -> Finding:
@@ -188,9 +193,9 @@ def _secret(settings: Settings) -> Finding:
 
     path = secret_path(settings.home)
     if not path.exists():
-        if not settings.database_path.exists():
+        if isinstance(settings.database, Path) and not settings.database.exists():
             return Finding("secret", True, "not there yet; `tollway serve` makes it")
-        mend = "Restore it from a backup, or create new keys: `tollway keys create`."
+        mend = "Restore it from a backup or from another node, or create new keys: `tollway keys create`."
         return Finding("secret", False, f"{path} is missing, so no API key is recognised", mend)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:

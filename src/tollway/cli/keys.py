@@ -96,7 +96,7 @@ def _run(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -> T:
     from tollway.storage import Database, SchemaError
 
     settings = settings_in_force(home=home)
-    database = Database(settings.database_path)
+    database = Database(settings.database)
 
     async def main() -> T:
         return await work(Accounts(database, load_secret(settings.home)))
@@ -105,7 +105,7 @@ def _run(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -> T:
         database.migrate()
         return asyncio.run(main())
     except TollwayError as error:
-        fail(error.message)
+        fail(str(error))
     except (SchemaError, ValueError, OSError) as error:
         fail(str(error))
     finally:

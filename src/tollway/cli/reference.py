@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tollway.cli.terminal import AsJson, Home, out, print_json, settings_in_force
 from tollway.errors import TollwayError
-from tollway.settings import Settings
+from tollway.settings import DatabaseUrl, Settings
 
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the page for the documentation.")]
 
@@ -159,6 +159,8 @@ def _kind(node: inspect.Type) -> str:
             return " ".join([word, *(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)])
         case inspect.StrType(pattern=pattern):
             return f"text like `{pattern}`" if pattern else "text"
+        case inspect.CustomType(cls=cls) if cls is DatabaseUrl:
+            return "`postgresql://user:password@host:port/database`"
         case _:
             return "path"
 
@@ -187,4 +189,4 @@ def _variable(name: str) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | DatabaseUrl) else value  # without its password

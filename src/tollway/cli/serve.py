@@ -76,6 +76,7 @@ def _run(settings: Settings) -> None:
     # Imported here, because `tollway --help` has no use for them.
     from tollway.cli.models import shown_progress
     from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
+    from tollway.errors import StorageUnavailable
     from tollway.observability import configure_logging
     from tollway.storage import SchemaError
 
@@ -93,7 +94,7 @@ def _run(settings: Settings) -> None:
         engines = supervisor.endpoints()
         threading.Thread(target=_announce, args=(settings, engines, first_key), daemon=True).start()
         serve_http(settings, engines)
-    except (EngineError, SchemaError, ValueError) as error:
+    except (EngineError, SchemaError, StorageUnavailable, ValueError) as error:
         out.print(f"[red]error[/red] {error}")
         raise typer.Exit(1) from None
     finally:
@@ -132,7 +133,7 @@ async def _prepare_database(settings: Settings) -> str | None:
     from tollway.accounts import Accounts, load_secret
     from tollway.storage import Database
 
-    database = Database(settings.database_path)
+    database = Database(settings.database)
     try:
         database.migrate()
         accounts = Accounts(database, load_secret(settings.home))

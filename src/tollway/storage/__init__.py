@@ -1,4 +1,4 @@
-"""The database: SQLite by default, reached through SQLAlchemy Core so that another one can be named by URL."""
+"""The database: a SQLite file by default, PostgreSQL by URL, reached through SQLAlchemy Core."""
 
 from tollway.storage.database import Database, SchemaError
 

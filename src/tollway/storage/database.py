@@ -7,104 +7,160 @@ work cannot keep a key from being looked up.
 
 import asyncio
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, event
+import structlog
+from sqlalchemy import Connection
 
+from tollway.errors import StorageUnavailable
+from tollway.settings import DatabaseUrl
 from tollway.storage.tables import SCHEMA_VERSION
 
 T = TypeVar("T")
 
-_BUSY_MILLISECONDS = 10_000
 _READERS = 4
+
+log = structlog.get_logger(__name__)
 
 
 class SchemaError(Exception):
     """The database cannot be used by this version of Tollway; the message says what to do."""
 
 
-class Database:
-    """A SQLite file, WAL mode: readers never wait for the writer.
+class Backend(Protocol):
+    """What differs between the databases. Everything blocks; what a transaction raises rolls it back."""
 
-    `read` and `write` are for the server and for commands alike. Writes go through one thread and take SQLite's write lock at
-    once (BEGIN IMMEDIATE): a transaction that reads and then writes cannot fail half-way because another process wrote.
+    where: str
+    """The place, for people; without a password."""
+
+    def reading(self) -> contextlib.AbstractContextManager[Connection]: ...
+    def writing(self, *, durable: bool) -> contextlib.AbstractContextManager[Connection]: ...
+    def migrating(self) -> contextlib.AbstractContextManager[Connection]: ...
+    def integrity(self, connection: Connection) -> str: ...
+    def trouble(self, error: Exception) -> str | None: ...
+    def close(self) -> None: ...
+
+
+class Database:
+    """A SQLite file (a path) or a PostgreSQL database (a URL), with the same promises.
+
+    `read` and `write` are for the server and for commands alike. Each `read` sees one snapshot and cannot write. Writes of one
+    process go through one thread, its writer; those of several processes come one after the other where they change the same
+    rows (PostgreSQL) or anything at all (SQLite).
+
+    Everything raises StorageUnavailable when the database cannot be reached or written: nothing was changed, unless the
+    connection was lost while PostgreSQL committed, which only a look at the data can tell.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        url = sa.URL.create("sqlite", database=str(path))
-        self._engine = sa.create_engine(url, pool_size=_READERS + 1, max_overflow=2, connect_args={"timeout": 10})
-        event.listen(self._engine, "connect", _on_connect)
-        event.listen(self._engine, "begin", _on_begin)
+    def __init__(self, place: Path | DatabaseUrl) -> None:
+        self._backend = _backend(place)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-read")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-write")
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def where(self) -> str:
+        """The place, for people; without a password."""
+        return self._backend.where
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """`work`'s result; it must not write."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._transact, self._engine, work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        """`work`'s result, once it is durable. An exception rolls everything back.
+        def reading() -> T:
+            with self._watched("read"), self._backend.reading() as connection:
+                return work(connection)
 
-        Cancelling the caller does not cancel the work.
+        return await asyncio.get_running_loop().run_in_executor(self._readers, reading)
+
+    async def write(self, work: Callable[[Connection], T], *, durable: bool = True) -> T:
+        """`work`'s result, once it is committed. An exception rolls everything back.
+
+        Cancelling the caller does not cancel the work. `durable` as in `transaction`.
         """
-        writing = self._engine.execution_options(tollway_write=True)
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._transact, writing, work)
 
-    @staticmethod
-    def _transact(engine: Engine, work: Callable[[Connection], T]) -> T:
-        with engine.begin() as connection:
-            return work(connection)
+        def writing() -> T:
+            with self.transaction(durable=durable) as connection:
+                return work(connection)
+
+        return await self.in_writer(writing)
+
+    async def in_writer(self, function: Callable[[], T]) -> T:
+        """The result of `function`, which runs in the writer's thread, after what was given to it before.
+
+        Cancelling the caller does not cancel it, not even before it began.
+        """
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, function))
+
+    @contextlib.contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
+        """One write transaction, committed at the end of the `with`. Blocks; only for functions given to `in_writer`.
+
+        With `durable` the commit waits until the disk has it. Without, a loss of power may undo it together with everything
+        that was committed after it, so never half of it; the end of a process undoes nothing. A durable commit makes all
+        earlier ones durable.
+        """
+        with self._watched("write"), self._backend.writing(durable=durable) as connection:
+            yield connection
 
     async def ping(self) -> None:
-        """Raises whatever keeps the database from answering."""
+        """Raises whatever keeps the database from answering. Where the last write failed it has to take one again, too."""
         await self.read(lambda connection: connection.execute(sa.text("SELECT 1 FROM accounts LIMIT 1")).first())
+        if "write" in self._troubles:
+            touch = sa.text("UPDATE alembic_version SET version_num = version_num")
+            await self.write(lambda connection: connection.execute(touch))
 
     async def schema_version(self) -> str | None:
-        """The migration that the file is at; None = empty."""
+        """The migration that the database is at; None = empty."""
         return await self.read(_schema_version)
 
     async def integrity(self) -> str:
         """`ok`, or what is damaged."""
-        return await self.read(lambda connection: str(connection.execute(sa.text("PRAGMA quick_check(1)")).scalar()))
+        return await self.read(self._backend.integrity)
 
     def migrate(self) -> None:
-        """Creates the file or brings its schema up to date; call it before anything else. Blocks.
+        """Creates the schema or brings it up to date; call it before anything else. Blocks.
 
-        Several processes may call it at once: a lock file lets one through after the other. Raises SchemaError when the
+        Several processes and nodes may call it at once: a lock lets one through after the other. Raises SchemaError when the
         schema is newer than this code, because guessing at it could lose data.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(self.path.with_name(self.path.name + ".lock")):
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its -wal and -shm the same mode
-            with contextlib.closing(self._engine.raw_connection()) as raw:
-                # stays with the file; it is set under the lock because it ignores the busy timeout
-                raw.cursor().execute("PRAGMA journal_mode = WAL").close()
-            with self._engine.execution_options(tollway_write=True).begin() as connection:
-                _upgrade(connection, self.path)
+        with self._watched("write"), self._backend.migrating() as connection:
+            _upgrade(connection, self.where)
 
     def close(self) -> None:
         """Finishes what was begun. Blocks for it."""
         self._writer.shutdown()
         self._readers.shutdown()
-        self._engine.dispose()
+        self._backend.close()
+
+    @contextlib.contextmanager
+    def _watched(self, what: Literal["read", "write"]) -> Iterator[None]:
+        """Turns the database's own troubles into StorageUnavailable; says so in the log once, and once when they are over."""
+        try:
+            yield
+        except Exception as error:
+            reason = self._backend.trouble(error)
+            if reason is None:
+                raise
+            if what not in self._troubles:
+                log.warning("database unavailable", to=what, reason=reason)
+            self._troubles[what] = reason
+            raise StorageUnavailable(reason) from error
+        if self._troubles and self._troubles.pop(what, None) is not None:
+            log.warning("database available again", to=what)
 
 
-def _on_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late for DDL and for reads; ours is in _on_begin
-    for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "foreign_keys = ON", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
+def _backend(place: Path | DatabaseUrl) -> Backend:
+    if isinstance(place, DatabaseUrl):
+        from tollway.storage.postgresql import Postgresql  # its driver takes 200 ms and 15 MB
 
+        return Postgresql(place, _READERS)
+    from tollway.storage.sqlite import Sqlite
 
-def _on_begin(connection: Connection) -> None:
-    writing = connection.get_execution_options().get("tollway_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+    return Sqlite(place, _READERS)
 
 
 def _schema_version(connection: Connection) -> str | None:
@@ -114,13 +170,13 @@ def _schema_version(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: Connection, path: Path) -> None:
+def _upgrade(connection: Connection, where: str) -> None:
     version = _schema_version(connection)
     if version == SCHEMA_VERSION:
         return
     if version is not None and version > SCHEMA_VERSION:
         raise SchemaError(
-            f"{path} has schema {version}, written by a newer Tollway; this one knows {SCHEMA_VERSION}. "
+            f"{where} has schema {version}, written by a newer Tollway; this one knows {SCHEMA_VERSION}. "
             "Install that version again, or restore the copy of the database from before the upgrade."
         )
     from alembic import command
@@ -130,14 +186,3 @@ def _upgrade(connection: Connection, path: Path) -> None:
     config.set_main_option("script_location", "tollway.storage:migrations")
     config.set_main_option("path_separator", "os")
     command.upgrade(config, "head")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on the file; the operating system lets go of it when the process dies."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

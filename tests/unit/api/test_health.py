@@ -42,7 +42,7 @@ async def test_readiness_names_what_is_missing(
 
 async def test_a_database_that_is_gone_is_not_ready(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
-        services.database._engine.dispose()
+        services.database._backend.close()
         for file in await asyncio.to_thread(lambda: list(tmp_path.glob("tollway.db*"))):
             await asyncio.to_thread(file.unlink)
         reply = await call(app_of(services), "GET", "/readyz")

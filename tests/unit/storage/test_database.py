@@ -1,6 +1,6 @@
 import asyncio
+import contextlib
 import fcntl
-import sqlite3
 import stat
 import threading
 import time
@@ -13,18 +13,40 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from tests.postgres import PostgresServer
 from tests.processes import race
 
+from tollway.errors import StorageUnavailable
+from tollway.settings import DatabaseUrl
 from tollway.storage import Database, SchemaError
 from tollway.storage.tables import SCHEMA_VERSION, accounts, metadata
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | DatabaseUrl:
+    if request.param == "sqlite":
+        return tmp_path / "tollway.db"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database(migrated=False)
+
+
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def sqlite(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "home" / "tollway.db")
     database.migrate()
     yield database
     database.close()
+
+
+@pytest.fixture
+def postgresql(postgres: PostgresServer) -> Iterator[Database]:
+    database = Database(postgres.new_database())
+    yield database
+    database.close()
+
+
+async def _names(database: Database) -> list[str]:
+    return list(await database.read(lambda connection: connection.execute(sa.select(accounts.c.name)).scalars().all()))
 
 
 def _account(name: str) -> sa.Insert:
@@ -48,32 +70,95 @@ def test_the_known_schema_version_is_the_newest_migration() -> None:
 async def test_migrating_again_keeps_everything(database: Database) -> None:
     await database.write(lambda connection: connection.execute(_account("kept")))
     database.migrate()
-    assert await database.read(lambda connection: connection.execute(sa.select(accounts.c.name)).scalars().all()) == ["kept"]
+    assert await _names(database) == ["kept"]
     assert await database.schema_version() == SCHEMA_VERSION
 
 
-def test_a_newer_schema_is_refused_and_left_alone(database: Database) -> None:
-    with sqlite3.connect(database.path) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    connection.close()
+async def test_a_newer_schema_is_refused_and_left_alone(database: Database) -> None:
+    newer = sa.text("UPDATE alembic_version SET version_num = '9999'")
+    await database.write(lambda connection: connection.execute(newer))
     with pytest.raises(SchemaError, match=r"schema 9999.*newer Tollway.*knows " + SCHEMA_VERSION):
         database.migrate()
-    with sqlite3.connect(database.path) as connection:
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("9999",)]
-    connection.close()
+    assert await database.schema_version() == "9999"
 
 
-async def test_connections_are_durable_and_check_foreign_keys(database: Database) -> None:
+async def test_sqlite_connections_are_durable_and_check_foreign_keys(sqlite: Database) -> None:
     def pragmas(connection: sa.Connection) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         return [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
 
-    assert await database.read(pragmas) == ["wal", 2, 1, 10_000]
+    assert await sqlite.write(pragmas) == ["wal", 2, 1, 10_000]
+    assert await sqlite.write(pragmas, durable=False) == ["wal", 1, 1, 10_000]
+    assert await sqlite.write(pragmas) == ["wal", 2, 1, 10_000]
 
 
-def test_nobody_else_may_read_the_files(database: Database) -> None:
-    assert stat.S_IMODE(database.path.parent.stat().st_mode) == 0o700
-    assert [file.name for file in database.path.parent.iterdir() if stat.S_IMODE(file.stat().st_mode) & 0o077] == []
+async def test_postgresql_connections_are_durable_and_give_up_in_time(postgresql: Database) -> None:
+    def settings(connection: sa.Connection) -> list[object]:
+        names = ("synchronous_commit", "transaction_isolation", "statement_timeout", "lock_timeout")
+        return [connection.exec_driver_sql(f"SHOW {name}").scalar() for name in names]
+
+    assert await postgresql.write(settings) == ["on", "read committed", "30s", "10s"]
+    assert await postgresql.write(settings, durable=False) == ["off", "read committed", "30s", "10s"]
+    assert await postgresql.write(settings) == ["on", "read committed", "30s", "10s"]
+    assert await postgresql.read(settings) == ["on", "repeatable read", "30s", "10s"]
+
+
+def test_nobody_else_may_read_the_files(sqlite: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "home"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [file.name for file in folder.iterdir() if stat.S_IMODE(file.stat().st_mode) & 0o077] == []
+
+
+async def test_reading_cannot_write(database: Database) -> None:
+    with pytest.raises(StorageUnavailable, match=r"cannot be written|read-only"):
+        await database.read(lambda connection: connection.execute(_account("written")))
+
+
+async def test_a_reading_sees_one_moment(database: Database) -> None:
+    began, written = threading.Event(), threading.Event()
+
+    def twice(connection: sa.Connection) -> list[int]:
+        query = sa.select(sa.func.count()).select_from(accounts)
+        first = connection.execute(query).scalar_one()
+        began.set()
+        assert written.wait(10)
+        return [first, connection.execute(query).scalar_one()]
+
+    reading = asyncio.create_task(database.read(twice))
+    assert await asyncio.to_thread(began.wait, 10)
+    await database.write(lambda connection: connection.execute(_account("between")))
+    written.set()
+    assert await reading == [0, 0]
+
+
+async def test_several_transactions_can_be_made_in_the_writer(database: Database) -> None:
+    def work() -> str:
+        with database.transaction(durable=False) as connection:
+            connection.execute(_account("first"))
+        with contextlib.suppress(sa.exc.IntegrityError), database.transaction() as connection:
+            connection.execute(_account("second"))
+            connection.execute(_account("first"))
+            raise AssertionError("two accounts of one name")
+        with database.transaction() as connection:
+            connection.execute(_account("third"))
+        return threading.current_thread().name
+
+    assert (await database.in_writer(work)).startswith("database-write")
+    assert await _names(database) == ["first", "third"]
+
+
+async def test_what_was_begun_is_done_although_its_caller_left(database: Database) -> None:
+    go = threading.Event()
+    busy = asyncio.create_task(database.in_writer(lambda: go.wait(10)))
+    waiting = asyncio.create_task(database.write(lambda connection: connection.execute(_account("kept"))))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    go.set()
+    assert await busy
+    await database.in_writer(lambda: None)
+    assert await _names(database) == ["kept"]
 
 
 async def test_an_exception_rolls_everything_back(database: Database) -> None:
@@ -102,22 +187,23 @@ async def test_readers_do_not_wait_for_the_writer(database: Database) -> None:
     assert await writing, "the reader waited for the writer"
 
 
-async def test_a_missing_schema_is_no_answer(tmp_path: Path) -> None:
-    database = Database(tmp_path / "empty.db")
-    with pytest.raises(sa.exc.OperationalError):
+async def test_a_missing_schema_is_no_answer(empty_place: Path | DatabaseUrl) -> None:
+    database = Database(empty_place)
+    assert await database.schema_version() is None
+    with pytest.raises(sa.exc.DBAPIError, match="accounts"):
         await database.ping()
     database.close()
 
 
-def _migrate(path: Path) -> None:
-    database = Database(path)
+def _migrate(place: Path | DatabaseUrl) -> None:
+    database = Database(place)
     database.migrate()
     database.close()
 
 
-def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
-    race(8, _migrate, tmp_path / "tollway.db")
-    database = Database(tmp_path / "tollway.db")
+def test_processes_that_start_together_migrate_once(empty_place: Path | DatabaseUrl) -> None:
+    race(8, _migrate, empty_place)
+    database = Database(empty_place)
     assert asyncio.run(database.schema_version()) == SCHEMA_VERSION
     database.close()
 
@@ -135,9 +221,10 @@ def test_a_migration_waits_for_the_one_that_is_running(tmp_path: Path) -> None:
     assert path.exists()
 
 
-async def test_transactions_of_two_processes_that_read_and_then_write_come_one_after_the_other(database: Database) -> None:
+async def test_transactions_of_two_processes_that_read_and_then_write_come_one_after_the_other(tmp_path: Path) -> None:
     """With SQLite's default BEGIN the second one fails: "database is locked", whatever the timeout."""
-    other = Database(database.path)
+    _migrate(tmp_path / "tollway.db")
+    databases = [Database(tmp_path / "tollway.db") for _ in range(2)]
 
     def work(connection: sa.Connection) -> int:
         seen = len(connection.execute(sa.select(accounts)).all())
@@ -146,6 +233,27 @@ async def test_transactions_of_two_processes_that_read_and_then_write_come_one_a
         return seen
 
     try:
-        assert sorted(await asyncio.gather(database.write(work), other.write(work))) == [0, 1]
+        assert sorted(await asyncio.gather(*(database.write(work) for database in databases))) == [0, 1]
     finally:
-        other.close()
+        for database in databases:
+            database.close()
+
+
+async def test_guarded_updates_of_several_nodes_never_overdraw(place: Path | DatabaseUrl) -> None:
+    """READ COMMITTED is enough: the second update waits for the row and looks at it again."""
+    nodes = [Database(place) for _ in range(3)]
+    await nodes[0].write(lambda connection: connection.execute(_account("10")))
+    take = sa.text("UPDATE accounts SET created_at = created_at - 1 WHERE id = '10' AND created_at >= 1 RETURNING 1")
+    await nodes[0].write(lambda connection: connection.execute(sa.text("UPDATE accounts SET created_at = 10")))
+
+    taken = await asyncio.gather(
+        *(
+            node.write(lambda connection: len(connection.execute(take).all()), durable=False)
+            for node in nodes
+            for _ in range(20)
+        )
+    )
+    left = await nodes[0].read(lambda connection: connection.execute(sa.select(accounts.c.created_at)).scalar_one())
+    for node in nodes:
+        node.close()
+    assert (sum(taken), left) == (10, 0)

@@ -1,0 +1,111 @@
+"""What is particular to SQLite: one file, WAL mode, readers that never wait for the writer."""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, event
+
+_BUSY_MILLISECONDS = 10_000
+_TROUBLES = {
+    sqlite3.SQLITE_BUSY: "another process kept it locked",
+    sqlite3.SQLITE_LOCKED: "another process kept it locked",
+    sqlite3.SQLITE_NOMEM: "there is no memory left",
+    sqlite3.SQLITE_READONLY: "it cannot be written",
+    sqlite3.SQLITE_IOERR: "the disk fails",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PROTOCOL: "another process kept it locked",
+    sqlite3.SQLITE_PERM: "this user may not use it",
+}
+
+
+class Sqlite:
+    """Transactions on a SQLite file.
+
+    Writing takes SQLite's write lock at once (BEGIN IMMEDIATE): a transaction that reads and then writes cannot fail half-way
+    because another process wrote.
+    """
+
+    def __init__(self, path: Path, readers: int) -> None:
+        self.path = path
+        self.where = str(path)
+        url = sa.URL.create("sqlite", database=str(path))
+        self._reading = sa.create_engine(url, pool_size=readers, max_overflow=0, hide_parameters=True)
+        self._writing = sa.create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        self._levels = {level: self._writing.execution_options(tollway_synchronous=level) for level in ("FULL", "NORMAL")}
+        event.listen(self._reading, "connect", _on_connect("query_only = ON"))
+        event.listen(self._reading, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        event.listen(self._writing, "connect", _on_connect("synchronous = FULL"))
+        event.listen(self._writing, "begin", _begin_writing)
+
+    def reading(self) -> contextlib.AbstractContextManager[Connection]:
+        """One snapshot, that cannot be written through."""
+        return self._reading.begin()
+
+    def writing(self, *, durable: bool) -> contextlib.AbstractContextManager[Connection]:
+        return self._levels["FULL" if durable else "NORMAL"].begin()
+
+    @contextlib.contextmanager
+    def migrating(self) -> Iterator[Connection]:
+        """A write transaction on a file that exists, one process after the other."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(self.path.with_name(self.path.name + ".lock")):
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its -wal and -shm the same mode
+            with contextlib.closing(self._writing.raw_connection()) as raw:
+                # stays with the file; it is set under the lock because it ignores the busy timeout
+                raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+            with self.writing(durable=True) as connection:
+                yield connection
+
+    def integrity(self, connection: Connection) -> str:
+        """`ok`, or what is damaged. Reads the whole file."""
+        return str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+
+    def trouble(self, error: Exception) -> str | None:
+        """Why the database cannot be used at the moment; None = the error is of another kind."""
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if isinstance(error, sa.exc.TimeoutError):
+            reason: str | None = "all connections are busy"
+        elif isinstance(cause, sqlite3.Error):
+            reason = _TROUBLES.get((getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF)
+        else:
+            reason = None
+        return reason and f"{self.path}: {reason}"
+
+    def close(self) -> None:
+        self._reading.dispose()
+        self._writing.dispose()
+
+
+def _on_connect(*pragmas: str) -> Any:
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late for DDL and for reads; ours comes at once
+        for pragma in (f"busy_timeout = {_BUSY_MILLISECONDS}", "foreign_keys = ON", *pragmas):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return prepare
+
+
+def _begin_writing(connection: Connection) -> None:
+    level = connection.get_execution_options().get("tollway_synchronous", "FULL")
+    if connection.info.get("synchronous", "FULL") != level:
+        connection.exec_driver_sql(f"PRAGMA synchronous = {level}")  # cannot be changed inside a transaction
+        connection.info["synchronous"] = level
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on the file; the operating system lets go of it when the process dies."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

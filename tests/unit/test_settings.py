@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+from typer.testing import CliRunner
+
+from tollway import settings
+from tollway.app import WorkerConfig
+from tollway.cli import app
+from tollway.settings import DatabaseUrl, Settings, SettingsError
+
+URL = "postgresql://tollway:s3cret%40%2Fword@db.example:5433/money?sslmode=require"
+
+
+def test_the_database_is_a_file_in_the_home_folder_unless_a_url_is_given(tmp_path: Path) -> None:
+    assert Settings(home=tmp_path).database == tmp_path / "tollway.db"
+    assert settings.load(environ={"TOLLWAY_DATABASE_URL": URL}).database == DatabaseUrl(URL)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (URL, "postgresql://tollway:***@db.example:5433/money"),
+        ("postgres://tollway@db/money", "postgresql://tollway@db/money"),
+        ("postgresql://u:s3cret@[::1]:5432/money", "postgresql://u:***@[::1]:5432/money"),
+        ("postgresql://u:s3cret@a:1,b:2/money", "postgresql://u:***@a,b:1,2/money"),
+        ("postgresql:///money?host=/run/postgresql&password=s3cret", "postgresql://:***@/run/postgresql/money"),
+    ],
+)
+def test_a_password_is_never_shown(url: str, shown: str) -> None:
+    in_force = settings.load(environ={"TOLLWAY_DATABASE_URL": url})
+    assert str(in_force.database_url) == shown
+    for text in (repr(in_force), str(in_force), f"{in_force.database}", str([in_force.database_url])):
+        assert "s3cret" not in text
+    assert in_force.database_url is not None
+    assert in_force.database_url.reveal() == url
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_the_command_does_not_show_it_either(arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLWAY_DATABASE_URL", URL)
+    monkeypatch.setenv("COLUMNS", "300")
+    result = CliRunner().invoke(app, ["settings", *arguments])
+    assert "tollway:***@db.example" in result.stdout
+    assert "s3cret" not in result.output
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3cret",
+        "mysql://u:s3cret@host/money",
+        "sqlite:////var/s3cret.db",
+        "postgresql://u:s3cret@host",
+        "postgresql://u:s3cret%zz@host/money",
+        "postgresql://u:1@s3cret@host/money",
+        "postgresql://u:1/s3cret@host/money",
+        "postgresql://u:s3cret/1@host/money",
+        "postgresql://u:pw@host/money/s3cret",
+        "postgresql://u:pw@host/money?pasword=s3cret",
+        "postgresql://u:pw@host:s3cret/money",
+    ],
+)
+def test_a_url_that_cannot_be_is_refused_without_being_repeated(url: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"database_url = .*TOLLWAY_DATABASE_URL.*postgresql://") as caught:
+        settings.load(environ={"TOLLWAY_DATABASE_URL": url, "TOLLWAY_HOME": str(tmp_path)})
+    assert "s3cret" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_workers_get_the_whole_url_in_a_private_file(tmp_path: Path) -> None:
+    config = WorkerConfig(Settings(home=tmp_path, database_url=DatabaseUrl(URL)), [])
+    with config.handed_out():
+        (file,) = tmp_path.glob("workers-*.json")
+        assert file.stat().st_mode & 0o077 == 0
+        assert msgspec.structs.asdict(WorkerConfig.received().settings) == msgspec.structs.asdict(config.settings)
