@@ -166,9 +166,10 @@ class StorageUnavailable(ServiceUnavailable):
 
     default_code = "storage_unavailable"
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, message: str = "", *, reason: str = "", **details: Any) -> None:
         """`reason` is for the operator: it is in `str(error)`, and never in an answer."""
-        super().__init__("The service cannot reach or write its database at the moment. Try again.", retry_after_seconds=2)
+        message = message or "The service cannot reach or write its database at the moment. Try again."
+        super().__init__(message, **{"retry_after_seconds": 2} | details)
         self.reason = reason
 
     def __str__(self) -> str:

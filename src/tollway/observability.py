@@ -28,7 +28,9 @@ def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> No
     ]
     renderers: list[structlog.typing.Processor]
     if console:
-        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # not structlog's own way of showing tracebacks: it prints the values of variables, keys and prompts among them
+        plain = structlog.dev.plain_traceback
+        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     else:
         renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
     structlog.configure(

@@ -148,7 +148,7 @@ class Database:
             if what not in self._troubles:
                 log.warning("database unavailable", to=what, reason=reason)
             self._troubles[what] = reason
-            raise StorageUnavailable(reason) from error
+            raise StorageUnavailable(reason=reason) from error
         if self._troubles and self._troubles.pop(what, None) is not None:
             log.warning("database available again", to=what)
 

@@ -196,3 +196,29 @@ def test_log_lines_for_machines_are_json(capsys: pytest.CaptureFixture[str]) -> 
     ours, theirs = (json.loads(line) for line in capsys.readouterr().err.splitlines())
     assert (ours["event"], ours["level"], ours["path"]) == ("told", "info", "PosixPath('/x')")
     assert (theirs["event"], theirs["level"], theirs["logger"]) == ("also told", "warning", "library")
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_tracebacks_do_not_show_what_variables_held(log_format: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    import logging
+
+    from tollway.observability import configure_logging
+
+    def fail(authorization: str) -> None:
+        raise RuntimeError("it broke")
+
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure_logging(log_format)
+        for logger in (structlog.get_logger("test"), logging.getLogger("library")):
+            try:
+                fail("Bearer tw_" + "secret")
+            except RuntimeError:
+                logger.exception("unexpected error")
+    finally:
+        root.handlers[:], root.level = handlers, level
+        structlog.reset_defaults()
+    text = capsys.readouterr().err
+    assert text.count("it broke") == 2
+    assert "tw_secret" not in text
