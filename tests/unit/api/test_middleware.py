@@ -220,5 +220,5 @@ def test_tracebacks_do_not_show_what_variables_held(log_format: Any, capsys: pyt
         root.handlers[:], root.level = handlers, level
         structlog.reset_defaults()
     text = capsys.readouterr().err
-    assert text.count("it broke") == 2
+    assert text.count("RuntimeError: it broke") == 2
     assert "tw_secret" not in text
