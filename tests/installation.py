@@ -12,7 +12,7 @@ from tollway.accounts import Accounts, load_secret
 from tollway.api import routing
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
-from tollway.api.table import Endpoint, Tag
+from tollway.api.table import Auth, Endpoint, Tag
 from tollway.catalog import LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.settings import Settings
@@ -47,7 +47,7 @@ def app_of(services: Services, endpoints: Iterable[Endpoint] = ENDPOINTS) -> ASG
 
 
 def endpoint(
-    handler: ASGIApp, path: str = "/v1/test", *, auth: bool = False, method: str = "GET", tag: Tag = Tag.CHAT
+    handler: ASGIApp, path: str = "/v1/test", *, auth: Auth = Auth.NONE, method: str = "GET", tag: Tag = Tag.CHAT
 ) -> Endpoint:
     """A row for a test's own handler."""
     return Endpoint(operation="test", method=method, paths=(path,), handler=handler, tag=tag, summary="", auth=auth, answers=())

@@ -4,6 +4,7 @@ In the suite it thinks of the same requests every time. With `FUZZ_EXAMPLES=300`
 for each operation, and others every time.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -46,6 +47,16 @@ pytestmark = pytest.mark.timeout(3600)
 
 def test_every_answer_is_as_the_document_says(server: LiveServer, tmp_path: Path) -> None:
     assert fuzz(server, tmp_path, "--header", f"Authorization: Bearer {server.key}") > 100
+
+
+def test_so_is_every_answer_to_those_who_manage_keys(server: LiveServer, tmp_path: Path) -> None:
+    """The management key itself is out of reach of these endpoints, and the other tests' keys are left alone."""
+    key = server.cli("keys", "create", "--management", "--quiet").strip()
+    kept = {row["id"]: row["state"] for row in json.loads(server.cli("keys", "list", "--json"))}
+    assert fuzz(server, tmp_path, "--include-tag", "Keys", "--header", f"Authorization: Bearer {key}") > 50
+    after = {row["id"]: row["state"] for row in json.loads(server.cli("keys", "list", "--json"))}
+    assert {id_: after.get(id_) for id_ in kept} == kept
+    assert len(after) > len(kept), "no key was made"
 
 
 def test_so_is_every_event_of_a_stream(server: LiveServer, tmp_path: Path) -> None:

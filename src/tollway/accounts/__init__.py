@@ -8,13 +8,11 @@ from tollway.accounts.records import (
     ApiKey,
     Caller,
     KeyChanges,
-    KeyKind,
     Limits,
     NewKey,
-    Scope,
-    SpendWindow,
 )
 from tollway.accounts.service import Accounts
+from tollway.wire.keys import KeyKind, Scope, SpendWindow
 
 __all__ = [
     "Account",

@@ -6,16 +6,16 @@ from typing import get_args
 
 from msgspec import UNSET, Struct, UnsetType, structs
 
-from tollway.accounts.records import AccountChanges, KeyChanges, Scope, SpendWindow
+from tollway.accounts.records import AccountChanges, KeyChanges
 from tollway.errors import InvalidRequest
-from tollway.money import CREDITS_PER_USD
+from tollway.money import CREDITS_PER_USD, USD_MAX
+from tollway.wire.keys import Scope, SpendWindow
 
 NAME_LENGTH_MAX = 100
 MODEL_LENGTH_MAX = 200
 MODELS_MAX = 100
 LIMIT_MAX = 1_000_000_000
-CREDITS_MAX = 1_000_000_000 * CREDITS_PER_USD
-"""A billion dollars: below 2^53, so that every JSON reader reads each credit of it."""
+CREDITS_MAX = USD_MAX * CREDITS_PER_USD
 TIME_MAX = 7_258_118_400.0
 """The year 2200."""
 SCOPES: tuple[str, ...] = get_args(Scope)
@@ -98,7 +98,12 @@ def _checked_models(models: Iterable[str]) -> tuple[str, ...]:
     return kept
 
 
-def _refuse_control_characters(text: str, param: str) -> None:
+def is_storable(text: str) -> bool:
+    """Whether a query may carry the text: every other one would be a name that nothing has."""
     # what moves a terminal's cursor or breaks a line, and half characters that no encoding can store
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text):
+    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
+
+
+def _refuse_control_characters(text: str, param: str) -> None:
+    if not is_storable(text):
         raise InvalidRequest(f"`{param}` has no control characters.", param=param)

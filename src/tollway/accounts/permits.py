@@ -1,8 +1,9 @@
 """What a caller may do with its key."""
 
-from tollway.accounts.records import Caller, Scope
+from tollway.accounts.records import Caller
 from tollway.catalog import Model
 from tollway.errors import Forbidden
+from tollway.wire.keys import Scope
 
 
 def require(caller: Caller, scope: Scope, model: Model) -> None:

@@ -1,24 +1,9 @@
 """What the rest of Tollway sees of accounts and keys. Times are seconds since the epoch, money is credits."""
 
-from typing import Literal
-
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-KeyKind = Literal["api", "management"]
-"""`api` keys ask models; `management` keys manage the account's API keys and ask nothing."""
-SpendWindow = Literal["no_reset", "day", "week", "month"]
-"""When what a key spent is forgotten: never, or at 00:00 UTC of each day, Monday, or first of the month."""
-Scope = Literal[
-    "model:chat",
-    "model:responses",
-    "model:image",
-    "model:audio",
-    "model:video",
-    "model:embeddings",
-    "model:speech",
-    "model:ocr",
-]
+from tollway.wire.keys import KeyKind, Scope, SpendWindow
 
 
 class Limits(Struct, frozen=True):

@@ -6,16 +6,19 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.accounts.authentication import Authenticator
-from tollway.accounts.checks import checked_account, checked_key, checked_name
+from tollway.accounts.checks import checked_account, checked_key, checked_name, is_storable
 from tollway.accounts.keys import digest_of, looks_like_key, make_key, prefix_of
-from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, KeyChanges, KeyKind, NewKey, from_json_text
+from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, KeyChanges, NewKey, from_json_text
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.storage import Database
 from tollway.storage.tables import accounts, api_keys
+from tollway.wire.keys import KeyKind
 
 FIRST_ACCOUNT = "owner"
 FIRST_KEY = "first key"
+KEYS_MAX = 10_000
+"""Of one account, deleted ones not counted."""
 OVERLAP_SECONDS = 86_400
 """How long a rotated key's old secret still works, unless told otherwise."""
 OVERLAP_SECONDS_MAX = 30 * 86_400
@@ -110,7 +113,8 @@ class Accounts:
 
         def work(connection: Connection) -> NewKey:
             if connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id)).first() is None:
-                raise NotFound("There is no such account.")
+                raise _no_account()
+            _refuse_too_many(connection, account_id)
             return self._insert_key(connection, account_id, kind, values)
 
         try:
@@ -220,6 +224,10 @@ _SELECT_ACCOUNT = sa.select(*(accounts.c[name] for name in Account.__struct_fiel
 _SELECT_KEY = sa.select(*(api_keys.c[name] for name in ApiKey.__struct_fields__))
 
 
+def _no_account() -> NotFound:
+    return NotFound("There is no such account. `tollway accounts list` shows all.")
+
+
 def _account_name_taken() -> InvalidRequest:
     return InvalidRequest("There is an account of this name already.", param="name")
 
@@ -236,17 +244,25 @@ def _insert_account(connection: Connection, name: str) -> Account:
 
 def _find_account(connection: Connection, name_or_id: str) -> Account:
     """By id first: an account may be called like the id of another."""
+    if not is_storable(name_or_id):
+        raise _no_account()
     for column in (accounts.c.id, accounts.c.name):
         row = connection.execute(_SELECT_ACCOUNT.where(column == name_or_id)).mappings().first()
         if row is not None:
             return Account(**row)
-    raise NotFound("There is no such account. `tollway accounts list` shows all.")
+    raise _no_account()
+
+
+def _refuse_too_many(connection: Connection, account_id: str) -> None:
+    mine = sa.and_(api_keys.c.account_id == account_id, api_keys.c.deleted_at.is_(None))
+    if (connection.execute(sa.select(sa.func.count()).where(mine)).scalar() or 0) >= KEYS_MAX:
+        raise InvalidRequest(f"The account has {KEYS_MAX:,} keys, and more is too many: delete those that nobody uses.")
 
 
 def _find_key(connection: Connection, prefix_or_id: str, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
     """The one key that is meant. A whole key is taken by its prefix: people paste what they have."""
     prefix = prefix_of(prefix_or_id) if looks_like_key(prefix_or_id) else prefix_or_id
-    named = sa.or_(api_keys.c.id == prefix_or_id, api_keys.c.prefix == prefix)
+    named = sa.or_(api_keys.c.id == prefix_or_id, api_keys.c.prefix == prefix) if is_storable(prefix_or_id) else sa.false()
     query = _SELECT_KEY.where(named, api_keys.c.deleted_at.is_(None), *_within(account_id, kind)).limit(2)
     rows = connection.execute(query).mappings().all()
     if not rows:

@@ -8,10 +8,10 @@ import functools
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tollway.api import chat, examples, health, models, openapi
+from tollway.api import chat, examples, health, keys, models, openapi
 from tollway.api.routing import responding
 from tollway.api.services import Services
-from tollway.api.table import Answer, Endpoint, Parameter, Tag
+from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
 from tollway.errors import (
     BadGateway,
     ContextLengthExceeded,
@@ -63,7 +63,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag=Tag.CHAT,
         summary="Answer a conversation",
         description="With `stream: true` the answer comes as server-sent events: chunks, and `[DONE]` at the end.",
-        auth=True,
+        auth=Auth.KEY,
         request=ChatRequest,
         request_example=examples.CHAT_REQUEST,
         answers=(
@@ -102,7 +102,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag=Tag.MODELS,
         summary="List the models",
         description="Filters take several values, separated by commas or repeated: one of them must fit; all filters must fit.",
-        auth=False,
+        auth=Auth.NONE,
         parameters=(*_MODEL_FILTERS, _IF_NONE_MATCH),
         answers=(
             Answer("The models that fit.", media={JSON: ModelList}, headers=("etag", "cache-control")),
@@ -116,7 +116,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(models.list_deprecations),
         tag=Tag.MODELS,
         summary="List the models that go or are gone",
-        auth=False,
+        auth=Auth.NONE,
         parameters=(
             Parameter("status", "Statuses to keep: `deprecated`, `superseded`, `withdrawn`.", many=True),
             Parameter("since", "Keep what was announced at or after this date."),
@@ -134,7 +134,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(models.show_model),
         tag=Tag.MODELS,
         summary="Show a model, in OpenAI's shape",
-        auth=False,
+        auth=Auth.NONE,
         parameters=(_IF_NONE_MATCH,),
         answers=(
             Answer("The model.", media={JSON: ModelCard}, headers=("etag", "cache-control")),
@@ -149,7 +149,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(models.show_model_detail),
         tag=Tag.MODELS,
         summary="Show a model, with everything",
-        auth=False,
+        auth=Auth.NONE,
         parameters=(_IF_NONE_MATCH,),
         answers=(
             Answer("The model.", media={JSON: ModelDetail}, headers=("etag", "cache-control")),
@@ -157,6 +157,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         ),
         errors=(ModelNotFound,),
     ),
+    *keys.ENDPOINTS,
     Endpoint(
         operation="healthz",
         method="GET",
@@ -164,7 +165,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(health.healthz),
         tag=Tag.OPERATIONS,
         summary="Is the process alive?",
-        auth=False,
+        auth=Auth.NONE,
         answers=(Answer("It is.", media={JSON: health.Health}),),
     ),
     Endpoint(
@@ -174,7 +175,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(health.readyz),
         tag=Tag.OPERATIONS,
         summary="Can requests be answered?",
-        auth=False,
+        auth=Auth.NONE,
         answers=(
             Answer("They can.", media={JSON: health.Readiness}),
             Answer("They cannot; `checks` says what is missing.", media={JSON: health.Readiness}, status=503),
@@ -187,7 +188,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(health.metrics),
         tag=Tag.OPERATIONS,
         summary="Counters for Prometheus",
-        auth=False,
+        auth=Auth.NONE,
         answers=(Answer("The Prometheus text format.", media={"text/plain": str}),),
     ),
     Endpoint(
@@ -197,7 +198,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(_openapi_json),
         tag=Tag.MODELS,
         summary="This document",
-        auth=False,
+        auth=Auth.NONE,
         answers=(Answer("OpenAPI 3.1.", media={JSON: dict}),),
     ),
 )

@@ -47,6 +47,36 @@ CHUNK: dict[str, Any] = _HEAD | {
     "object": "chat.completion.chunk",
 }
 
+KEY_REQUEST: dict[str, Any] = {
+    "name": "nightly batch",
+    "limit": {"retention": "day", "threshold": 2.5},
+    "scopes": ["model:chat"],
+    "models": ["google/gemini-2.5-flash-lite-preview"],
+    "requests_per_minute": 60,
+}
+
+NEW_KEY: dict[str, Any] = {
+    "data": {
+        "name": "nightly batch",
+        "kind": "api",
+        "disabled": False,
+        "prefix": "tw_9yAcVpQ2x",
+        "scopes": ["model:chat"],
+        "limit": {"retention": "day", "threshold": 2.5},
+        "created_at": "2026-11-23T01:02:03.004Z",
+        "updated_at": "2026-11-23T01:02:03.004Z",
+        "monthly_usage": 0,
+        "models": ["google/gemini-2.5-flash-lite-preview"],
+        "expires_at": None,
+        "last_used_at": None,
+        "requests_per_minute": 60,
+        "tokens_per_minute": None,
+        "concurrency_max": None,
+        "previous": None,
+        "key": "tw_9yAcVpQ2xN0tArEa1kEyJu5tAnExamp1e000",
+    }
+}
+
 PROBLEM: dict[str, Any] = {
     "title": "Not Found",
     "status": 404,

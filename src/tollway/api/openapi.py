@@ -11,8 +11,8 @@ from msgspec import UNSET, Struct
 
 from tollway import __version__
 from tollway.api import examples
-from tollway.api.table import Answer, Endpoint, Parameter, Tag
-from tollway.errors import InternalError, InvalidRequest, TollwayError, Unauthorized
+from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
+from tollway.errors import Forbidden, InternalError, InvalidRequest, TollwayError, Unauthorized
 from tollway.wire.errors import PROBLEM_JSON, ErrorEvent, Problem
 
 Schema = dict[str, Any]
@@ -39,6 +39,7 @@ _ERROR_HEADERS = {401: ("www-authenticate",), 429: ("retry-after",), 503: ("retr
 _TAGS = {
     Tag.CHAT: "Answers from language models.",
     Tag.MODELS: "What is served, and for how much.",
+    Tag.KEYS: "API keys of your account, managed with a management key.",
     Tag.OPERATIONS: "For whoever runs this server.",
 }
 
@@ -123,7 +124,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
                     "bearer": {
                         "type": "http",
                         "scheme": "bearer",
-                        "description": "An API key. `tollway keys create` makes one.",
+                        "description": "An API key, or a management key where it says so. `tollway keys create` makes them.",
                     }
                 },
             },
@@ -189,9 +190,11 @@ def _operation(endpoint: Endpoint, number: int, schema_of: dict[int, Schema]) ->
     }
     first = endpoint.paths[0].replace(":path}", "}")
     description = f"The same as `{first}`." if number else endpoint.description
+    if endpoint.auth is Auth.MANAGEMENT:
+        description = f"{description} Needs a management key.".strip()
     if description:
         operation["description"] = description
-    operation["security"] = [{"bearer": []}] if endpoint.auth else []
+    operation["security"] = [] if endpoint.auth is Auth.NONE else [{"bearer": []}]
     operation["parameters"] = [
         *(_path_parameter(name) for name in re.findall(r"{(\w+)", endpoint.paths[number])),
         *(_parameter(parameter) for parameter in endpoint.parameters),
@@ -207,15 +210,22 @@ def _operation(endpoint: Endpoint, number: int, schema_of: dict[int, Schema]) ->
     return operation
 
 
-def _path_parameter(name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
+_PATH_PARAMETERS: dict[str, dict[str, Any]] = {
+    "id": {
         "description": "Slashes may stand as they are, or encoded as `%2F`.",
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$"},
         "example": "google/gemini-2.5-flash-lite-preview",
-    }
+    },
+    "prefix": {
+        "description": "The key's prefix, as `GET /v1/keys` shows it.",
+        "schema": {"type": "string", "pattern": "^tw_[A-Za-z0-9]{9}$"},
+        "example": "tw_9yAcVpQ2x",
+    },
+}
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True} | _PATH_PARAMETERS[name]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -243,8 +253,10 @@ def _event(*payloads: Schema) -> Schema:
 def _error_responses(endpoint: Endpoint, schema_of: dict[int, Schema]) -> dict[str, Any]:
     """One response per status; its description lists the codes."""
     errors: list[type[TollwayError]] = [InvalidRequest, *endpoint.errors, InternalError]
-    if endpoint.auth:
+    if endpoint.auth is not Auth.NONE:
         errors.append(Unauthorized)
+    if endpoint.auth is Auth.MANAGEMENT:
+        errors.append(Forbidden)
     codes: dict[int, dict[str, str]] = {}
     for error in errors:
         codes.setdefault(error.status, {})[error.default_code] = (error.__doc__ or "").strip()

@@ -15,8 +15,8 @@ from tollway.accounts import Caller
 from tollway.api.context import Scope, context_of
 from tollway.api.middleware import RequestMiddleware
 from tollway.api.services import Services
-from tollway.api.table import Endpoint
-from tollway.errors import MethodNotAllowed, NotFound
+from tollway.api.table import Auth, Endpoint
+from tollway.errors import Forbidden, MethodNotAllowed, NotFound
 
 Handler = Callable[[Request, Services], Awaitable[Response]]
 
@@ -62,8 +62,15 @@ class _Path:
                 f"This path takes {' or '.join(allowed)}, not {scope['method'][:20]}.", data={"allowed": allowed}
             )
         context.cors = endpoint.cors
-        if endpoint.auth:
-            context.authenticated(await authenticate(scope, context.services))
+        if endpoint.auth is not Auth.NONE:
+            caller = await authenticate(scope, context.services)
+            context.authenticated(caller)
+            if endpoint.auth is Auth.MANAGEMENT and not caller.management:
+                raise Forbidden(
+                    f"This needs a management key, and {caller.key_prefix}... is an API key. "
+                    "`tollway keys create --management` makes one.",
+                    data={"kind": "err_management_key_required"},
+                )
         await endpoint.handler(scope, receive, send)
 
 

@@ -18,6 +18,10 @@ async def _no_engines() -> dict[str, bool]:
     return {}
 
 
+async def _no_usage(key_ids: list[str]) -> dict[str, int]:
+    return dict.fromkeys(key_ids, 0)
+
+
 @dataclass(frozen=True)
 class Services:
     """The parts of a running Tollway."""
@@ -31,3 +35,5 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     engine_health: Callable[[], Awaitable[dict[str, bool]]] = _no_engines
     """Each engine by name, and whether it answers."""
+    monthly_usage: Callable[[list[str]], Awaitable[dict[str, int]]] = _no_usage
+    """Key ids -> the credits that each has spent since the first of this month, 00:00 UTC. Those without may be left out."""

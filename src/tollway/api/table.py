@@ -14,7 +14,16 @@ class Tag(StrEnum):
 
     CHAT = "Chat"
     MODELS = "Models"
+    KEYS = "Keys"
     OPERATIONS = "Operations"
+
+
+class Auth(StrEnum):
+    """What a caller must have."""
+
+    NONE = "nothing"
+    KEY = "any valid key"
+    MANAGEMENT = "a management key"
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,8 @@ class Endpoint:
     handler: ASGIApp
     tag: Tag
     summary: str
-    auth: bool
-    """Whether a valid API key is needed. There is no default: every row decides."""
+    auth: Auth
+    """There is no default: every row decides."""
     answers: tuple[Answer, ...]
     description: str = ""
     request: Any = None

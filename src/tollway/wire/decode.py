@@ -1,7 +1,9 @@
 """Bytes to a checked request. Past this point nothing asks whether a field is there or fits."""
 
+import contextlib
 import re
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +16,8 @@ from tollway.wire.chat import (
     Tool,
     ToolMessage,
 )
+
+T = TypeVar("T")
 
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
 _keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -37,9 +41,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
 
 def _decode(body: bytes) -> ChatRequest:
     """The request with its extra fields."""
-    if not body.strip():
-        raise InvalidRequest("The body is empty; send a JSON object with `model` and `messages`.", code="invalid_json")
-    try:
+    with _said_clearly(body, "a JSON object with `model` and `messages`"):
         request = _chat_decoder.decode(body)
         extra = {name: raw for name, raw in _keys_decoder.decode(body).items() if name not in _KNOWN_FIELDS}
         if extra:
@@ -47,6 +49,21 @@ def _decode(body: bytes) -> ChatRequest:
                 str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text
             request.__dict__["extra_fields"] = extra
         return request
+
+
+def decode_body(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """The body as the decoder's type. Raises InvalidRequest naming the field's path, or the byte at which the JSON breaks."""
+    with _said_clearly(body, "a JSON object, `{}` at the least"):
+        return decoder.decode(body)
+
+
+@contextlib.contextmanager
+def _said_clearly(body: bytes, wanted: str) -> Iterator[None]:
+    """Turns what the decoder finds wrong into an InvalidRequest."""
+    if not body.strip():
+        raise InvalidRequest(f"The body is empty; send {wanted}.", code="invalid_json")
+    try:
+        yield
     except msgspec.ValidationError as error:
         raise _validation_problem(str(error)) from None
     except RecursionError:

@@ -10,7 +10,7 @@ from tests.installation import app_of, endpoint, installed, new_key
 
 from tollway.api.context import context_of
 from tollway.api.endpoints import ENDPOINTS
-from tollway.api.table import Endpoint
+from tollway.api.table import Auth, Endpoint
 
 # What may be called without a key. An endpoint that is not listed here must refuse; add to this only on purpose.
 PUBLIC = {
@@ -26,7 +26,7 @@ PUBLIC = {
 
 
 def test_every_endpoint_that_is_not_listed_as_public_needs_a_key() -> None:
-    assert {row.operation for row in ENDPOINTS if not row.auth} == PUBLIC
+    assert {row.operation for row in ENDPOINTS if row.auth is Auth.NONE} == PUBLIC
 
 
 def test_a_row_without_a_decision_about_keys_is_no_row() -> None:
@@ -41,7 +41,7 @@ def test_no_two_rows_claim_the_same() -> None:
     assert len(operations) == len(set(operations))
 
 
-@pytest.mark.parametrize("row", [row for row in ENDPOINTS if row.auth], ids=lambda row: row.operation)
+@pytest.mark.parametrize("row", [row for row in ENDPOINTS if row.auth is not Auth.NONE], ids=lambda row: row.operation)
 @pytest.mark.parametrize("header", [None, "", "Bearer tw_" + "a" * 36, "Basic eDp5", "Bearer null"])
 async def test_no_key_no_entry(tmp_path: Path, row: Endpoint, header: str | None) -> None:
     async with installed(tmp_path) as services:
@@ -61,7 +61,7 @@ async def test_two_authorization_headers_are_refused(tmp_path: Path) -> None:
 
     async with installed(tmp_path) as services:
         key = await new_key(services)
-        app = app_of(services, [endpoint(ok, auth=True)])
+        app = app_of(services, [endpoint(ok, auth=Auth.KEY)])
 
         async def doubled(scope: Scope, receive: Receive, send: Send) -> None:
             scope["headers"] = [(b"authorization", f"Bearer {key}".encode())] * 2
@@ -77,7 +77,7 @@ async def test_an_endpoint_sees_its_caller_only_behind_a_key(tmp_path: Path) -> 
         await send({"type": "http.response.body", "body": name.encode()})
 
     async with installed(tmp_path) as services:
-        app = app_of(services, [endpoint(who, "/closed", auth=True), endpoint(who, "/open")])
+        app = app_of(services, [endpoint(who, "/closed", auth=Auth.KEY), endpoint(who, "/open")])
         headers = {"Authorization": f"Bearer {await new_key(services)}"}
         assert (await call(app, "GET", "/closed", headers=headers)).body == b"owner"
         assert (await call(app, "GET", "/open", headers=headers)).status == 500

@@ -13,6 +13,7 @@ from tests.installation import app_of, endpoint, installed, new_key
 
 from tollway.api.context import context_of
 from tollway.api.middleware import EXPOSED_HEADERS
+from tollway.api.table import Auth
 
 
 async def _ok(scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +92,7 @@ async def test_an_options_request_that_is_no_preflight_is_a_405(tmp_path: Path) 
 async def test_one_log_line_per_request_without_what_the_caller_sent(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
         key = await new_key(services)
-        app = app_of(services, [endpoint(_ok, "/v1/test/{id:path}", auth=True, method="POST")])
+        app = app_of(services, [endpoint(_ok, "/v1/test/{id:path}", auth=Auth.KEY, method="POST")])
         with structlog.testing.capture_logs() as logs:
             reply = await call(
                 app,

@@ -1,6 +1,7 @@
 """The committed document is the code's, valid, and true."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_every_operation_is_documented_and_has_its_own_name() -> None:
             if int(status) >= 400 and path != "/readyz":
                 assert list(response["content"]) == ["application/problem+json"]
         declared = {parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"}
-        assert declared == ({"id"} if "{id}" in path else set())
+        assert declared == set(re.findall(r"{(\w+)}", path))
 
 
 def test_the_chat_endpoint_is_documented_under_both_paths_with_the_reference_pages_example() -> None:
@@ -92,6 +93,8 @@ def test_the_chat_endpoint_is_documented_under_both_paths_with_the_reference_pag
         ("Completion", examples.COMPLETION),
         ("Chunk", examples.CHUNK),
         ("Problem", examples.PROBLEM),
+        ("KeyCreate", examples.KEY_REQUEST),
+        ("NewKeyAnswer", examples.NEW_KEY),
     ],
 )
 def test_the_examples_are_valid(name: str, example: dict[str, Any]) -> None:

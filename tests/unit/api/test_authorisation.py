@@ -1,0 +1,170 @@
+"""Who may call what: every endpoint, with every kind of key. An endpoint without an expectation fails."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.types import ASGIApp
+from tests.asgi import call
+from tests.installation import app_of, installed
+
+from tollway import clock
+from tollway.accounts import Account, KeyChanges, KeyKind
+from tollway.api.endpoints import ENDPOINTS
+from tollway.api.services import Services
+from tollway.api.table import Auth, Endpoint
+from tollway.catalog import Route
+from tollway.completions import Completions
+from tollway.providers.base import Meter
+from tollway.providers.routing import Router
+from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, Usage
+
+MODEL = "local/smollm2-135m-instruct"
+CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
+
+GOOD_ROLES = ("api", "management", "other management", "other scope", "other model")
+BAD_ROLES = ("nobody", "disabled", "expired", "deleted", "replaced", "disabled management", "expired management")
+
+PUBLIC: dict[str, int] = dict.fromkeys(GOOD_ROLES + BAD_ROLES, 200)
+"""The same for everybody: a bad key does no harm where none is needed."""
+ANY_KEY: dict[str, int] = dict.fromkeys(GOOD_ROLES, 200) | dict.fromkeys(BAD_ROLES, 401)
+MANAGEMENT = ANY_KEY | {"api": 403, "other scope": 403, "other model": 403}
+OTHERS_KEY = MANAGEMENT | {"other management": 404}
+"""The path names a key of the first account."""
+
+# What each operation answers to each role, and what is sent to it: a request that is good but for the key.
+EXPECTED: dict[str, dict[str, int]] = {
+    "createChatCompletion": ANY_KEY | {"management": 403, "other management": 403, "other scope": 403, "other model": 403},
+    "listModels": PUBLIC,
+    "listModelDeprecations": PUBLIC,
+    "retrieveModel": PUBLIC,
+    "showModel": PUBLIC,
+    "createKey": MANAGEMENT | {"management": 201, "other management": 201},
+    "listKeys": MANAGEMENT,
+    "updateKey": OTHERS_KEY,
+    "deleteKey": OTHERS_KEY,
+    "rotateKey": OTHERS_KEY,
+    "showOwnKey": ANY_KEY,
+    "healthz": PUBLIC,
+    "readyz": PUBLIC,
+    "metrics": PUBLIC,
+    "openapi": PUBLIC,
+}
+BODIES: dict[str, Any] = {"createChatCompletion": CHAT, "createKey": {}, "updateKey": {"disabled": True}, "rotateKey": {}}
+
+
+class Parrot:
+    """A provider that says one word."""
+
+    def check(self, request: ChatRequest, route: Route) -> list[str]:
+        return []
+
+    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+        yield ChunkChoice(index=0, delta=Delta(content="Hello"))
+        yield ChunkChoice(index=0, delta=Delta(), finish_reason="stop")
+        yield Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)
+
+
+@dataclass
+class House:
+    """Two accounts, and a key for every role."""
+
+    services: Services
+    app: ASGIApp
+    account: Account
+    keys: dict[str, str | None]
+
+    async def status(self, row: Endpoint, path: str, role: str) -> int:
+        """Of the request; the key that its path names is a fresh one of the first account."""
+        target = await self.services.accounts.create_key(self.account.id)
+        path = path.replace("{id:path}", MODEL).replace("{prefix}", target.record.prefix)
+        assert "{" not in path, f"say here what goes into {path}"
+        headers = {"Authorization": f"Bearer {self.keys[role]}"} if self.keys[role] else {}
+        reply = await call(self.app, row.method, path, headers=headers, json_body=BODIES.get(row.operation))
+        if reply.status >= 400:
+            assert reply.json["status"] == reply.status
+            kept = await self.services.accounts.find_key(target.record.id)
+            assert kept == target.record, f"{role} was refused, but the key has changed"
+        return reply.status
+
+
+@asynccontextmanager
+async def house(home: Path) -> AsyncIterator[House]:
+    async with installed(home) as parts:
+        completions = Completions(parts.catalog, Router({"local": Parrot()}), parts.settings)
+        services = replace(parts, completions=completions)
+        accounts = services.accounts
+        one, two = [await accounts.create_account(name) for name in ("one", "two")]
+        keys: dict[str, str | None] = {"nobody": None}
+
+        async def make(role: str, account: Account = one, kind: KeyKind = "api", **settings: Any) -> str:
+            new = await accounts.create_key(account.id, role, KeyChanges(**settings), kind=kind)
+            keys[role] = new.secret
+            return new.record.id
+
+        await make("api")
+        await make("management", kind="management")
+        await make("other management", two, "management")
+        await make("other scope", scopes=("model:image",))
+        await make("other model", models=("google/gemini-2.5-flash-lite-preview",))
+        await accounts.set_enabled(await make("disabled"), False)
+        await accounts.set_expiry(await make("expired"), clock.now() - 1)
+        await accounts.delete_key(await make("deleted"))
+        await accounts.rotate_key(await make("replaced"), overlap_seconds=0)
+        await accounts.set_enabled(await make("disabled management", kind="management"), False)
+        await accounts.set_expiry(await make("expired management", kind="management"), clock.now() - 1)
+        yield House(services, app_of(services), one, keys)
+
+
+def test_every_endpoint_has_an_expectation_for_every_role() -> None:
+    assert {row.operation for row in ENDPOINTS} == set(EXPECTED), "say what each kind of key may do with a new endpoint"
+    for expected in EXPECTED.values():
+        assert set(expected) == {*GOOD_ROLES, *BAD_ROLES}
+
+
+@pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: row.operation)
+async def test_nobody_gets_more_than_is_theirs(tmp_path: Path, row: Endpoint) -> None:
+    async with house(tmp_path) as it:
+        for path in row.paths:
+            got = {role: await it.status(row, path, role) for role in it.keys}
+            assert got == EXPECTED[row.operation]
+
+
+@pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: row.operation)
+def test_expectations_fit_the_table(row: Endpoint) -> None:
+    """What the table says of keys in a word, and the matrix in numbers, is the same."""
+    expected = EXPECTED[row.operation]
+    refused = {role for role in BAD_ROLES if expected[role] == 401}
+    assert refused == (set() if row.auth is Auth.NONE else set(BAD_ROLES))
+    if row.auth is Auth.MANAGEMENT:
+        assert {expected[role] for role in ("api", "other scope", "other model")} == {403}
+
+
+async def test_lists_hold_nothing_of_others(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+        headers = {"Authorization": f"Bearer {it.keys['other management']}"}
+        assert (await call(it.app, "GET", "/v1/keys", headers=headers)).json == {"data": []}
+        headers = {"Authorization": f"Bearer {it.keys['management']}"}
+        names = {item["name"] for item in (await call(it.app, "GET", "/v1/keys", headers=headers)).json["data"]}
+        assert names == {"api", "other scope", "other model", "disabled", "expired", "replaced"}
+
+
+async def test_a_refusal_says_what_would_be_allowed(tmp_path: Path) -> None:
+    async with house(tmp_path) as it:
+
+        async def refusal(role: str, path: str = "/v1/chat/completions", body: Any = CHAT) -> tuple[str, str]:
+            reply = await call(it.app, "POST", path, headers={"Authorization": f"Bearer {it.keys[role]}"}, json_body=body)
+            assert (reply.status, reply.json["error"]["code"]) == (403, "permission_denied")
+            return reply.json["error"]["data"]["kind"], reply.json["message"]
+
+        kind, message = await refusal("other scope")
+        assert (kind, "`model:chat`" in message, "model:image" in message) == ("err_key_scope", True, True)
+        kind, message = await refusal("other model")
+        assert (kind, "google/gemini-2.5-flash-lite-preview" in message) == ("err_key_model", True)
+        kind, message = await refusal("management")
+        assert (kind, "manages API keys" in message) == ("err_key_management_key", True)
+        kind, message = await refusal("api", "/v1/keys", {})
+        assert (kind, "--management" in message) == ("err_management_key_required", True)
