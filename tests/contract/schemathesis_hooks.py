@@ -13,7 +13,9 @@ REFUSABLE = {"unsupported_parameter", "context_length_exceeded"}
 # what must refer to something else in the request is beyond JSON Schema, to which 1.0 is an integer besides.
 UNSAYABLE = re.compile("no earlier assistant message|Two tools|not among the tools|Expected `int.*got `float`")
 # Nor can a schema say what a name is made of, which names are taken, what time it is, and how long a credit's decimals are.
-UNSAYABLE_OF_KEYS = re.compile("control characters|1 to [12]00 characters|of this name already|is past|year 2200|one credit")
+UNSAYABLE_OF_KEYS = re.compile(
+    "control characters|1 to [12]00 characters|Expected `int.*got `float`|of this name already|is past|year 2200|one credit"
+)
 
 # Prefixes of keys that the fuzzing made itself: it changes and deletes no others.
 _made: list[str] = []
@@ -25,9 +27,9 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Makes answers cheap, and gives them a model that is served. What is wrong with a request stays wrong."""
     prefix = (case.path_parameters or {}).get("prefix")
     if _made and isinstance(prefix, str) and _PREFIX.fullmatch(prefix):
-        kwargs["url"] = kwargs["url"].replace(prefix, _made.pop() if case.method == "DELETE" else _made[-1])
+        case.path_parameters["prefix"] = _made.pop() if case.method == "DELETE" else _made[-1]
     body = case.body
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not case.operation.path.endswith("/chat/completions"):
         return
     if isinstance(body.get("model"), str) and body["model"]:
         body["model"] = LOCAL_MODEL

@@ -16,7 +16,7 @@ def test_every_credit_survives_the_way_to_text_and_back(amount: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "credits_amount"),
+    ("text", "amount"),
     [("5", 10_000_000), ("0.0000005", 1), ("0", 0), ("-0", 0), ("2.50", 5_000_000), ("1e3", 2 * 10**9)],
 )
 def test_amounts_are_exact(text: str, amount: int) -> None:

@@ -48,7 +48,7 @@ class Accounts:
     async def bootstrap(self) -> NewKey | None:
         """Creates the first account and the first key when there is no account; else None.
 
-        Of many processes that start together exactly one gets the key: the look and the insert are one write transaction.
+        Of many processes and nodes that start together exactly one gets the key: the account's name is unique.
         """
 
         def work(connection: Connection) -> NewKey | None:
@@ -57,7 +57,10 @@ class Accounts:
             account = _insert_account(connection, FIRST_ACCOUNT)
             return self._insert_key(connection, account.id, "api", {"name": FIRST_KEY})
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except sa.exc.IntegrityError:
+            return None  # another node was first
 
     async def first_account(self) -> Account:
         """The oldest account, created when there is none."""
@@ -66,7 +69,10 @@ class Accounts:
             row = connection.execute(_SELECT_ACCOUNT.order_by(accounts.c.created_at).limit(1)).mappings().first()
             return Account(**row) if row is not None else _insert_account(connection, FIRST_ACCOUNT)
 
-        return await self._database.write(work)
+        try:
+            return await self._database.write(work)
+        except sa.exc.IntegrityError:  # another node was first
+            return await self._database.write(work)
 
     async def create_account(self, name: str) -> Account:
         """Raises InvalidRequest when the name is taken."""
@@ -169,12 +175,12 @@ class Accounts:
         secret = make_key()
 
         def work(connection: Connection) -> NewKey:
-            key = _find_key(connection, prefix_or_id, account_id, kind)
+            key = _find_key(connection, prefix_or_id, account_id, kind, to_change=True)
             now = clock.now()
             values = {
                 "prefix": prefix_of(secret),
                 "digest": digest_of(secret, self._secret),
-                "previous_prefix": key.prefix,
+                "previous_prefix": api_keys.c.prefix,
                 "previous_digest": api_keys.c.digest,
                 "previous_expires_at": now + overlap_seconds,
                 "updated_at": now,
@@ -192,7 +198,7 @@ class Accounts:
         values = _as_stored(values) | {"updated_at": clock.now()}
 
         def work(connection: Connection) -> ApiKey:
-            key = _find_key(connection, prefix_or_id, account_id, kind)
+            key = _find_key(connection, prefix_or_id, account_id, kind, to_change=True)
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
             return _key(connection.execute(_SELECT_KEY.where(api_keys.c.id == key.id)).mappings().one())
 
@@ -259,12 +265,22 @@ def _refuse_too_many(connection: Connection, account_id: str) -> None:
         raise InvalidRequest(f"The account has {KEYS_MAX:,} keys, and more is too many: delete those that nobody uses.")
 
 
-def _find_key(connection: Connection, prefix_or_id: str, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
-    """The one key that is meant. A whole key is taken by its prefix: people paste what they have."""
+def _find_key(
+    connection: Connection,
+    prefix_or_id: str,
+    account_id: str | None = None,
+    kind: KeyKind | None = None,
+    *,
+    to_change: bool = False,
+) -> ApiKey:
+    """The one key that is meant. A whole key is taken by its prefix: people paste what they have.
+
+    `to_change` keeps it as it is until the end of the transaction; only for writers.
+    """
     prefix = prefix_of(prefix_or_id) if looks_like_key(prefix_or_id) else prefix_or_id
     named = sa.or_(api_keys.c.id == prefix_or_id, api_keys.c.prefix == prefix) if is_storable(prefix_or_id) else sa.false()
     query = _SELECT_KEY.where(named, api_keys.c.deleted_at.is_(None), *_within(account_id, kind)).limit(2)
-    rows = connection.execute(query).mappings().all()
+    rows = connection.execute(query.with_for_update() if to_change else query).mappings().all()
     if not rows:
         raise NotFound("There is no such API key. `tollway keys list` shows the prefix and name of each.")
     if len(rows) > 1:

@@ -31,6 +31,9 @@ def create(
     expires_in: Annotated[
         str | None, typer.Option("--expires-in", help="How long the key works: 90s, 15m, 12h, 30d or 8w; default: for good.")
     ] = None,
+    management: Annotated[
+        bool, typer.Option("--management", help="Make a management key: it manages API keys and asks no models.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
     as_json: AsJson = False,
     home: Home = None,
@@ -42,7 +45,9 @@ def create(
         from tollway.accounts import KeyChanges
 
         account = await accounts.first_account()
-        new = await accounts.create_key(account.id, name, KeyChanges(expires_at=expires_at))
+        new = await accounts.create_key(
+            account.id, name, KeyChanges(expires_at=expires_at), kind="management" if management else "api"
+        )
         return new.secret, new.record
 
     secret, record = _run(home, work)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import NamedTuple
 from unittest.mock import ANY
 
 import pytest
@@ -12,6 +13,20 @@ from tollway import clock
 from tollway.accounts import AccountChanges, ApiKey, Caller, KeyChanges, KeyKind, Limits, require
 from tollway.api.services import Services
 from tollway.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
+from tollway.settings import DatabaseUrl
+
+
+class Where(NamedTuple):
+    """An installation's home, and the URL of its database; None = a file in the home."""
+
+    home: Path
+    url: DatabaseUrl | None
+
+
+@pytest.fixture
+def where(tmp_path: Path, place: Path | DatabaseUrl) -> Where:
+    return Where(tmp_path / "home", place if isinstance(place, DatabaseUrl) else None)
+
 
 FULL = KeyChanges(
     name="full",
@@ -37,8 +52,8 @@ async def _refusal(services: Services, secret: str) -> str:
     return str((caught.value.data or {})["kind"])
 
 
-async def test_everything_that_a_key_is_given_reaches_the_caller(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_everything_that_a_key_is_given_reaches_the_caller(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.create_account("acme")
         await services.accounts.update_account("acme", AccountChanges(requests_per_minute=5, concurrency_max=9))
         new = await services.accounts.create_key(account.id, settings=FULL)
@@ -55,8 +70,8 @@ async def test_everything_that_a_key_is_given_reaches_the_caller(tmp_path: Path)
         assert await services.accounts.list_keys() == [structs.replace(new.record, last_used_at=ANY)]
 
 
-async def test_a_key_without_settings_may_do_everything(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_a_key_without_settings_may_do_everything(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         new = await services.accounts.create_key(account.id)
         caller = await _caller(services, new.secret)
@@ -67,8 +82,8 @@ async def test_a_key_without_settings_may_do_everything(tmp_path: Path) -> None:
         assert (await _caller(services, management.secret)).management
 
 
-async def test_changes_are_in_force_at_once_and_leave_the_rest(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_changes_are_in_force_at_once_and_leave_the_rest(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         new = await services.accounts.create_key(account.id, settings=FULL)
         await _caller(services, new.secret)
@@ -109,8 +124,8 @@ BAD: list[tuple[KeyChanges, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "param"), BAD, ids=[f"{number}-{param}" for number, (_, param) in enumerate(BAD)])
-async def test_what_cannot_be_is_refused_naming_the_field(tmp_path: Path, changes: KeyChanges, param: str) -> None:
-    async with installed(tmp_path) as services:
+async def test_what_cannot_be_is_refused_naming_the_field(where: Where, changes: KeyChanges, param: str) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         new = await services.accounts.create_key(account.id)
         with pytest.raises(InvalidRequest) as created:
@@ -121,8 +136,8 @@ async def test_what_cannot_be_is_refused_naming_the_field(tmp_path: Path, change
         assert await services.accounts.list_keys() == [new.record]
 
 
-async def test_names_are_unique_within_an_account_and_free_again_once_deleted(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_names_are_unique_within_an_account_and_free_again_once_deleted(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         one, two = [await services.accounts.create_account(name) for name in ("one", "two")]
         first = await services.accounts.create_key(one.id, "ci")
         await services.accounts.create_key(two.id, "ci")
@@ -142,9 +157,9 @@ async def test_names_are_unique_within_an_account_and_free_again_once_deleted(tm
 
 
 async def test_a_new_secret_works_at_once_and_the_old_one_for_the_overlap(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with installed(tmp_path) as services:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         old = await services.accounts.create_key(account.id, settings=FULL)
         before = await _caller(services, old.secret)
@@ -164,8 +179,8 @@ async def test_a_new_secret_works_at_once_and_the_old_one_for_the_overlap(
         await _caller(services, new.secret)
 
 
-async def test_no_overlap_ends_every_older_secret_at_once(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_no_overlap_ends_every_older_secret_at_once(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         keys = [await services.accounts.create_key(account.id)]
         for overlap in (3600, 3600, 0):
@@ -186,8 +201,8 @@ async def test_no_overlap_ends_every_older_secret_at_once(tmp_path: Path) -> Non
             assert caught.value.param == "overlap_seconds"
 
 
-async def test_rotations_that_meet_leave_the_last_two_secrets(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_rotations_that_meet_leave_the_last_two_secrets(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         key = await services.accounts.create_key(account.id)
         made = await asyncio.gather(*(services.accounts.rotate_key(key.record.id) for _ in range(10)))
@@ -195,9 +210,36 @@ async def test_rotations_that_meet_leave_the_last_two_secrets(tmp_path: Path) ->
         assert sum(isinstance(result, Caller) for result in results) == 2
 
 
+async def test_nodes_that_start_together_make_one_first_account(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as one, installed(where.home, database_url=where.url) as two:
+        made = await asyncio.gather(*(services.accounts.bootstrap() for services in (one, two) for _ in range(5)))
+        assert sum(new is not None for new in made) == 1
+        assert len(await one.accounts.list_accounts()) == 1
+
+
+async def test_nodes_that_make_keys_of_one_name_together_make_one(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as one, installed(where.home, database_url=where.url) as two:
+        account = await one.accounts.first_account()
+        work = [services.accounts.create_key(account.id, "ci") for services in (one, two) for _ in range(5)]
+        results = await asyncio.gather(*work, return_exceptions=True)
+        refused = [result.param for result in results if isinstance(result, InvalidRequest)]
+        assert (refused, len(results)) == (["name"] * 9, 10)
+
+
+async def test_a_key_rotated_elsewhere_is_known_here_within_a_second(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as one, installed(where.home, database_url=where.url) as two:
+        account = await one.accounts.first_account()
+        key = await one.accounts.create_key(account.id)
+        await _caller(one, key.secret)
+        new = await two.accounts.rotate_key(key.record.id, overlap_seconds=0)
+        assert (await _caller(one, new.secret)).key_id == key.record.id
+        await asyncio.sleep(1)
+        assert await _refusal(one, key.secret) == "err_key_replaced"
+
+
 @pytest.mark.parametrize("foreign", ["account", "kind"])
-async def test_what_is_out_of_reach_is_not_told_from_what_is_not(tmp_path: Path, foreign: str) -> None:
-    async with installed(tmp_path) as services:
+async def test_what_is_out_of_reach_is_not_told_from_what_is_not(where: Where, foreign: str) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         accounts = services.accounts
         one, two = [await accounts.create_account(name) for name in ("one", "two")]
         owner, kind = (two.id, "api") if foreign == "account" else (one.id, "management")
@@ -240,8 +282,8 @@ def _allowed(caller: Caller, services: Services, model: str) -> bool:
         (KeyChanges(models=("smollm2",)), False),
     ],
 )
-async def test_scopes_and_models_bind(tmp_path: Path, settings: KeyChanges, allowed: bool) -> None:
-    async with installed(tmp_path) as services:
+async def test_scopes_and_models_bind(where: Where, settings: KeyChanges, allowed: bool) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         new = await services.accounts.create_key(account.id, settings=settings)
         caller = await _caller(services, new.secret)
@@ -251,8 +293,8 @@ async def test_scopes_and_models_bind(tmp_path: Path, settings: KeyChanges, allo
         assert not _allowed(await _caller(services, management.secret), services, name)
 
 
-async def test_a_key_for_the_shop_window_model_is_no_key_for_what_stands_in(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_a_key_for_the_shop_window_model_is_no_key_for_what_stands_in(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         public = "google/gemini-2.5-flash-lite-preview"
         new = await services.accounts.create_key(account.id, settings=KeyChanges(models=(public,)))
@@ -270,8 +312,8 @@ async def test_a_key_for_the_shop_window_model_is_no_key_for_what_stands_in(tmp_
         (AccountChanges(low_balance_credits=2**63), "low_balance_credits"),
     ],
 )
-async def test_accounts_that_cannot_be_are_refused(tmp_path: Path, changes: AccountChanges, param: str) -> None:
-    async with installed(tmp_path) as services:
+async def test_accounts_that_cannot_be_are_refused(where: Where, changes: AccountChanges, param: str) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()
         with pytest.raises(InvalidRequest) as caught:
             await services.accounts.update_account(account.id, changes)
@@ -279,8 +321,8 @@ async def test_accounts_that_cannot_be_are_refused(tmp_path: Path, changes: Acco
         assert await services.accounts.find_account(account.id) == account
 
 
-async def test_unknown_accounts_are_not_found(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
+async def test_unknown_accounts_are_not_found(where: Where) -> None:
+    async with installed(where.home, database_url=where.url) as services:
         for name in ("nobody", "acc_nobody", "' OR 1=1 --", ""):
             with pytest.raises(NotFound):
                 await services.accounts.update_account(name, AccountChanges(requests_per_minute=1))

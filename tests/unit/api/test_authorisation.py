@@ -94,7 +94,7 @@ class House:
 @asynccontextmanager
 async def house(home: Path) -> AsyncIterator[House]:
     async with installed(home) as parts:
-        completions = Completions(parts.catalog, Router({"local": Parrot()}), parts.settings)
+        completions = Completions(parts.catalog, Router({"local": Parrot()}, parts.metrics), parts.settings)
         services = replace(parts, completions=completions)
         accounts = services.accounts
         one, two = [await accounts.create_account(name) for name in ("one", "two")]
