@@ -32,7 +32,7 @@ _SESSION = {
 _READING = {"default_transaction_isolation": r"repeatable\ read", "default_transaction_read_only": "on"}
 _WRITING = {"default_transaction_isolation": r"read\ committed"}
 _TRUST_SECONDS = 1.0
-"""A connection that was idle for longer is asked for a sign of life before it is used."""
+"""A connection that was idle for longer, or since another one broke, is asked for a sign of life before it is used."""
 _MIGRATION_LOCK = 0x746F6C6C77617921
 """Any number that nobody else takes for advisory locks in our database."""
 _TROUBLES = ("25006", "25P03")
@@ -45,8 +45,9 @@ class Postgresql:
     def __init__(self, url: DatabaseUrl, readers: int) -> None:
         self.where = str(url)
         given = conninfo_to_dict(url.reveal())
-        self._reading = _engine(given, readers, _SESSION | _READING)
-        self._writing = _engine(given, 1, _SESSION | _WRITING)
+        self._broken_at = 0.0
+        self._reading = self._engine(given, readers, _SESSION | _READING)
+        self._writing = self._engine(given, 1, _SESSION | _WRITING)
 
     def reading(self) -> contextlib.AbstractContextManager[Connection]:
         """One snapshot, that cannot be written through."""
@@ -81,6 +82,7 @@ class Postgresql:
         if isinstance(error, sa.exc.TimeoutError):
             return f"{self.where}: all connections are busy"
         if isinstance(cause, psycopg.OperationalError) or getattr(cause, "sqlstate", None) in _TROUBLES:
+            self._broken_at = clock.monotonic()
             return f"{self.where}: {(str(cause).splitlines() or [type(cause).__name__])[0]}"
         return None
 
@@ -88,27 +90,27 @@ class Postgresql:
         self._reading.dispose()
         self._writing.dispose()
 
+    def _engine(self, given: dict[str, Any], connections: int, session: dict[str, str]) -> Engine:
+        options = " ".join([*(f"-c {name}={value}" for name, value in session.items()), given.get("options", "")])
+        engine = sa.create_engine(
+            "postgresql+psycopg://",
+            connect_args=_CONNECTION | given | {"options": options},
+            pool_size=connections,
+            max_overflow=0,
+            hide_parameters=True,
+        )
 
-def _engine(given: dict[str, Any], connections: int, session: dict[str, str]) -> Engine:
-    options = " ".join([*(f"-c {name}={value}" for name, value in session.items()), given.get("options", "")])
-    engine = sa.create_engine(
-        "postgresql+psycopg://",
-        connect_args=_CONNECTION | given | {"options": options},
-        pool_size=connections,
-        max_overflow=0,
-        hide_parameters=True,
-    )
+        def before_use(connection: Any, record: Any, _proxy: Any) -> None:
+            used_at = record.info.get("used_at", clock.monotonic())
+            if used_at <= self._broken_at or clock.monotonic() - used_at > _TRUST_SECONDS:
+                try:
+                    engine.dialect.do_ping(connection)
+                except psycopg.Error:
+                    raise sa.exc.InvalidatePoolError from None  # the pool opens new ones
 
-    def before_use(connection: Any, record: Any, _proxy: Any) -> None:
-        if clock.monotonic() - record.info.get("used_at", clock.monotonic()) > _TRUST_SECONDS:
-            try:
-                engine.dialect.do_ping(connection)
-            except psycopg.Error:
-                raise sa.exc.InvalidatePoolError from None  # the pool opens new ones
+        def after_use(_connection: Any, record: Any) -> None:
+            record.info["used_at"] = clock.monotonic()
 
-    def after_use(_connection: Any, record: Any) -> None:
-        record.info["used_at"] = clock.monotonic()
-
-    event.listen(engine, "checkout", before_use)
-    event.listen(engine, "checkin", after_use)
-    return engine
+        event.listen(engine, "checkout", before_use)
+        event.listen(engine, "checkin", after_use)
+        return engine

@@ -1,0 +1,51 @@
+"""Taking turns between processes."""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class TurnError(Exception):
+    """It did not become our turn; the message says why."""
+
+
+@contextlib.contextmanager
+def turn(path: Path, seconds_max: float | None = None) -> Iterator[None]:
+    """Holds the exclusive lock on a file, which is made if need be. Blocks; raises TurnError, after at most `seconds_max`.
+
+    The operating system hands the lock to one that waits as soon as it is free, and lets go of it when its holder dies.
+    """
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise TurnError(f"{path}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _wait(handle, path, seconds_max)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait(handle: int, path: Path, seconds_max: float | None) -> None:
+    """A thread waits, because flock knows no time limit. If it takes too long, the thread is left behind and lets go."""
+    if seconds_max is None:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        return
+    same, ours = os.dup(handle), threading.Event()
+
+    def wait() -> None:
+        try:
+            fcntl.flock(same, fcntl.LOCK_EX)
+            ours.set()
+        finally:
+            os.close(same)  # the lock goes with the last handle
+
+    threading.Thread(target=wait, daemon=True, name="database-turn").start()
+    if not ours.wait(seconds_max):
+        raise TurnError(f"{path}: another process has held the lock for {seconds_max:g} s")
