@@ -23,6 +23,8 @@ import msgspec
 from tests.live import free_port
 
 from tollway.accounts import Accounts, load_secret
+from tollway.app import WorkerConfig
+from tollway.catalog import load_configuration
 from tollway.cli.serve import serve_http
 from tollway.engine import EngineEndpoint, ModelStore, Supervisor
 from tollway.settings import Settings, load
@@ -148,7 +150,8 @@ def main() -> None:
         )
         supervisor = Supervisor(settings, ModelStore(settings.models_path))
         supervisor.start()
-        api = multiprocessing.get_context("spawn").Process(target=serve_http, args=(settings, supervisor.endpoints()))
+        config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
+        api = multiprocessing.get_context("spawn").Process(target=serve_http, args=(config,))
         try:
             key = asyncio.run(make_key(settings))
             api.start()

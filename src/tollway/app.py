@@ -4,7 +4,9 @@
 processes, only the engines' addresses.
 """
 
+import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+import structlog
 from msgspec import Struct
 from starlette.types import ASGIApp
 
@@ -19,7 +22,7 @@ from tollway.accounts import Accounts, load_secret
 from tollway.api import routing
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
-from tollway.catalog import LocalModel, load_catalog
+from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
 from tollway.observability import Metrics, configure_logging
@@ -30,26 +33,46 @@ from tollway.providers.routing import Router
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
 
+log = structlog.get_logger()
+
 WORKER_CONFIG_VARIABLE = "_TOLLWAY_WORKER"
+RELOAD_LOOK_SECONDS = 0.5
 
 
 class WorkerConfig(Struct):
-    """What a worker process is told at its start. Holds the engines' keys: not for logs."""
+    """What a worker process is told at its start. Holds the keys of engines and upstreams: not for logs."""
 
     settings: Settings
     engines: list[EngineEndpoint]
+    configuration: Configuration
+    """Read anew by the workers when it changes; the rest is for the life of the process."""
+
+    @property
+    def path(self) -> Path:
+        return self.settings.home / f"workers-{os.getpid()}.json"
+
+    def write(self) -> None:
+        """Puts it where the workers look, whole at any moment."""
+        new = self.path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_bytes(msgspec.json.encode(self, enc_hook=_plain))
+        new.replace(self.path)
 
     @contextmanager
     def handed_out(self) -> Iterator[None]:
         """Hands it to the processes that are started meanwhile. In a file: a variable is small, and others can read it."""
-        path = self.settings.home / f"workers-{os.getpid()}.json"
-        path.touch(mode=0o600)
-        path.write_bytes(msgspec.json.encode(self, enc_hook=_plain))
-        os.environ[WORKER_CONFIG_VARIABLE] = str(path)
+        self.write()
+        os.environ[WORKER_CONFIG_VARIABLE] = str(self.path)
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            self.path.unlink(missing_ok=True)
+
+    @staticmethod
+    def changed() -> int:
+        """Another number when another one was handed out. Raises FileNotFoundError once the main process takes it back."""
+        return Path(os.environ[WORKER_CONFIG_VARIABLE]).stat().st_mtime_ns
 
     @classmethod
     def received(cls) -> "WorkerConfig":
@@ -63,6 +86,7 @@ def _plain(value: Path | DatabaseUrl) -> str:
 
 def create_app() -> ASGIApp:
     """The application of one worker process; called by the HTTP server."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload is the main process's affair, also when the whole group is told
     config = WorkerConfig.received()
     configure_logging(config.settings.log_format)
     return build(config)
@@ -73,11 +97,7 @@ def build(config: WorkerConfig) -> ASGIApp:
     settings = config.settings
     database = Database(settings.database)
     accounts = Accounts(database, load_secret(settings.home))
-    catalog = load_catalog(
-        [_local_model(engine) for engine in config.engines],
-        default_model=settings.default_model,
-        stand_in=settings.stand_in,
-    )
+    catalog = catalog_of(config)
     fetcher = GuardedFetcher() if settings.image_fetch == "https" else None
     local = LocalProvider(config.engines, ImageLoader(fetcher), workers=settings.workers)
     metrics = Metrics()
@@ -100,7 +120,9 @@ def build(config: WorkerConfig) -> ASGIApp:
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as session:
             local.open(session)
+            reloads = asyncio.create_task(_follow_reloads(config, catalog))
             yield
+            reloads.cancel()
             await completions.drain(settings.drain_seconds)
             if fetcher is not None:
                 await fetcher.close()
@@ -108,6 +130,40 @@ def build(config: WorkerConfig) -> ASGIApp:
             database.close()
 
     return routing.build(ENDPOINTS, services, lifespan=lifespan)
+
+
+def catalog_of(config: WorkerConfig) -> Catalog:
+    settings = config.settings
+    return load_catalog(
+        [_local_model(engine) for engine in config.engines],
+        default_model=settings.default_model,
+        stand_in=settings.stand_in,
+        configuration=config.configuration,
+    )
+
+
+async def _follow_reloads(config: WorkerConfig, catalog: Catalog) -> None:
+    """Takes over the configuration whenever the server's main process has written another one.
+
+    By looking, not by signal: it reaches every worker, also one that starts just then.
+    """
+    if WORKER_CONFIG_VARIABLE not in os.environ:  # an application in a process of its own
+        return
+    seen, known = 0, config.configuration
+    while True:
+        try:
+            changed = WorkerConfig.changed()
+            if changed != seen:
+                seen, received = changed, WorkerConfig.received().configuration
+                if received != known:
+                    catalog.become(catalog_of(msgspec.structs.replace(config, configuration=received)))
+                    known = received
+                    log.info("configuration_in_force", models=len(catalog.models))
+        except FileNotFoundError:
+            return  # the server is ending
+        except Exception:
+            log.exception("configuration_not_taken_over")
+        await asyncio.sleep(RELOAD_LOOK_SECONDS)
 
 
 def _local_model(engine: EngineEndpoint) -> LocalModel:

@@ -4,6 +4,7 @@ A value comes from, last wins: the default, `tollway.toml` (in TOLLWAY_HOME), th
 flag (--port). `docs/settings.md` is generated from this table.
 """
 
+import difflib
 import os
 import tomllib
 from pathlib import Path
@@ -15,6 +16,8 @@ from msgspec import Meta
 
 # Read by clients, `tollway chat` among them; not settings of the service.
 CLIENT_VARIABLES = frozenset({"TOLLWAY_API_KEY"})
+# What else `tollway.toml` holds; read by catalog/configuration.py.
+CONFIGURATION_TABLES = ("upstreams", "models")
 
 # Settings that hold a secret: their values are never repeated.
 SECRETS = frozenset({"database_url"})
@@ -112,6 +115,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(description="Let the default model answer for catalogue models that have no upstream; it says so everywhere."),
     ] = True
+    reference_upstream_model: Annotated[
+        str, Meta(description="What the upstream calls the catalogue model `google/gemini-2.5-flash-lite-preview`.")
+    ] = "gemini-2.5-flash-lite"
     strict_parameters: Annotated[
         bool, Meta(description="Answer 400 to unknown top-level parameters instead of listing them in a header.")
     ] = False
@@ -153,6 +159,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.database_url or self.home / "tollway.db"
 
 
+def configuration_path(home: Path) -> Path:
+    return home / "tollway.toml"
+
+
 def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> Settings:
     """The settings in force.
 
@@ -169,16 +179,19 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             continue
         name = variable.removeprefix("TOLLWAY_").lower()
         if name not in names:
-            raise SettingsError(f"{variable} is no setting. `tollway settings` lists them.")
+            raise SettingsError(f"{variable} is no setting. {_known(name, names)}")
         if name not in given:
             given[name], origins[name] = text, f"environment variable {variable}"
 
     home = Path(str(given.get("home", default_home())))
-    for name, value in _read_file(home / "tollway.toml").items():
+    file = configuration_path(home)
+    for name, value in _read_file(file).items():
+        if name in CONFIGURATION_TABLES:
+            continue
         if name not in names:
-            raise SettingsError(f"{home / 'tollway.toml'}: `{name}` is no setting. `tollway settings` lists them.")
+            raise SettingsError(f"{file}: `{name}` is no setting. {_known(name, {*names, *CONFIGURATION_TABLES})}")
         if name not in given:
-            given[name], origins[name] = value, str(home / "tollway.toml")
+            given[name], origins[name] = value, str(file)
 
     for name in ("home", "models_dir"):
         if given.get(name):
@@ -191,6 +204,11 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             shown = "..." if name in SECRETS else repr(value)
             raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
     return _converted(given)
+
+
+def _known(name: str, names: set[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"Did you mean `{close[0]}`?" if close else "`tollway settings` lists them."
 
 
 def _converted(values: dict[str, Any]) -> Settings:

@@ -1,11 +1,14 @@
 """What is served: public models, their prices and capabilities, and the route that answers for each."""
 
-from tollway.catalog.catalog import Catalog, LocalModel, Model, Plan, Price, Route, load_catalog
+from tollway.catalog.catalog import Catalog, LocalModel, Model, Plan, Price, Route, Unusable, load_catalog
+from tollway.catalog.configuration import Configuration, ConfigurationError, load_configuration
 from tollway.catalog.upstreams import LOCAL, Dialect, Limits, ProviderRow, Quirks, Upstream, shipped_providers
 
 __all__ = [
     "LOCAL",
     "Catalog",
+    "Configuration",
+    "ConfigurationError",
     "Dialect",
     "Limits",
     "LocalModel",
@@ -15,7 +18,9 @@ __all__ = [
     "ProviderRow",
     "Quirks",
     "Route",
+    "Unusable",
     "Upstream",
     "load_catalog",
+    "load_configuration",
     "shipped_providers",
 ]

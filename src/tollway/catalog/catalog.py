@@ -1,19 +1,23 @@
 """Load, validate, and resolve a public model to the routes that may answer for it."""
 
 import difflib
+import functools
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
+from tollway.catalog.configuration import LOCAL_PREFIX, Configuration, shipped_configuration
+from tollway.catalog.tables import ModelTable, PriceTable
 from tollway.catalog.upstreams import LOCAL, Upstream
 from tollway.errors import ModelNotFound
 
-LOCAL_PREFIX = "local/"
+CAPABILITIES = ("streaming", "tools", "parallel_tool_calls", "structured_output")
+"""What every model can do of which nothing else is said."""
 
 PriceText = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$")]
 
@@ -81,23 +85,44 @@ class Route(Struct, frozen=True):
     """Its share of the requests among the routes of its priority."""
 
 
+class Unusable(Struct, frozen=True):
+    """A route that is written down but cannot be taken."""
+
+    upstream: str
+    upstream_model: str
+    reason: str
+    """For operators: what is missing."""
+
+
 class Plan(Struct, frozen=True):
-    """A public model with everyone who may answer for it, first those to be asked first. There is always one."""
+    """A public model with everyone who may answer for it, first those to be asked first: never nobody for a served model."""
 
     model: Model
     routes: tuple[Route, ...]
+    unusable: tuple[Unusable, ...] = ()
 
 
 class Catalog:
-    """All public models with their routes. Immutable; a reload makes a new one."""
+    """All public models with their routes. A reload changes all of it at once; who holds a Plan keeps it."""
+
+    models: tuple[Model, ...]
+    """Those that are served."""
+    unserved: tuple[Plan, ...]
+    """Those that nobody can answer for at present."""
 
     def __init__(self, plans: Iterable[Plan]) -> None:
         plans = tuple(plans)
-        self.models = tuple(plan.model for plan in plans)
-        self._plans = {plan.model.id: plan for plan in plans}
-        for plan in plans:
+        served = [plan for plan in plans if plan.routes]
+        self.models = tuple(plan.model for plan in served)
+        self.unserved = tuple(plan for plan in plans if not plan.routes)
+        self._plans = {plan.model.id: plan for plan in served}
+        for plan in served:
             for alias in plan.model.aliases:
                 self._plans.setdefault(alias, plan)
+
+    def become(self, other: "Catalog") -> None:
+        """Takes over the other's models: for a reload, in one step of the event loop."""
+        self.models, self.unserved, self._plans = other.models, other.unserved, other._plans
 
     def resolve(self, name: str) -> Plan:
         """The plan of a public id or alias. Raises ModelNotFound, naming close ids."""
@@ -113,34 +138,122 @@ class Catalog:
         return self.resolve(name).model
 
 
-def load_catalog(local_models: Iterable[LocalModel], *, default_model: str, stand_in: bool) -> Catalog:
-    """The catalogue in force: the shipped models, and one more for each local model that is served.
+def load_catalog(
+    local_models: Iterable[LocalModel],
+    *,
+    default_model: str,
+    stand_in: bool,
+    configuration: Configuration | None = None,
+) -> Catalog:
+    """The catalogue in force: the configured models, and one more for each local model that is served.
 
-    A shipped model without a configured upstream is answered by `default_model`, marked as a stand-in, unless `stand_in` is
-    False; then it is not served.
+    A shipped model whose upstream nobody configured is answered by `default_model`, marked as a stand-in, unless `stand_in` is
+    False; then it is not served. Without a `configuration` there are the shipped models and no keys.
     """
-    shipped = tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8"))
-    local_price = msgspec.convert(shipped["local"]["price"], Price)
-    locals_by_name = {local.name: _local_model(local, local_price) for local in local_models}
-
+    configuration = configuration or shipped_configuration()
+    locals_by_name = {local.name: _local_model(local) for local in local_models}
+    substitute = locals_by_name.get(default_model) if stand_in else None
     plans: list[Plan] = []
-    for row in shipped["models"]:
-        model = _shipped_model(row)
-        substitute = locals_by_name.get(default_model) if stand_in else None
-        if substitute is None:
-            continue
-        model = msgspec.structs.replace(model, stand_in=True)
-        plans.append(Plan(model, (_route(model, substitute, default_model),)))
-    for name, model in locals_by_name.items():
-        plans.append(Plan(model, (_route(model, model, name),)))
+    for table in configuration.models:
+        plan = _plan(table, configuration, locals_by_name)
+        if not plan.routes and substitute is not None and not _is_explicit(table, configuration):
+            model = msgspec.structs.replace(plan.model, stand_in=True)
+            plan = Plan(model, (_local_route(model, substitute, answers_as=substitute.id),), plan.unusable)
+        plans.append(plan)
+    plans.extend(Plan(model, (_local_route(model, model, answers_as=model.id),)) for model in locals_by_name.values())
     return Catalog(plans)
 
 
-def _shipped_model(row: dict[str, Any]) -> Model:
-    return msgspec.convert(row, Model)
+def _is_explicit(table: ModelTable, configuration: Configuration) -> bool:
+    """Whether the operator has said who answers; then nothing stands in, even if it cannot."""
+    return table.id in configuration.explicit_models or any(
+        route.upstream in configuration.explicit_upstreams for route in table.routes
+    )
 
 
-def _local_model(local: LocalModel, price: Price) -> Model:
+def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping[str, Model]) -> Plan:
+    model = _public_model(table, local_models)
+    routes: list[Route] = []
+    unusable: list[Unusable] = []
+    for row in table.routes:
+        if row.upstream == LOCAL.name:
+            answering = local_models.get(row.model)
+            if answering is None:
+                reason = f"`{row.model}` is not served here: `tollway models pull`, and look at `local_models`"
+                unusable.append(Unusable(row.upstream, row.model, reason))
+                continue
+            upstream, answers_as = LOCAL, answering.id
+            price, context, able = table.price, answering.context_length, frozenset(answering.capabilities)
+        elif row.upstream in configuration.upstreams:
+            upstream, answers_as = configuration.upstreams[row.upstream], model.id
+            price, context, able = table.price, table.context_length or 0, frozenset(model.capabilities)
+        else:
+            unusable.append(Unusable(row.upstream, row.model, configuration.missing.get(row.upstream, "it is not configured")))
+            continue
+        context = row.context_length or context
+        route = Route(
+            model=model,
+            answers_as=row.answers_as or answers_as,
+            upstream=upstream,
+            upstream_model=row.model,
+            price=_price(row.price or price) or model.price,
+            context_tokens=context,
+            output_max=min(row.output_max or table.output_max or context, context),
+            capabilities=frozenset(row.capabilities or table.capabilities or able) & able,
+            stand_in=False,
+            priority=row.priority,
+            weight=row.weight,
+        )
+        routes.append(route)
+    routes.sort(key=lambda route: route.priority)
+    return Plan(model, tuple(routes), tuple(unusable))
+
+
+def _public_model(table: ModelTable, local_models: Mapping[str, Model]) -> Model:
+    """The model as callers see it. One with local routes alone has its figures from those that are there."""
+    answering = next((local_models[route.model] for route in table.routes if route.model in local_models), None)
+    capabilities = table.capabilities or (answering.capabilities if answering and table.price is None else CAPABILITIES)
+    context = table.context_length or (answering.context_length if answering else 0)
+    return Model(
+        id=table.id,
+        aliases=table.aliases,
+        name=table.name or table.id,
+        developer=table.developer or table.id.rpartition("/")[0].partition("/")[0],
+        description=table.description or "",
+        released_at=table.released_at,
+        context_length=context,
+        output_max=table.output_max or context,
+        price=_price(table.price) or _local_price(),
+        input_modalities=("text", "image") if "vision" in capabilities else ("text",),
+        capabilities=capabilities,
+        tags=table.tags,
+    )
+
+
+def _price(table: PriceTable | None) -> Price | None:
+    if table is None:
+        return None
+    prompt = _decimal(table.prompt)
+    return Price(
+        prompt=prompt,
+        completion=_decimal(table.completion),
+        cached_prompt=prompt if table.cached_prompt is None else _decimal(table.cached_prompt),
+        audio_prompt=prompt if table.audio_prompt is None else _decimal(table.audio_prompt),
+    )
+
+
+def _decimal(amount: str | float) -> str:
+    """Decimal text with at most six places, as TOML's own number would print."""
+    return amount if isinstance(amount, str) else f"{Decimal(repr(amount)):f}"
+
+
+@functools.cache
+def _local_price() -> Price:
+    shipped = tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8"))
+    return msgspec.convert(shipped["local"]["price"], Price)
+
+
+def _local_model(local: LocalModel) -> Model:
     return Model(
         id=LOCAL_PREFIX + local.name,
         aliases=(local.name,),
@@ -149,25 +262,22 @@ def _local_model(local: LocalModel, price: Price) -> Model:
         description="Runs on this machine's own CPU.",
         context_length=local.context_tokens,
         output_max=local.context_tokens,
-        price=price,
+        price=_local_price(),
         input_modalities=("text", "image") if local.sees else ("text",),
         capabilities=(
-            "streaming",
-            "tools",
-            "parallel_tool_calls",
-            "structured_output",
+            *CAPABILITIES,
             *(("vision",) if local.sees else ()),
             *(("reasoning",) if local.thinks else ()),
         ),
     )
 
 
-def _route(public: Model, answering: Model, upstream_model: str) -> Route:
+def _local_route(public: Model, answering: Model, *, answers_as: str) -> Route:
     return Route(
         model=public,
-        answers_as=answering.id,
+        answers_as=answers_as,
         upstream=LOCAL,
-        upstream_model=upstream_model,
+        upstream_model=answering.id.removeprefix(LOCAL_PREFIX),
         price=answering.price,
         context_tokens=answering.context_length,
         output_max=answering.output_max,

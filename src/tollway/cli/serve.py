@@ -17,7 +17,8 @@ from tollway import settings as settings_module
 from tollway.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from tollway.engine import EngineEndpoint
+    from tollway.app import WorkerConfig
+    from tollway.catalog import Configuration
 
 out = Console(stderr=True, highlight=False)
 
@@ -28,13 +29,17 @@ def serve(**flags: Any) -> None:
     The first start fetches the default model, creates the first account and its API key, and prints the key once.
     Every setting can be given as a flag, as an environment variable (`TOLLWAY_PORT`), or in `tollway.toml`.
     """
+    from tollway.catalog import load_configuration
+
     try:
         settings = settings_module.load(flags)
+        configuration = load_configuration(settings)
     except SettingsError as error:
-        out.print(f"[red]error[/red] {error}")
+        out.print("[red]error[/red] ", end="")
+        out.print(str(error), markup=False)
         raise typer.Exit(2) from None
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _run(settings)
+    _run(settings, configuration)
 
 
 def _flags_from_settings() -> inspect.Signature:
@@ -72,8 +77,9 @@ def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
 serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, configuration: "Configuration") -> None:
     # Imported here, because `tollway --help` has no use for them.
+    from tollway.app import WorkerConfig
     from tollway.cli.models import shown_progress
     from tollway.engine import EngineError, ModelStore, Supervisor, ensure_pulled
     from tollway.errors import StorageUnavailable
@@ -92,8 +98,9 @@ def _run(settings: Settings) -> None:
         supervisor.start()
         first_key = asyncio.run(_prepare_database(settings))  # last: its secret must not be lost to a start that fails
         engines = supervisor.endpoints()
-        threading.Thread(target=_announce, args=(settings, engines, first_key), daemon=True).start()
-        serve_http(settings, engines)
+        config = WorkerConfig(settings, engines, configuration)
+        threading.Thread(target=_announce, args=(config, first_key), daemon=True).start()
+        serve_http(config)
     except (EngineError, SchemaError, StorageUnavailable, ValueError) as error:
         out.print(f"[red]error[/red] {error}")
         raise typer.Exit(1) from None
@@ -102,14 +109,13 @@ def _run(settings: Settings) -> None:
             supervisor.stop()
 
 
-def serve_http(settings: Settings, engines: "list[EngineEndpoint]") -> None:
-    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT."""
+def serve_http(config: "WorkerConfig") -> None:
+    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads."""
     from granian import Granian
     from granian.constants import Interfaces, Loops
     from granian.log import LogLevels
 
-    from tollway.app import WorkerConfig
-
+    settings = config.settings
     server = Granian(
         "tollway.app:create_app",
         factory=True,
@@ -124,8 +130,30 @@ def serve_http(settings: Settings, engines: "list[EngineEndpoint]") -> None:
         workers_kill_timeout=int(settings.drain_seconds) + 5,
         backlog=2048,
     )
-    with WorkerConfig(settings, engines).handed_out():
+    hang_up = threading.Event()
+    # Granian's own answer to SIGHUP is to replace its workers, and with them running streams.
+    server.signal_handler_reload = lambda *_: hang_up.set()  # type: ignore[method-assign]
+    with config.handed_out():
+        threading.Thread(target=_reload_on, args=(hang_up, config), daemon=True).start()
         server.serve()
+
+
+def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
+    """Reads the configuration again at every signal. One that cannot be used changes nothing."""
+    import structlog
+
+    from tollway.catalog import load_configuration
+
+    log = structlog.get_logger()
+    while hang_up.wait():
+        hang_up.clear()
+        try:
+            config.configuration = load_configuration(config.settings)
+            config.write()
+        except (SettingsError, OSError) as error:
+            log.error("configuration_kept", error=str(error))
+        else:
+            log.info("configuration_reloaded", models=len(config.configuration.models))
 
 
 async def _prepare_database(settings: Settings) -> str | None:
@@ -159,26 +187,38 @@ def _with_free_port(settings: Settings) -> Settings:
         return msgspec.structs.replace(settings, port=probe.getsockname()[1])
 
 
-def _announce(settings: Settings, engines: "list[EngineEndpoint]", first_key: str | None) -> None:
+def _announce(config: "WorkerConfig", first_key: str | None) -> None:
     """Says how to use the service, once it answers."""
+    from tollway.app import catalog_of
+
+    settings = config.settings
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     if not _answers(host, settings.port):
         return
     base_url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/v1"
-    key = first_key or "$TOLLWAY_API_KEY"
-    stand_in = settings.stand_in and any(engine.model == settings.default_model for engine in engines)
-    model = "google/gemini-2.5-flash-lite-preview" if stand_in else f"local/{engines[0].model}" if engines else "MODEL"
+    catalog = catalog_of(config)
     out.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
     out.print(f"  Base URL  [cyan]{base_url}[/cyan]")
     if first_key:
         out.print(f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)")
     else:
         out.print("  API key   one of yours; `tollway keys create` makes another")
-    for engine in engines:
+    for engine in config.engines:
         out.print(f"  Model     local/{engine.model}   ({engine.context_tokens:,} tokens of context, {engine.slots} at a time)")
-    if stand_in:
-        out.print(f"  Stand-in  {settings.default_model} answers for {model}: no Gemini key is configured")
-    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+    for model in catalog.models:
+        routes = catalog.resolve(model.id).routes
+        if model.stand_in:
+            why = catalog.resolve(model.id).unusable[0].reason
+            out.print(f"  Stand-in  {settings.default_model} answers for {model.id}: {why}", markup=False)
+        elif any(route.upstream.dialect != "local" for route in routes):
+            names = ", ".join(dict.fromkeys(f"{route.upstream.name}/{route.upstream_model}" for route in routes))
+            out.print(f"  Model     {model.id}   ({names})", markup=False)
+    for plan in catalog.unserved:
+        reasons = "; ".join(dict.fromkeys(f"{each.upstream}: {each.reason}" for each in plan.unusable))
+        out.print(f"  Not served  {plan.model.id}   ({reasons})", markup=False)
+    model_id = catalog.models[0].id if catalog.models else "MODEL"
+    key = first_key or "$TOLLWAY_API_KEY"
+    body = f'{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     headers = f"-H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\""
     out.print("\nTry it:\n")
     out.print(f"curl {base_url}/chat/completions {headers} -d '{body}'\n", soft_wrap=True, markup=False)

@@ -1,0 +1,65 @@
+"""Where in a TOML file something stands: tomllib does not say. Best effort, for error messages only."""
+
+import re
+
+Path = tuple[str | int, ...]
+
+_HEADER = re.compile(r"^\s*(\[\[?)\s*(.+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+
+
+class TomlLines:
+    """The lines of tables and keys of one file."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = text.splitlines()
+        self._places: dict[Path, int] = {}
+        table: Path = ()
+        counts: dict[Path, int] = {}
+        for number, line in enumerate(self._lines, start=1):
+            if match := _HEADER.match(line):
+                table = self._table(_parts(match[2]), counts, is_array=match[1] == "[[")
+                self._places.setdefault(table, number)
+            elif match := _KEY.match(line):
+                self._places.setdefault((*table, *_parts(match[1])), number)
+
+    def find(self, path: Path) -> int | None:
+        """The line of a table or key, else of the closest thing around it, counted from 1. None = nowhere near."""
+        for length in range(len(path), 0, -1):
+            if (place := self._places.get(path[:length])) is not None:
+                return self._inside(place, path[length:]) if length < len(path) else place
+        return None
+
+    def _table(self, parts: Path, counts: dict[Path, int], *, is_array: bool) -> Path:
+        """The header's full path: an array's name is followed by the number of its table, from 0."""
+        path: Path = ()
+        for position, part in enumerate(parts):
+            path = (*path, part)
+            if is_array and position == len(parts) - 1:
+                counts[path] = counts.get(path, -1) + 1
+            if path in counts:
+                path = (*path, counts[path])
+        return path
+
+    def _inside(self, place: int, rest: Path) -> int:
+        """Follows inline tables, `routes = [{...}, {...}]`, from their key's line on."""
+        if isinstance(rest[0], int):
+            opened = 0
+            for number in range(place, len(self._lines) + 1):
+                if number > place and (_HEADER.match(self._lines[number - 1]) or _KEY.match(self._lines[number - 1])):
+                    break
+                opened += self._lines[number - 1].count("{")
+                if opened > rest[0]:
+                    return self._inside(number, rest[1:]) if len(rest) > 1 else number
+            return place
+        for number in range(place, len(self._lines) + 1):
+            if re.search(rf"(?<![\w-]){re.escape(rest[0])}[\"']?\s*=", self._lines[number - 1]):
+                return number
+            if "}" in self._lines[number - 1]:
+                break
+        return place
+
+
+def _parts(dotted: str) -> Path:
+    return tuple(part.strip("\"'") for part in _PART.findall(dotted))
