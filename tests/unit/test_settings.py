@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from tollway import settings
 from tollway.app import WorkerConfig
+from tollway.catalog import shipped_configuration
 from tollway.cli import app
 from tollway.settings import DatabaseUrl, Settings, SettingsError
 
@@ -69,7 +70,7 @@ def test_a_url_that_cannot_be_is_refused_without_being_repeated(url: str, tmp_pa
 
 
 def test_workers_get_the_whole_url_in_a_private_file(tmp_path: Path) -> None:
-    config = WorkerConfig(Settings(home=tmp_path, database_url=DatabaseUrl(URL)), [])
+    config = WorkerConfig(Settings(home=tmp_path, database_url=DatabaseUrl(URL)), [], shipped_configuration())
     with config.handed_out():
         (file,) = tmp_path.glob("workers-*.json")
         assert file.stat().st_mode & 0o077 == 0

@@ -1,7 +1,7 @@
 """What is served: public models, their prices and capabilities, and the route that answers for each."""
 
 from tollway.catalog.catalog import Catalog, LocalModel, Model, Plan, Price, Route, Unusable, load_catalog
-from tollway.catalog.configuration import Configuration, ConfigurationError, load_configuration
+from tollway.catalog.configuration import Configuration, ConfigurationError, load_configuration, shipped_configuration
 from tollway.catalog.upstreams import LOCAL, Dialect, Limits, ProviderRow, Quirks, Upstream, shipped_providers
 
 __all__ = [
@@ -22,5 +22,6 @@ __all__ = [
     "Upstream",
     "load_catalog",
     "load_configuration",
+    "shipped_configuration",
     "shipped_providers",
 ]
