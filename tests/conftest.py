@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import installation
 from tests.live import LiveServer, serving
 from tests.postgres import PostgresServer, binaries, running_postgres
 
@@ -65,3 +66,19 @@ def database(place: Path | DatabaseUrl) -> Iterator[Database]:
     database = Database(place)
     yield database
     database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def both_databases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test twice. With PostgreSQL, what `installed` sets up in the first home and commands share a database."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        first, urls = server.new_database(), dict[Path, DatabaseUrl]()
+        monkeypatch.setenv("TOLLWAY_DATABASE_URL", first.reveal())
+
+        def url_of(home: Path) -> DatabaseUrl:
+            if home not in urls:
+                urls[home] = server.new_database() if urls else first
+            return urls[home]
+
+        monkeypatch.setattr(installation, "url_of_home", url_of)

@@ -1,6 +1,6 @@
 """An installation without an engine: real database, real keys, the real HTTP side; only the chat use case is missing."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,15 +15,24 @@ from tollway.api.services import Services
 from tollway.api.table import Auth, Endpoint, Tag
 from tollway.catalog import LocalModel, load_catalog
 from tollway.completions import Completions
-from tollway.settings import Settings
+from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
 
 LOCAL = LocalModel("smollm2-135m-instruct", "SmolLM2 135M Instruct", "Hugging Face", 2048, sees=False, thinks=False)
+
+url_of_home: Callable[[Path], DatabaseUrl] | None = None
+"""Set by the fixture `both_databases` to give each home a PostgreSQL database of its own."""
+
+
+def place_of(home: Path) -> Path | DatabaseUrl:
+    """What `Database` takes for the database of that home."""
+    return Settings(home=home, database_url=url_of_home and url_of_home(home)).database
 
 
 @asynccontextmanager
 async def installed(home: Path, **changes: Any) -> AsyncIterator[Services]:
     """Everything that endpoints work with. `changes` replace parts of Services, or settings by name."""
+    changes.setdefault("database_url", url_of_home and url_of_home(home))
     settings = Settings(home=home, **{name: changes.pop(name) for name in list(changes) if name in Settings.__struct_fields__})
     database = Database(settings.database)
     database.migrate()

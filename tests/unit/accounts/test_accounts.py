@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.installation import installed, new_key
+from tests.installation import installed, new_key, place_of
 from tests.processes import race
 
 from tollway import clock
 from tollway.accounts import Accounts, KeyChanges, NewKey, authentication, load_secret
 from tollway.api.services import Services
 from tollway.errors import InvalidRequest, NotFound, Unauthorized
+from tollway.settings import DatabaseUrl
 from tollway.storage import Database
-from tollway.storage.tables import api_keys
+from tollway.storage.tables import api_keys, metadata
+
+pytestmark = pytest.mark.usefixtures("both_databases")
 
 NAUGHTY = [
     "Robert'); DROP TABLE api_keys;--",
@@ -232,16 +235,17 @@ async def test_the_cache_is_bounded_and_ignores_unknown_keys(tmp_path: Path, mon
 async def test_a_key_that_changes_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with installed(tmp_path) as services:
         key = await new_key(services)
-        read, release = services.database.read, asyncio.Event()
+        read, was_read, release = services.database.read, asyncio.Event(), asyncio.Event()
 
         async def slow_read(work: Any) -> Any:
             row = await read(work)
+            was_read.set()
             await release.wait()
             return row
 
         monkeypatch.setattr(services.database, "read", slow_read)
         early = asyncio.create_task(services.accounts.authenticate(f"Bearer {key}"))
-        await asyncio.sleep(0.05)
+        await was_read.wait()
         await services.accounts.set_enabled(key[:12], False)
         release.set()
         await early  # came before the change was made
@@ -317,6 +321,11 @@ def _contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
+def _rows(connection: sa.Connection) -> bytes:
+    values = [row for table in metadata.sorted_tables for row in connection.execute(sa.select(table)).all()]
+    return b"".join(value if isinstance(value, bytes) else str(value).encode() for row in values for value in row)
+
+
 async def test_no_secret_is_on_disk_or_in_a_repr(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
         new = await services.accounts.bootstrap()
@@ -325,6 +334,7 @@ async def test_no_secret_is_on_disk_or_in_a_repr(tmp_path: Path) -> None:
         assert new.secret not in repr(new)
         await services.accounts.close()
         files = await asyncio.to_thread(_contents, tmp_path)
+        files["tables"] = await services.database.read(_rows)
         assert new.secret[:12].encode() in b"".join(files.values()), "the visible prefix is expected on disk"
         for name, content in files.items():
             assert new.secret[12:].encode() not in content, f"the key is in {name}"
@@ -333,8 +343,8 @@ async def test_no_secret_is_on_disk_or_in_a_repr(tmp_path: Path) -> None:
                 assert load_secret(tmp_path).hex().encode() not in content
 
 
-def _bootstrap(home: Path) -> NewKey | None:
-    database = Database(home / "tollway.db")
+def _bootstrap(home: Path, place: Path | DatabaseUrl) -> NewKey | None:
+    database = Database(place)
     database.migrate()
     try:
         return asyncio.run(Accounts(database, load_secret(home)).bootstrap())
@@ -343,7 +353,7 @@ def _bootstrap(home: Path) -> NewKey | None:
 
 
 async def test_processes_that_start_together_make_one_first_key(tmp_path: Path) -> None:
-    made = [new for new in race(8, _bootstrap, tmp_path) if new is not None]
+    made = [new for new in race(8, _bootstrap, tmp_path, place_of(tmp_path)) if new is not None]
     assert len(made) == 1
     async with installed(tmp_path) as services:
         assert [account.name for account in await services.accounts.list_accounts()] == ["owner"]

@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 from tollway.accounts import Caller
 from tollway.cli import app
 
+pytestmark = pytest.mark.usefixtures("both_databases")
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -116,5 +118,5 @@ def test_a_damaged_secret_is_said_in_one_line(home: Path) -> None:
 
 def test_home_can_be_a_flag(tmp_path: Path, home: Path) -> None:
     assert run("create", "--home", str(tmp_path / "other")).exit_code == 0
-    assert (tmp_path / "other" / "tollway.db").exists()
+    assert (tmp_path / "other" / "secret.key").exists()
     assert not home.exists()

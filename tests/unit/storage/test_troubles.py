@@ -18,6 +18,7 @@ from tests.installation import app_of, endpoint, installed, new_key
 from tests.postgres import PASSWORD, PostgresServer
 
 from tollway.api.context import context_of
+from tollway.api.table import Auth
 from tollway.errors import StorageUnavailable
 from tollway.settings import DatabaseUrl
 from tollway.storage import Database, postgresql
@@ -192,7 +193,7 @@ async def _expect_503_and_back(
     home: Path, break_it: Callable[[], contextlib.AbstractContextManager[Any]], **changes: Any
 ) -> None:
     async with installed(home, **changes) as services:
-        app, key = app_of(services, [endpoint(_writes, auth=True), *_HEALTH]), await new_key(services)
+        app, key = app_of(services, [endpoint(_writes, auth=Auth.KEY), *_HEALTH]), await new_key(services)
         headers = {"authorization": f"Bearer {key}"}
         assert (await call(app, "GET", "/v1/test", headers=headers)).status == 200
         services.accounts._authenticator.forget()
