@@ -65,7 +65,9 @@ class Completions:
         plan = self._catalog.resolve(request.model)
         require(caller, "model:chat", plan.model)
         if unknown_fields and self._strict:
-            raise InvalidRequest(f"Unknown parameter: {unknown_fields[0]}.", param=unknown_fields[0], code="unknown_parameter")
+            for name in unknown_fields:
+                if not all(route.upstream.quirks.takes(name) for route in plan.routes):
+                    raise InvalidRequest(f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
         answer = Answer(request, self._router.begin(request, plan, request_id), unknown_fields, self._markup)
         task = asyncio.create_task(answer.run(caller, request_id))
         self._tasks.add(task)

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 from tollway.errors import InvalidRequest, UnsupportedParameter
 from tollway.providers.guarded_fetch import GuardedFetcher
 
+IMAGES_MAX = 16
 IMAGE_BYTES_MAX = 20_000_000
 IMAGE_PIXELS_MAX = 50_000_000
 

@@ -20,7 +20,7 @@ from tollway.providers.base import Meter
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, EngineEvent
-from tollway.providers.images import ImageLoader
+from tollway.providers.images import IMAGES_MAX, ImageLoader
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
 from tollway.wire.chat import (
     ChatRequest,
@@ -40,8 +40,6 @@ from tollway.wire.chat import (
 DEFAULT_SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05}
 # Reasoning tokens before the thought is closed for the model; the figures of Google's own OpenAI layer.
 REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
-
-IMAGES_MAX = 16
 
 _SEED_MODULUS = 2**31 - 1  # the engine reads the seed as a signed 32-bit integer
 _TOKENS_MAX = 2**31 - 1

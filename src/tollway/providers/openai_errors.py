@@ -1,0 +1,291 @@
+"""What an OpenAI-compatible upstream answers instead of an answer, as Tollway's errors.
+
+Callers learn whose fault it is and, where it is theirs, which parameter. They never see the upstream's own text: it may quote
+keys, addresses, prices and other customers' limits, and only the operator can act on it. So it goes to the log, and the caller
+gets a sentence of ours. What a caller can act on passes as data: the parameter, if it is one of ours, and a code of OpenAI's
+vocabulary.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+import msgspec
+import structlog
+from msgspec import Struct
+
+from tollway import clock
+from tollway.catalog import Route
+from tollway.errors import (
+    BadGateway,
+    ContextLengthExceeded,
+    GatewayTimeout,
+    InvalidRequest,
+    PayloadTooLarge,
+    RateLimited,
+    ServiceUnavailable,
+    TollwayError,
+    UnsupportedParameter,
+)
+from tollway.wire.chat import ChatRequest
+
+log = structlog.get_logger()
+
+LOGGED_CHARS_MAX = 500
+RETRY_AFTER_SECONDS_MAX = 3600
+# Nothing gets better before the operator acts; a figure this long also keeps anybody from trying again at once.
+OPERATOR_SECONDS = 300
+
+# Codes and kinds that mean the operator's account, key or configuration, whatever the status is.
+_OPERATORS = frozenset({
+    "access_terminated_error", "account_deactivated", "authentication_error", "billing_hard_limit_reached",
+    "billing_not_active", "deactivated_workspace", "err_insufficent_credits", "exceeded_current_quota_error",
+    "insufficient_balance", "insufficient_quota", "invalid_api_key", "invalid_organization", "model_not_available",
+    "model_not_found", "notfounderror", "not_found_error", "permission_error", "unsupported_country_region_territory",
+})  # fmt: skip
+_QUOTA = frozenset({
+    "billing_hard_limit_reached", "billing_not_active", "err_insufficent_credits", "exceeded_current_quota_error",
+    "insufficient_balance", "insufficient_quota",
+})  # fmt: skip
+# Codes that pass: what they say is about the request.
+_CALLERS = frozenset({
+    "array_above_max_length", "content_filter", "content_policy_violation", "decimal_above_max_value",
+    "decimal_below_min_value", "image_parse_error", "integer_above_max_value", "integer_below_min_value",
+    "invalid_base64_image", "invalid_function_parameters", "invalid_image", "invalid_image_format", "invalid_image_url",
+    "invalid_json_schema", "invalid_prompt", "invalid_type", "invalid_value", "missing_required_parameter",
+    "string_above_max_length", "tool_use_failed", "unknown_parameter", "unsupported_value",
+})  # fmt: skip
+# Parameters that we set, not the caller; a refusal of them is the quirks' or the route's fault.
+_OURS = frozenset({"model", "stream", "stream_options"})
+_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,199}")
+_CONTEXT = re.compile(
+    r"context[ _-](length|window|size)|context the overflows|maximum (context|prompt|input) length|prompt is too long|"
+    r"(prompt|input)( \w+){0,4} (is|are|was) (longer|larger) than|too many (input |prompt )?tokens|too large for model with",
+    re.IGNORECASE,
+)
+
+
+class Refusal(Struct):
+    """The parts of an upstream's error object that are understood, from whichever place they stand in."""
+
+    text: str = ""
+    code: str = ""
+    kind: str = ""
+    param: str | None = None
+    status: int | None = None
+    """The HTTP status that the object itself names."""
+    flagged: bool = False
+    """The upstream's moderation refused the caller's text."""
+
+
+def failed_answer(route: Route, status: int, headers: Mapping[str, str], body: bytes) -> TollwayError:
+    """The error for an answer that is no stream: any status but 200, or a 200 with something else in it."""
+    try:
+        found: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = None
+    refusal = read_refusal(found)
+    _log(route, status, refusal, refusal.text or body[:LOGGED_CHARS_MAX].decode(errors="replace"), headers)
+    if status == 200:
+        status = refusal.status or 502
+    return _error(route, status, refusal, retry_after_seconds(headers))
+
+
+def failed_stream(route: Route, error: object, *, begun: bool) -> TollwayError:
+    """The error for an error object in the stream. What has begun cannot be blamed on the caller any more."""
+    refusal = read_refusal(error)
+    _log(route, None, refusal, refusal.text, {})
+    if begun:
+        return BadGateway("The model's upstream broke off its answer.")
+    return _error(route, refusal.status or _status_of_kind(refusal), refusal, None)
+
+
+def failed_connection(route: Route, problem: Exception, *, begun: bool) -> TollwayError:
+    """The error for a connection that could not be made, or broke."""
+    log.error(
+        "upstream_away",
+        upstream=route.upstream.name,
+        model=route.upstream_model,
+        problem=type(problem).__name__,
+        text=_safe(str(problem), route),
+        begun=begun,
+    )
+    if begun:
+        return BadGateway("The connection to the model's upstream broke off.")
+    if isinstance(problem, TimeoutError) and not isinstance(problem, aiohttp.ConnectionTimeoutError):
+        return GatewayTimeout("The model's upstream did not answer in time.")
+    if isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return ServiceUnavailable("The model's upstream cannot be reached at the moment.")
+    return BadGateway("The model's upstream gave no answer.")
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> int | None:
+    """How long to wait by the headers Retry-After-Ms or Retry-After (seconds or a date); None = it does not say."""
+    milliseconds, seconds = headers.get("Retry-After-Ms", ""), headers.get("Retry-After", "").strip()
+    try:
+        if milliseconds:
+            wait = float(milliseconds) / 1000
+        elif seconds[:1].isdigit():
+            wait = float(seconds)
+        else:
+            wait = parsedate_to_datetime(seconds).timestamp() - clock.now()
+        return min(max(math.ceil(wait), 1), RETRY_AFTER_SECONDS_MAX)
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+# --- reading it -------------------------------------------------------------------------------------------------------
+
+
+def read_refusal(found: object) -> Refusal:
+    """The error object in any of the shapes in use.
+
+    `{"error": {...}}`, `{"error": "text"}`, the object itself, one of these in an array, and FastAPI's
+    `{"detail": [{"loc": ["body", "temperature"], "msg": ..., "type": ...}]}`, also inside `message`.
+    """
+    if isinstance(found, list) and found:
+        found = found[0]
+    if isinstance(found, str):
+        return Refusal(text=found)
+    if not isinstance(found, Mapping):
+        return Refusal()
+    inner = found.get("error")
+    if isinstance(inner, Mapping | list):
+        return read_refusal(inner)
+    message = found.get("message", inner)
+    details = found.get("detail") or (message.get("detail") if isinstance(message, Mapping) else None)
+    if isinstance(details, list) and details and isinstance(details[0], Mapping):
+        return _read_detail(details[0])
+    code, data, metadata = found.get("code"), found.get("data"), found.get("metadata")
+    if isinstance(data, Mapping) and isinstance(data.get("kind"), str):
+        code = data["kind"]
+    status = code if type(code) is int and 400 <= code <= 599 else found.get("status")
+    text = message if isinstance(message, str) else (details if isinstance(details, str) else str(message or ""))
+    param = found.get("param")
+    return Refusal(
+        text=text,
+        code=code.lower() if isinstance(code, str) else "",
+        kind=str(found.get("type") or "").lower(),
+        param=param if isinstance(param, str) else None,
+        status=status if type(status) is int and 400 <= status <= 599 else None,
+        flagged=isinstance(metadata, Mapping) and ("flagged_input" in metadata or bool(metadata.get("reasons"))),
+    )
+
+
+def _read_detail(detail: Mapping[str, Any]) -> Refusal:
+    place = detail.get("loc")
+    steps = [step for step in place if step != "body"] if isinstance(place, list) else []
+    param = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
+    kind = str(detail.get("type") or "")
+    code = {"missing": "missing_required_parameter", "extra_forbidden": "unknown_parameter"}.get(kind, "invalid_value")
+    return Refusal(text=str(detail.get("msg") or ""), code=code, kind="invalid_request_error", param=param or None)
+
+
+# --- judging it -------------------------------------------------------------------------------------------------------
+
+
+def _error(route: Route, status: int, refusal: Refusal, retry_after: int | None) -> TollwayError:
+    known = {refusal.code, refusal.kind}
+    if known & _QUOTA or status == 402:
+        return ServiceUnavailable(
+            "The model's upstream does not serve this installation at the moment. Its operator has to act.",
+            retry_after_seconds=retry_after or OPERATOR_SECONDS,
+        )
+    if status == 403 and refusal.flagged:
+        return InvalidRequest(
+            "The model's upstream refuses the content of this request.", param="messages", code="content_policy_violation"
+        )
+    if status in (401, 403, 404, 405) or 300 <= status < 400 or known & _OPERATORS:
+        return _operators_error()
+    if status in (400, 413, 422):
+        return _callers_error(route, status, refusal)
+    if status == 429:
+        return RateLimited(
+            "The model's upstream takes no more requests at the moment. Try again later.", retry_after_seconds=retry_after
+        )
+    if status in (408, 504):
+        return GatewayTimeout("The model's upstream did not answer in time.", retry_after_seconds=retry_after)
+    if status in (503, 529):
+        return ServiceUnavailable("The model's upstream is not available at the moment.", retry_after_seconds=retry_after)
+    return BadGateway("The model's upstream failed on this request.", retry_after_seconds=retry_after)
+
+
+def _operators_error() -> BadGateway:
+    message = "The model's upstream refuses this installation's requests. Its operator has to act."
+    return BadGateway(message, retry_after_seconds=OPERATOR_SECONDS)
+
+
+def _callers_error(route: Route, status: int, refusal: Refusal) -> TollwayError:
+    if _is_about_context(refusal):
+        return ContextLengthExceeded(
+            f"The messages and the answer's upper bound do not fit into the model's context of {route.context_tokens} tokens. "
+            "Shorten the messages or lower `max_completion_tokens`.",
+            param="messages",
+            data={"context_tokens": route.context_tokens},
+        )
+    if status == 413:
+        return PayloadTooLarge("The request is larger than the model's upstream takes. Shorten the messages.")
+    param = _callers_parameter(refusal.param, route)
+    if param in _OURS:
+        return _operators_error()
+    code = refusal.code if refusal.code in _CALLERS else None
+    subject = f"The model `{route.answers_as}` refuses"
+    if param is None:
+        return InvalidRequest(f"{subject} this request as invalid.", code=code)
+    if refusal.code in {"unsupported_parameter", "unknown_parameter"}:
+        return UnsupportedParameter(f"{subject} `{param}`: it does not support this parameter.", param=param)
+    if refusal.code == "unsupported_value":
+        return InvalidRequest(f"{subject} this value of `{param}`: it does not support it.", param=param, code=code)
+    return InvalidRequest(f"{subject} the value of `{param}`.", param=param, code=code)
+
+
+def _is_about_context(refusal: Refusal) -> bool:
+    if {refusal.code, refusal.kind} & {"context_length_exceeded", "exceed_context_size_error"}:
+        return True
+    return _CONTEXT.search(refusal.text[:2000]) is not None
+
+
+def _callers_parameter(param: str | None, route: Route) -> str | None:
+    """The upstream's parameter under our name, if it is a path into one of ours; else None."""
+    if param is None or not _PARAM.fullmatch(param):
+        return None
+    first = re.split(r"[.\[]", param)[0]
+    quirks = route.upstream.quirks
+    ours = {upstream: our for our, upstream in quirks.parameter_names.items()} | {quirks.max_tokens_field: "max_tokens"}
+    name = ours.get(first, first)
+    taken = name in ChatRequest.__struct_fields__ or quirks.takes(name)
+    return name + param[len(first) :] if taken else None
+
+
+def _status_of_kind(refusal: Refusal) -> int:
+    """The status that an error without one would have had."""
+    known = f"{refusal.code} {refusal.kind}"
+    for word, status in (("rate_limit", 429), ("overloaded", 503), ("unavailable", 503), ("timeout", 504), ("invalid_", 400)):
+        if word in known:
+            return status
+    return 400 if _is_about_context(refusal) else 502
+
+
+# --- for the operator -------------------------------------------------------------------------------------------------
+
+
+def _log(route: Route, status: int | None, refusal: Refusal, text: str, headers: Mapping[str, str]) -> None:
+    log.error(
+        "upstream_refused",
+        upstream=route.upstream.name,
+        model=route.upstream_model,
+        status=status,
+        code=refusal.code[:80] or None,
+        type=refusal.kind[:80] or None,
+        param=refusal.param[:200] if refusal.param else None,
+        text=_safe(text, route),
+        upstream_request_id=headers.get("x-request-id", "")[:80] or None,
+    )
+
+
+def _safe(text: str, route: Route) -> str:
+    key = route.upstream.api_key
+    return (text.replace(key, "***") if key else text)[:LOGGED_CHARS_MAX]

@@ -1,0 +1,254 @@
+"""A chat request in the words of an OpenAI-compatible upstream; what differs between upstreams comes from its quirks.
+
+Only what every such upstream takes is written: instructions as `system`, texts of several parts as one, legacy functions as
+tools, a function without parameters as one that takes an empty object.
+"""
+
+import base64
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tollway.catalog import HINTS, Quirks, Route
+from tollway.errors import InvalidRequest, UnsupportedParameter
+from tollway.providers.conversation import must_call
+from tollway.providers.images import IMAGES_MAX, ImageLoader
+from tollway.wire.chat import (
+    AssistantMessage,
+    ChatRequest,
+    DeveloperMessage,
+    FunctionCall,
+    FunctionMessage,
+    ImagePart,
+    JsonObjectFormat,
+    JsonSchemaFormat,
+    Message,
+    NamedToolChoice,
+    SystemMessage,
+    Tool,
+    ToolMessage,
+    UserMessage,
+    images_of,
+    text_of,
+)
+
+# Sent as they are where they are given. The rest needs a thought.
+_PLAIN = (
+    "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logprobs", "top_logprobs", "top_k", "min_p",
+    "repetition_penalty",
+)  # fmt: skip
+_WITHOUT_EFFECT: dict[str, Any] = {
+    "frequency_penalty": 0, "logit_bias": {}, "logprobs": False, "min_p": 0, "presence_penalty": 0, "repetition_penalty": 1,
+    "stop": [], "tools": [], "top_k": 0, "top_logprobs": 0,
+}  # fmt: skip
+# What an image is taken to cost where the upstream does not tell; a low figure of those in use.
+_IMAGE_TOKENS = 256
+_NO_ARGUMENTS = {"type": "object", "properties": {}}
+
+
+class Payload(Struct):
+    """The body of one call."""
+
+    data: bytes
+    prompt_tokens: int
+    """An estimate, for upstreams that do not tell: a token per 4 bytes of messages and tools, 256 for an image."""
+
+
+def check_request(request: ChatRequest, route: Route) -> list[str]:
+    """See Provider.check."""
+    quirks = route.upstream.quirks
+    _check_capabilities(request, route)
+    for name in quirks.refused_parameters:
+        if _is_used(request, name):
+            raise UnsupportedParameter(f"The model `{route.answers_as}` does not support `{name}`.", param=name)
+    ignored = [name for name in HINTS if name not in quirks.hints and getattr(request, name) is not None]
+    if request.reasoning_effort is not None and not _takes_effort(route):
+        ignored.append("reasoning_effort")
+    if not quirks.message_names and any(_has_name(message) for message in request.messages):
+        ignored.append("messages.name")
+    return ignored
+
+
+async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -> Payload:
+    """The body of the call. Downloads images unless the upstream does; raises InvalidRequest for one that cannot be used."""
+    quirks = route.upstream.quirks
+    urls = [await _image_url(image.url, param, quirks, images) for param, image in images_of(request)]
+    messages = msgspec.json.encode(_messages(request, quirks, urls))
+    tools = msgspec.json.encode(_tools(request, quirks))
+    body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
+    body |= {"model": route.upstream_model, "messages": msgspec.Raw(messages), "stream": True}
+    if quirks.usage_in_stream == "on_request":
+        body["stream_options"] = {"include_usage": True}
+    if tools != b"[]":
+        body["tools"] = msgspec.Raw(tools)
+    body |= {quirks.parameter_names.get(name, name): value for name, value in _parameters(request, route).items()}
+    if request.output_tokens_max is not None:
+        body[quirks.max_tokens_field] = request.output_tokens_max
+    for name in quirks.hints:
+        if (value := getattr(request, name)) is not None:
+            body[name] = value
+    text_bytes = len(messages) + len(tools) - sum(len(url) for url in urls)
+    return Payload(msgspec.json.encode(body), -(-text_bytes // 4) + _IMAGE_TOKENS * len(urls))
+
+
+# --- what the route can do --------------------------------------------------------------------------------------------
+
+
+def _check_capabilities(request: ChatRequest, route: Route) -> None:
+    """Raises UnsupportedParameter for what the model itself cannot do, whoever serves it."""
+    for count, (param, _) in enumerate(images_of(request), start=1):
+        if count > IMAGES_MAX:
+            raise InvalidRequest(f"A request may hold at most {IMAGES_MAX} images.", param=param)
+        if "vision" not in route.capabilities:
+            raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
+    if request.tools and "tools" not in route.capabilities:
+        param = "functions" if request.uses_legacy_functions else "tools"
+        raise UnsupportedParameter(f"The model `{route.answers_as}` does not call tools.", param=param)
+    if isinstance(request.response_format, JsonSchemaFormat) and "structured_output" not in route.capabilities:
+        message = f"The model `{route.answers_as}` does not keep to a JSON Schema."
+        raise UnsupportedParameter(message, param="response_format")
+
+
+def _is_used(request: ChatRequest, name: str) -> bool:
+    """Whether the parameter asks for something other than what happens without it."""
+    if name == "n":
+        return request.choices_count > 1
+    if name == "tool_choice":
+        return must_call(request)
+    value = getattr(request, name)
+    return value is not None and value != _WITHOUT_EFFECT.get(name)
+
+
+def _takes_effort(route: Route) -> bool:
+    return "reasoning" in route.capabilities
+
+
+def _has_name(message: Message) -> bool:
+    """A result's name says nothing that its `tool_call_id` does not."""
+    return not isinstance(message, FunctionMessage | ToolMessage) and message.name is not None
+
+
+# --- the parameters ---------------------------------------------------------------------------------------------------
+
+
+def _parameters(request: ChatRequest, route: Route) -> dict[str, Any]:
+    """By our own names. One that the upstream refuses gets here only when it is without effect, and is left out."""
+    given: dict[str, Any] = {name: value for name in _PLAIN if (value := getattr(request, name)) is not None}
+    if request.stop_sequences:
+        given["stop"] = request.stop_sequences
+    if request.choices_count > 1:
+        given["n"] = request.choices_count
+    if request.logit_bias:  # whole numbers as such: for some upstreams 5.0 is no integer
+        given["logit_bias"] = {token: int(bias) if bias == int(bias) else bias for token, bias in request.logit_bias.items()}
+    if request.reasoning_effort is not None and _takes_effort(route):
+        given["reasoning_effort"] = request.reasoning_effort
+    if isinstance(request.response_format, JsonObjectFormat):
+        given["response_format"] = {"type": "json_object"}
+    elif isinstance(request.response_format, JsonSchemaFormat):
+        schema = _without_nulls(request.response_format.json_schema)
+        given["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if request.tools:
+        choice = request.tool_choice
+        if isinstance(choice, NamedToolChoice):
+            given["tool_choice"] = {"type": "function", "function": {"name": choice.function.name}}
+        elif choice is not None:
+            given["tool_choice"] = choice
+        parallel = False if request.uses_legacy_functions else request.parallel_tool_calls
+        if parallel is not None:
+            given["parallel_tool_calls"] = parallel
+    for name in route.upstream.quirks.refused_parameters:
+        given.pop(name, None)
+    return given
+
+
+def _tools(request: ChatRequest, quirks: Quirks) -> list[dict[str, Any]]:
+    if request.tool_choice == "none" and "tool_choice" in quirks.refused_parameters:
+        return []
+    return [_tool(tool) for tool in request.tools or ()]
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {"type": "function", "function": {"parameters": _NO_ARGUMENTS, **_without_nulls(tool.function)}}
+
+
+def _without_nulls(struct: Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(struct).items() if value is not None}
+
+
+# --- the conversation -------------------------------------------------------------------------------------------------
+
+
+def _messages(request: ChatRequest, quirks: Quirks, urls: list[str]) -> list[dict[str, Any]]:
+    """The conversation. `urls` are its images in order; a legacy call gets an id by its place, which its result answers."""
+    sent: list[dict[str, Any]] = []
+    images = iter(urls)
+    legacy_id: str | None = None
+    for place, message in enumerate(request.messages):
+        entry: dict[str, Any] = {}
+        match message:
+            case SystemMessage() | DeveloperMessage():
+                entry = {"role": "system", "content": text_of(message.content)}
+            case UserMessage(content=str() as text):
+                entry = {"role": "user", "content": text}
+            case UserMessage(content=parts):
+                has_images = any(isinstance(part, ImagePart) for part in parts)
+                entry = {"role": "user", "content": _parts(message, images) if has_images else text_of(parts)}
+            case ToolMessage():
+                entry = {"role": "tool", "tool_call_id": message.tool_call_id, "content": text_of(message.content)}
+            case FunctionMessage():
+                if legacy_id is None:  # a result without its call; upstreams want the call
+                    legacy_id = f"call_legacy_{place}"
+                    sent.append(_calling(legacy_id, FunctionCall(message.name, "{}")))
+                entry = {"role": "tool", "tool_call_id": legacy_id, "content": message.content or ""}
+                legacy_id = None
+            case AssistantMessage():
+                entry = _assistant(message, quirks)
+                if message.function_call and not message.tool_calls:
+                    legacy_id = f"call_legacy_{place}"
+                    entry["tool_calls"] = _calling(legacy_id, message.function_call)["tool_calls"]
+        if quirks.message_names and _has_name(message):
+            entry["name"] = message.name
+        sent.append(entry)
+    return sent
+
+
+def _assistant(message: AssistantMessage, quirks: Quirks) -> dict[str, Any]:
+    text = text_of(message.content) or message.refusal or ""
+    entry: dict[str, Any] = {"role": "assistant", "content": text}
+    if message.tool_calls:
+        entry["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": call.function.arguments}}
+            for call in message.tool_calls
+        ]
+    if not text and (message.tool_calls or message.function_call):
+        entry["content"] = None
+    if quirks.reasoning_field is not None and message.reasoning_content:
+        entry[quirks.reasoning_field] = message.reasoning_content
+    return entry
+
+
+def _calling(call_id: str, call: FunctionCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
+
+
+def _parts(message: UserMessage, images: Any) -> list[dict[str, Any]]:
+    parts: list[dict[str, Any]] = []
+    for part in message.content:
+        if isinstance(part, ImagePart):
+            image = {"url": next(images)}
+            if part.image_url.detail is not None:
+                image["detail"] = part.image_url.detail
+            parts.append({"type": "image_url", "image_url": image})
+        elif not isinstance(part, str):
+            parts.append({"type": "text", "text": part.text})
+    return parts
+
+
+async def _image_url(url: str, param: str, quirks: Quirks, images: ImageLoader) -> str:
+    """The URL itself where the upstream fetches it; otherwise the checked image as a data URL."""
+    if quirks.fetches_images and url[:8].lower() == "https://":
+        return url
+    image = await images.read(url, param=param)
+    return f"data:{image.info.media_type};base64,{base64.b64encode(image.data).decode('ascii')}"

@@ -1,0 +1,382 @@
+"""An OpenAI-compatible stream's events as our chunk choices, read narrowly and tolerantly.
+
+What upstreams do differently is read as it comes: the thought as `reasoning_content` or `reasoning` or in parts of the content,
+tool calls without an index or all with index 0, the role in every delta, a last piece of content together with the
+finish_reason, a finish_reason that comes twice. What is no sound answer raises BadGateway; it is never mended into one.
+"""
+
+from typing import Any, Final
+
+import msgspec
+import structlog
+from msgspec import Raw, Struct
+
+from tollway import ids
+from tollway.catalog import Route
+from tollway.errors import BadGateway
+from tollway.providers.base import Meter
+from tollway.providers.reported_usage import checked_usage
+from tollway.wire.chat import (
+    ChatRequest,
+    ChunkChoice,
+    Delta,
+    FinishReason,
+    FunctionCallDelta,
+    Logprobs,
+    TokenLogprob,
+    ToolCallDelta,
+    TopLogprob,
+    Usage,
+)
+
+log = structlog.get_logger()
+
+VERY_UNLIKELY = -9999.0
+_CALLS_MAX = 128
+
+# Any other reason ("error", "abort", "insufficient_system_resource", ...) is a failure: it must not pass for a normal end.
+_FINISH: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "tool_use": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class FunctionPiece(Struct):
+    """The next piece of a call's name and arguments; some upstreams send the arguments as an object."""
+
+    name: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+
+class CallPiece(Struct):
+    """The next piece of a tool call."""
+
+    index: int | None = None
+    id: str | None = None
+    function: FunctionPiece | None = None
+
+
+class ContentPart(Struct):
+    """A part of content that is sent in parts: text, or a thought."""
+
+    type: str = "text"
+    text: str | None = None
+    thinking: "str | list[ContentPart] | None" = None
+
+
+class UpstreamDelta(Struct):
+    """What a chunk adds."""
+
+    content: str | list[ContentPart] | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[CallPiece] | None = None
+
+
+class UpstreamChoice(Struct):
+    """One choice of a chunk. `logprobs` are decoded only when they were asked for."""
+
+    index: int | None = 0
+    delta: UpstreamDelta | None = None
+    finish_reason: str | None = None
+    logprobs: Raw = Raw(b"null")
+
+
+class UpstreamEvent(Struct):
+    """A chunk, or an error in its place. `usage` is anything until it is checked."""
+
+    choices: list[UpstreamChoice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
+class UpstreamTopLogprob(Struct):
+    """One of the likeliest tokens."""
+
+    token: str
+    logprob: float | None = None
+    bytes: list[int] | None = None
+
+
+class UpstreamTokenLogprob(UpstreamTopLogprob):
+    """The chosen token."""
+
+    top_logprobs: list[UpstreamTopLogprob] | None = None
+
+
+class UpstreamLogprobs(Struct):
+    """The entries of one chunk."""
+
+    content: list[UpstreamTokenLogprob] | None = None
+    refusal: list[UpstreamTokenLogprob] | None = None
+
+
+_decode_event = msgspec.json.Decoder(UpstreamEvent).decode
+_decode_logprobs = msgspec.json.Decoder(UpstreamLogprobs | None).decode
+
+
+class UpstreamStreamError(Exception):
+    """The upstream sent an error in the stream; `error` is what it sent."""
+
+    def __init__(self, error: object) -> None:
+        super().__init__()
+        self.error = error
+
+
+class AnswerReader:
+    """Reads one answer. `read` each event's data in order, until `done` or the stream's end; then `finish` once."""
+
+    def __init__(self, request: ChatRequest, route: Route, prompt_tokens: int, meter: Meter) -> None:
+        self.done = False
+        """`[DONE]` has come."""
+        self._route = route
+        self._meter = meter
+        self._prompt_tokens = prompt_tokens
+        self._pieces = self._text_bytes = 0
+        self._reported: object = None
+        self._choices = [_ChoiceReader(index, request) for index in range(request.choices_count)]
+
+    def read(self, data: bytes) -> list[ChunkChoice]:
+        """What the event adds, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error."""
+        if data == b"[DONE]" or data.strip() == b"[DONE]":
+            self.done = True
+            return []
+        try:
+            event = _decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
+        if event.error is not None:
+            raise UpstreamStreamError(event.error)
+        if event.usage is not None:
+            self._reported = event.usage
+        chunks: list[ChunkChoice] = []
+        for choice in event.choices or ():
+            index = choice.index or 0
+            if not 0 <= index < len(self._choices):
+                raise self._broken("sent a choice that was not asked for", index)
+            try:
+                text_bytes = self._choices[index].read(choice, chunks)
+            except ValueError as problem:
+                raise self._broken("sent a chunk that cannot be", str(problem)) from None
+            if text_bytes:
+                self._pieces += 1
+                self._text_bytes += text_bytes
+        if chunks or event.usage is not None:
+            self._count()
+        return chunks
+
+    def finish(self) -> Usage:
+        """The usage of a complete answer. Raises BadGateway for a stream that was broken off."""
+        if not all(choice.finished for choice in self._choices):
+            raise self._broken("ended its stream before the answer was complete")
+        if not self.done and self._route.upstream.quirks.done_marker:
+            raise self._broken("ended its stream without [DONE]", "where it never sends one, set its quirk done_marker = false")
+        return checked_usage(self._reported, self._counted(), self._route, len(self._choices))
+
+    def _counted(self) -> Usage:
+        """Our own count: a token per piece or per 4 bytes of text, whatever is more."""
+        completion = max(self._pieces, -(-self._text_bytes // 4))
+        return Usage(self._prompt_tokens, completion, self._prompt_tokens + completion)
+
+    def _count(self) -> None:
+        """Keeps the meter, which is read when the answer is broken off."""
+        self._meter.prompt_tokens = self._prompt_tokens
+        self._meter.completion_tokens = max(self._pieces, -(-self._text_bytes // 4))
+        if self._reported is not None:
+            usage = checked_usage(self._reported, self._counted(), self._route, len(self._choices), quiet=True)
+            self._meter.prompt_tokens, self._meter.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+
+    def _broken(self, what: str, detail: object = None) -> BadGateway:
+        route = self._route
+        log.error("upstream_broken", upstream=route.upstream.name, model=route.upstream_model, what=what, detail=detail)
+        return BadGateway(f"The model's upstream {what}.")
+
+
+class _Call:
+    """One tool call on its way. Nothing of it is sent until its name is known."""
+
+    def __init__(self, place: int, call_id: str | None) -> None:
+        self.place = place
+        self.id = call_id
+        self.name = ""
+        self.arguments: list[str] = []
+        self.sent = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no more arguments can follow: they are a JSON value already."""
+        try:
+            msgspec.json.decode("".join(self.arguments), type=Raw)
+        except msgspec.DecodeError:
+            return False
+        return True
+
+
+class _ChoiceReader:
+    """One choice: the upstream's deltas in, ours out."""
+
+    def __init__(self, index: int, request: ChatRequest) -> None:
+        self.finished = False
+        self._index = index
+        self._with_logprobs = bool(request.logprobs)
+        self._calls_max = 1 if request.uses_legacy_functions else _CALLS_MAX
+        self._started = False
+        self._calls: list[_Call] = []
+        self._by_index: dict[int, _Call] = {}
+
+    def read(self, choice: UpstreamChoice, chunks: list[ChunkChoice]) -> int:
+        """Adds what the choice brings to `chunks`; returns the bytes of new text. Raises ValueError for what cannot be."""
+        text_bytes = 0
+        logprobs = self._logprobs(choice.logprobs) if self._with_logprobs else None
+        delta = choice.delta
+        if delta is not None:
+            content, reasoning = delta.content, delta.reasoning_content or delta.reasoning
+            if type(content) is list:
+                content, reasoning = _joined(content, reasoning)
+            if content or reasoning or delta.refusal or delta.tool_calls or logprobs:
+                text_bytes = self._read_delta(content, reasoning, delta, logprobs, chunks)
+                logprobs = None
+        if logprobs is not None:
+            self._add(chunks, Delta(), logprobs)
+        if choice.finish_reason and not self.finished:
+            self._finish(choice.finish_reason, chunks)
+        return text_bytes
+
+    def _read_delta(
+        self, content: Any, reasoning: str | None, delta: UpstreamDelta, logprobs: Logprobs | None, chunks: list[ChunkChoice]
+    ) -> int:
+        text_bytes = 0
+        if reasoning:
+            text_bytes += len(reasoning.encode())
+            self._add(chunks, Delta(reasoning_content=reasoning), None)
+        if content:
+            text_bytes += len(content.encode())
+            self._add(chunks, Delta(content=content), logprobs)
+            logprobs = None
+        if delta.refusal:
+            text_bytes += len(delta.refusal.encode())
+            self._add(chunks, Delta(refusal=delta.refusal), None)
+        for piece in delta.tool_calls or ():
+            text_bytes += self._read_call(piece, chunks)
+        if logprobs is not None:
+            self._add(chunks, Delta(), logprobs)
+        return text_bytes
+
+    def _add(self, chunks: list[ChunkChoice], delta: Delta, logprobs: Logprobs | None) -> None:
+        if self.finished:
+            raise ValueError("content after the finish_reason")
+        self._start(chunks)
+        chunks.append(ChunkChoice(self._index, delta, logprobs=logprobs))
+
+    def _start(self, chunks: list[ChunkChoice]) -> None:
+        """The role goes out with the first content, not with the upstream's: what comes before content may be tried again."""
+        if not self._started:
+            self._started = True
+            chunks.append(ChunkChoice(self._index, Delta(role="assistant", content="")))
+
+    def _finish(self, reason: str, chunks: list[ChunkChoice]) -> None:
+        finish_reason = _FINISH.get(reason)
+        if finish_reason is None:
+            raise ValueError(f"finish_reason {reason[:80]!r}")
+        for call in self._calls[: self._calls_max]:
+            if not call.sent:
+                raise ValueError("a tool call without a name")
+            if not call.arguments:
+                self._add_call(chunks, call, "{}")
+        if finish_reason == "stop" and self._calls:
+            finish_reason = "tool_calls"
+        elif finish_reason == "tool_calls" and not self._calls:
+            finish_reason = "stop"
+        self._start(chunks)
+        self.finished = True
+        chunks.append(ChunkChoice(self._index, Delta(), finish_reason=finish_reason))
+
+    # --- tool calls ---------------------------------------------------------------------------------------------------
+
+    def _read_call(self, piece: CallPiece, chunks: list[ChunkChoice]) -> int:
+        function = piece.function or FunctionPiece()
+        call = self._call_of(piece, function)
+        arguments = function.arguments or ""
+        if isinstance(arguments, dict):
+            arguments = msgspec.json.encode(arguments).decode()
+        if call.place < self._calls_max:  # the legacy shape has room for one
+            call.name = call.name or function.name or ""
+            if arguments:
+                call.arguments.append(arguments)
+            if call.sent:
+                if arguments:
+                    self._add_call(chunks, call, arguments)
+            elif call.name:
+                self._add_call(chunks, call, "".join(call.arguments))
+        return len(arguments.encode()) + len((function.name or "").encode())
+
+    def _call_of(self, piece: CallPiece, function: FunctionPiece) -> _Call:
+        """Which call a piece belongs to: the id decides, then the index, then whether the last call can go on at all."""
+        index, call_id = piece.index, piece.id or None
+        if call_id is not None:
+            for call in self._calls:
+                if call.id == call_id:
+                    return call
+            known = None
+        else:
+            known = self._by_index.get(index) if index is not None else (self._calls[-1] if self._calls else None)
+        if known is not None and not (function.name and known.name and (index is None or known.is_whole)):
+            return known
+        if len(self._calls) == _CALLS_MAX:
+            raise ValueError(f"more than {_CALLS_MAX} tool calls")
+        call = _Call(len(self._calls), call_id)
+        self._calls.append(call)
+        if index is not None:
+            self._by_index[index] = call
+        return call
+
+    def _add_call(self, chunks: list[ChunkChoice], call: _Call, arguments: str) -> None:
+        if call.sent:
+            piece = ToolCallDelta(index=call.place, function=FunctionCallDelta(arguments=arguments))
+        else:
+            call.sent = True
+            function = FunctionCallDelta(name=call.name, arguments=arguments)
+            piece = ToolCallDelta(index=call.place, id=call.id or ids.tool_call_id(), type="function", function=function)
+        self._add(chunks, Delta(tool_calls=[piece]), None)
+
+    # --- log probabilities --------------------------------------------------------------------------------------------
+
+    def _logprobs(self, raw: Raw) -> Logprobs | None:
+        try:
+            found = _decode_logprobs(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ValueError("logprobs that are none") from None
+        if found is None or not (found.content or found.refusal):
+            return None
+        refusal = [_entry(entry) for entry in found.refusal] if found.refusal else None
+        return Logprobs([_entry(entry) for entry in found.content or ()], refusal)
+
+
+def _joined(parts: list[ContentPart], reasoning: str | None) -> tuple[str, str | None]:
+    """Content in parts as (text, thought). Parts of other kinds, such as references, are no text of the answer."""
+    text = "".join(part.text or "" for part in parts if part.type == "text")
+    thoughts = [reasoning or ""]
+    for part in parts:
+        if part.type == "thinking":
+            inner = part.thinking
+            thoughts.append(_joined(inner, None)[0] if isinstance(inner, list) else inner or "")
+    return text, "".join(thoughts)
+
+
+def _entry(found: UpstreamTokenLogprob) -> TokenLogprob:
+    top = [TopLogprob(each.token, _bounded(each.logprob), each.bytes) for each in found.top_logprobs or ()]
+    return TokenLogprob(found.token, _bounded(found.logprob), found.bytes, top)
+
+
+def _bounded(logprob: float | None) -> float:
+    return VERY_UNLIKELY if logprob is None else min(max(logprob, VERY_UNLIKELY), 0.0)

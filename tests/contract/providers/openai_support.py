@@ -1,0 +1,75 @@
+"""Tollway's answering side, without HTTP, engine and database, in front of a fake upstream."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from tests.fakes.openai import API_KEY, MODEL
+
+from tollway.accounts import Caller
+from tollway.catalog import Catalog, Limits, Model, Plan, Price, Quirks, Route, Upstream
+from tollway.completions import Answer, Completions
+from tollway.observability import Metrics
+from tollway.providers.images import ImageLoader
+from tollway.providers.openai_compatible import OpenAIProvider
+from tollway.providers.routing import Router
+from tollway.settings import Settings
+from tollway.wire.decode import decode_chat_request
+
+PUBLIC = "house/model"
+CALLER = Caller("account", "Tests", "key", "tw_abcdef", "tests")
+PRICE = Price("1.00", "2.00", "0.10", "1.00")
+CAPABILITIES = ("reasoning", "structured_output", "tools", "vision")
+USER = {"role": "user", "content": "Hello"}
+ONE_TRY = Limits(first_token_seconds=0.3, between_tokens_seconds=0.3, total_seconds=5, attempts_max=1, breaker_failures=0)
+
+
+@dataclass
+class Gateway:
+    """What a caller could do with it."""
+
+    completions: Completions
+    provider: OpenAIProvider
+    route: Route
+    session: aiohttp.ClientSession
+
+    def start(self, **fields: Any) -> Answer:
+        """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
+        body = {"model": PUBLIC, "messages": [USER], **fields}
+        request, unknown = decode_chat_request(json.dumps(body, ensure_ascii=False).encode())
+        return self.completions.start(request, unknown, CALLER, "request")
+
+    async def completion(self, **fields: Any) -> dict[str, Any]:
+        completion: dict[str, Any] = msgspec.to_builtins(await self.start(**fields).completion())
+        return completion
+
+    async def chunks(self, **fields: Any) -> list[dict[str, Any]]:
+        answer = self.start(**fields, stream=True)
+        return [msgspec.to_builtins(chunk) async for chunk in answer.chunks()]
+
+
+def route_to(
+    base_url: str,
+    quirks: Mapping[str, Any] | Quirks | None = None,
+    limits: Limits = ONE_TRY,
+    capabilities: tuple[str, ...] = CAPABILITIES,
+) -> Route:
+    quirks = quirks if isinstance(quirks, Quirks) else msgspec.convert(quirks or {}, Quirks)
+    model = Model(PUBLIC, "Model", "House", "", 8192, 4096, PRICE, capabilities=capabilities)
+    upstream = Upstream("fake", "openai", base_url, API_KEY, quirks, limits)
+    return Route(model, PUBLIC, upstream, MODEL, PRICE, 8192, 4096, frozenset(capabilities), stand_in=False)
+
+
+@asynccontextmanager
+async def gateway(route: Route, **settings: Any) -> AsyncIterator[Gateway]:
+    provider = OpenAIProvider(ImageLoader(None))
+    router = Router({"openai": provider}, Metrics())
+    completions = Completions(Catalog([Plan(route.model, (route,))]), router, Settings(**settings))
+    async with aiohttp.ClientSession() as session:
+        provider.open(session)
+        yield Gateway(completions, provider, route, session)
+        await completions.drain(0)

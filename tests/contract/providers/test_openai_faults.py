@@ -1,0 +1,321 @@
+"""Everything that goes wrong at an OpenAI-compatible upstream, over real connections, and what the caller is told."""
+
+import asyncio
+import gc
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.contract.providers.openai_support import ONE_TRY, Gateway, gateway, route_to
+from tests.fakes.faults import FAULTS, Hang, Heartbeats, Reply, Wait
+from tests.fakes.openai import API_KEY, FakeOpenAI, chunk, error_reply, stream_reply
+from tests.fakes.server import left_within
+
+from tollway.catalog import Limits
+from tollway.completions import Answer
+from tollway.errors import BadGateway, GatewayTimeout, RateLimited, ServiceUnavailable, TollwayError
+from tollway.providers.base import Meter
+from tollway.wire.chat import ChunkChoice, Usage
+from tollway.wire.decode import decode_chat_request
+
+TEXT = ["Grüße", " aus", " Köln, hier ist", " es schön"]
+GOOD = stream_reply(
+    [
+        *(chunk({"content": piece}) for piece in TEXT),
+        chunk({}, finish_reason="stop"),
+        {**chunk({}), "choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 8, "total_tokens": 17}},
+    ]
+)
+# By fault: the error, and whether content had come before it.
+OUTCOMES: dict[str, tuple[type[TollwayError], bool]] = {
+    "reset_at_once": (BadGateway, False),
+    "closed_at_once": (BadGateway, False),
+    "stall_before_headers": (GatewayTimeout, False),
+    "stall_before_first_byte": (GatewayTimeout, False),
+    "heartbeats_only": (GatewayTimeout, False),
+    "stall_after_first_event": (GatewayTimeout, True),
+    "heartbeats_after_first_event": (GatewayTimeout, True),
+    "reset_midway": (BadGateway, True),
+    "cut_midway": (BadGateway, True),
+    "cut_in_mid_event": (BadGateway, True),
+    "ends_early": (BadGateway, True),
+    "ends_in_mid_event": (BadGateway, True),
+    "empty": (BadGateway, False),
+    "truncated_utf8": (BadGateway, True),
+    "garbage": (BadGateway, False),
+    "garbage_event": (BadGateway, False),
+    "html": (BadGateway, False),
+    "html_502": (BadGateway, False),
+    "redirect": (BadGateway, False),
+    "500": (BadGateway, False),
+    "503": (ServiceUnavailable, False),
+    "503_retry_after": (ServiceUnavailable, False),
+    "504": (GatewayTimeout, False),
+    "429": (RateLimited, False),
+    "429_retry_after": (RateLimited, False),
+    "429_retry_after_nonsense": (RateLimited, False),
+    "429_retry_after_forever": (RateLimited, False),
+}
+RETRY_AFTER = {"503_retry_after": 7, "429_retry_after": 7, "429_retry_after_forever": 3600, "redirect": 300}
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeOpenAI]:
+    async with FakeOpenAI() as server:
+        yield server
+
+
+async def read(answer: Answer) -> tuple[list[ChunkChoice], TollwayError | None]:
+    """What came, and the error that ended it."""
+    choices: list[ChunkChoice] = []
+    try:
+        async for event in answer.chunks():
+            choices += event.choices
+    except TollwayError as error:
+        return choices, error
+    return choices, None
+
+
+async def outcome(house: Gateway) -> tuple[list[str], TollwayError | None]:
+    """The pieces of text that came, and the error that ended it."""
+    choices, error = await read(house.start(stream=True))
+    return [choice.delta.content for choice in choices if choice.delta.content], error
+
+
+def test_every_fault_has_its_outcome() -> None:
+    assert set(OUTCOMES) == set(FAULTS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_fault(fake: FakeOpenAI, fault: str) -> None:
+    kind, begun = OUTCOMES[fault]
+    fake.queue(FAULTS[fault](GOOD))
+    with capture_logs() as logs:
+        async with gateway(route_to(fake.base_url)) as house:
+            async with asyncio.timeout(ONE_TRY.total_seconds or 0):
+                text, error = await outcome(house)
+
+    assert fake.complaints == []
+    assert type(error) is kind
+    assert text == TEXT[: len(text)]
+    assert bool(text) == begun
+    assert error.retry_after_seconds == RETRY_AFTER.get(fault)
+    assert "127.0.0.1" not in error.message
+    assert API_KEY not in repr(logs)
+    if kind is not GatewayTimeout or fault == "504":
+        assert [entry["upstream"] for entry in logs if entry["event"].startswith("upstream_") and entry["log_level"] == "error"]
+
+
+@pytest.mark.parametrize("fault", [name for name, (_, begun) in OUTCOMES.items() if begun])
+async def test_a_broken_stream_never_ends_well(fake: FakeOpenAI, fault: str) -> None:
+    """Neither a finish_reason nor a completion, and nothing is charged as an answer."""
+    fake.queue(FAULTS[fault](GOOD), FAULTS[fault](GOOD))
+    async with gateway(route_to(fake.base_url)) as house:
+        answer = house.start(stream=True)
+        choices, error = await read(answer)
+        with pytest.raises(TollwayError):
+            await house.completion()
+
+    assert error is not None
+    assert {choice.finish_reason for choice in choices} == {None}
+    assert answer.cost is None
+
+
+async def test_refused_connection(fake: FakeOpenAI) -> None:
+    await fake.stop()
+    async with gateway(route_to(fake.base_url)) as house:
+        _, error = await outcome(house)
+
+    assert type(error) is ServiceUnavailable
+
+
+async def test_a_name_that_leads_nowhere() -> None:
+    async with gateway(route_to("http://nowhere.invalid/v1")) as house:
+        _, error = await outcome(house)
+
+    assert type(error) is ServiceUnavailable
+    assert "nowhere" not in error.message
+
+
+async def test_an_error_in_the_stream_before_content(fake: FakeOpenAI) -> None:
+    """It keeps its meaning: nothing has been said yet, so the caller may still be told whose fault it is."""
+    errors: list[tuple[Any, type[TollwayError], str]] = [
+        ({"error": {"message": "Rate limit", "type": "rate_limit_error", "code": None}}, RateLimited, "rate_limit_exceeded"),
+        ({"error": {"message": "Provider returned error", "code": 502}}, BadGateway, "upstream_error"),
+        (
+            {"error": {"message": "secret", "code": 429, "metadata": {"raw": "x"}}, "choices": []},
+            RateLimited,
+            "rate_limit_exceeded",
+        ),
+        ({"error": {"message": "x", "type": "invalid_request_error", "param": "stop"}}, TollwayError, "invalid_value"),
+        ({"error": "server overloaded"}, BadGateway, "upstream_error"),
+        ('{"error": {"message": "not an event", "code": 503}}', ServiceUnavailable, "service_unavailable"),
+    ]
+    for error, kind, code in errors:
+        fake.queue(stream_reply([": hello\n\n", chunk({"role": "assistant", "content": ""}), error], done=False))
+        async with gateway(route_to(fake.base_url)) as house:
+            text, found = await outcome(house)
+        assert text == []
+        assert isinstance(found, kind)
+        assert found.code == code
+        assert "secret" not in found.message
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource", "nobody_knows"])
+async def test_a_finish_reason_that_is_a_failure(fake: FakeOpenAI, reason: str) -> None:
+    fake.queue(stream_reply([chunk({"content": "Half of"}), chunk({}, finish_reason=reason)]))
+    async with gateway(route_to(fake.base_url)) as house:
+        text, error = await outcome(house)
+
+    assert text == ["Half of"]
+    assert type(error) is BadGateway
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [chunk({"content": "x"}), {"error": {"message": "x", "type": "invalid_request_error", "param": "stop"}}],
+        [chunk({"content": "x"}), chunk({}, finish_reason="stop"), chunk({"content": "more"})],
+        [chunk({"content": "x"}), chunk({}, index=1, finish_reason="stop")],
+        [chunk({"content": "x"}), chunk({}, index=-1)],
+        [chunk({"content": "x"}), chunk({"content": 5})],
+        [chunk({"content": "x"}), chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}, finish_reason="stop")],
+        [chunk({"content": "x"}), "data: [[]]\n\n"],
+        [chunk({"content": "x"}), "data: " + "[" * 100_000 + "\n\n"],
+        [chunk({"content": "x"}), 'data: {"choices": [{"index": 0, "delta": {"content": "\\ud800"}}]}\n\n'],
+        [chunk({"content": "x"}), "data: " + '{"a":"' + "x" * 9_000_000 + '"}\n\n'],
+        [chunk({"tool_calls": [{"index": n, "id": f"c{n}", "function": {"name": "f"}} for n in range(200)]})],
+        [chunk({"content": "x"})],
+    ],
+)
+async def test_what_is_no_sound_answer_is_never_mended(fake: FakeOpenAI, events: list[Any]) -> None:
+    fake.queue(stream_reply(events))
+    async with gateway(route_to(fake.base_url)) as house:
+        _, error = await outcome(house)
+
+    assert type(error) is BadGateway
+
+
+async def test_a_missing_done_marker_is_told_to_the_operator(fake: FakeOpenAI) -> None:
+    fake.queue(stream_reply([chunk({"content": "x"}), chunk({}, finish_reason="stop")], done=False))
+    with capture_logs() as logs:
+        async with gateway(route_to(fake.base_url)) as house:
+            _, error = await outcome(house)
+
+    assert type(error) is BadGateway
+    assert "done_marker" in next(entry["detail"] for entry in logs if entry["event"] == "upstream_broken")
+
+
+# --- leaving, waiting, connections ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_leaving_closes_the_upstream_at_once(fake: FakeOpenAI, after: int) -> None:
+    fake.queue(stream_reply([chunk({"content": piece}) for piece in "abc"], done=False))
+    fake._queued[0] = Reply([*fake._queued[0].steps, Hang()])
+    async with gateway(route_to(fake.base_url, limits=Limits())) as house:
+        answer = house.start(stream=True)
+        chunks = answer.chunks()
+        for _ in range(after + 1 if after else 0):  # one more for the role
+            await anext(chunks)
+        async with asyncio.timeout(5):
+            while not fake.received:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        answer.cancel()
+        assert await left_within(fake.received[0], 0.25)
+
+
+async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
+    """For answers that are broken off: the upstream's own figures where it tells them on the way, else ours."""
+    told = [chunk({"content": "x"}), chunk({"content": "y"}, usage={"prompt_tokens": 11, "completion_tokens": 7})]
+    untold = [chunk({"content": "x"}), chunk({"content": "yy" * 20})]
+    for events, expected in ((told, (11, 7)), (untold, (10, 11))):
+        fake.queue(stream_reply(events, done=False))
+        async with gateway(route_to(fake.base_url)) as house:
+            request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
+            meter = Meter()
+            with pytest.raises(BadGateway):
+                _ = [item async for item in house.provider.stream(request, house.route, meter)]
+        assert (meter.prompt_tokens, meter.completion_tokens) == expected
+
+
+async def test_connections_are_kept_and_a_broken_one_is_not(fake: FakeOpenAI) -> None:
+    fake.queue(GOOD, GOOD, FAULTS["ends_in_mid_event"](GOOD), error_reply(500, "x"), GOOD)
+    async with gateway(route_to(fake.base_url)) as house:
+        connector: Any = house.session.connector
+        for open_connections in (1, 1):
+            await house.completion()
+            assert sum(map(len, connector._conns.values())) == open_connections
+        for _ in range(2):
+            await outcome(house)
+        assert not connector._acquired
+        await house.completion()
+        assert not connector._acquired
+
+
+async def test_an_upstream_that_never_closes_its_body_costs_a_moment(fake: FakeOpenAI) -> None:
+    fake.queue(Reply([*GOOD.steps, Heartbeats()]), Reply([*GOOD.steps, Wait(60)]))
+    async with gateway(route_to(fake.base_url)) as house:
+        for _ in range(2):
+            began = asyncio.get_running_loop().time()
+            assert (await house.completion())["usage"]["total_tokens"] == 17
+            assert asyncio.get_running_loop().time() - began < 1
+        assert await left_within(fake.received[1], 0.25)
+
+
+async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeOpenAI) -> None:
+    fake.queue(Reply([*GOOD.steps[:2], Hang()]))
+    async with gateway(route_to(fake.base_url)) as house:
+        request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
+        stream = house.provider.stream(request, house.route, Meter())
+        first: ChunkChoice | Usage = await anext(stream)
+        assert isinstance(first, ChunkChoice)
+        await stream.aclose()
+        connector: Any = house.session.connector
+        assert not connector._acquired
+        assert await left_within(fake.received[0], 0.25)
+        gc.collect()
+
+
+async def test_the_official_client_takes_the_fake_for_openai(fake: FakeOpenAI) -> None:
+    from openai import AsyncOpenAI
+
+    async with AsyncOpenAI(api_key=API_KEY, base_url=fake.base_url) as client:
+        completion = await client.chat.completions.create(model="fake-model", messages=[{"role": "user", "content": "Hi"}], n=2)
+        stream = await client.chat.completions.create(
+            model="fake-model",
+            messages=[{"role": "user", "content": "Hi"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        text = "".join([event.choices[0].delta.content or "" async for event in stream if event.choices])
+
+    assert [choice.message.content for choice in completion.choices] == ["Grüße aus Köln!"] * 2
+    assert text == "Grüße aus Köln!"
+    assert fake.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"frobnicate": 1}, "frobnicate"),
+        ({"temperature": "1"}, "temperature"),
+        ({"temperature": 3}, "temperature"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x", "y": 1}]}]}, "messages.0"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "x": 1}}]}, "tools.0"),
+        ({"parallel_tool_calls": True}, "parallel_tool_calls"),
+        ({"response_format": {"type": "json_object"}}, "messages"),
+        ({"messages": [{"role": "tool", "tool_call_id": "c", "content": "x"}]}, "messages"),
+    ],
+)
+async def test_the_fake_is_strict(fake: FakeOpenAI, change: dict[str, Any], param: str) -> None:
+    body = {"model": "fake-model", "messages": [{"role": "user", "content": "Hi"}], "stream": True, **change}
+    async with gateway(route_to(fake.base_url)) as house:
+        headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+        async with house.session.post(fake.base_url + "/chat/completions", data=json.dumps(body), headers=headers) as response:
+            assert response.status == 400
+            assert str((await response.json())["error"]["param"]).startswith(param)
+
+    assert len(fake.complaints) == 1

@@ -1,0 +1,249 @@
+"""Refusals of OpenAI-compatible upstreams in the shapes that they use: whose fault it is, and what a caller may know of it."""
+
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from tests.contract.providers.openai_support import CAPABILITIES, USER, gateway, route_to
+from tests.fakes.faults import Reply, failing
+from tests.fakes.openai import API_KEY, FakeOpenAI
+
+from tollway import clock
+from tollway.errors import (
+    BadGateway,
+    ContextLengthExceeded,
+    GatewayTimeout,
+    InvalidRequest,
+    PayloadTooLarge,
+    RateLimited,
+    ServiceUnavailable,
+    TollwayError,
+    UnsupportedParameter,
+)
+from tollway.providers.openai_errors import retry_after_seconds
+
+SECRET = "upstream-text-that-no-caller-sees"
+
+
+def openai(message: str = "", code: str | None = None, param: str | None = None, kind: str = "invalid_request_error") -> Any:
+    return {"error": {"message": f"{message} {SECRET}", "type": kind, "param": param, "code": code}}
+
+
+def detail(*place: str | int, kind: str = "value_error") -> Any:
+    return {"detail": [{"type": kind, "loc": ["body", *place], "msg": SECRET, "input": SECRET}]}
+
+
+# (status, body, error, param, code); without a code it is the error's own
+REFUSALS: dict[str, tuple[Any, ...]] = {
+    # the operator's fault
+    "bad_key": (401, openai("Incorrect API key", "invalid_api_key"), BadGateway),
+    "bad_key_as_400": (400, openai("API key not valid", "invalid_api_key"), BadGateway),
+    "forbidden": (403, openai("Country not supported", kind="request_forbidden"), BadGateway),
+    "retired_model": (404, openai("The model does not exist", "model_not_found"), BadGateway),
+    "retired_model_as_400": (400, openai("no such model", None, "model"), BadGateway),
+    "vllm_model": (404, {"object": "error", "message": SECRET, "type": "NotFoundError", "code": 404}, BadGateway),
+    "stream_options": (422, detail("stream_options", kind="extra_forbidden"), BadGateway),
+    "quota": (429, openai("You exceeded your current quota", "insufficient_quota"), ServiceUnavailable),
+    "hard_limit": (400, openai("Billing", "billing_hard_limit_reached"), ServiceUnavailable),
+    "balance": (402, {"error": {"message": SECRET, "code": 402}}, ServiceUnavailable),
+    "tollway_credits": (
+        403,
+        {"title": "Forbidden", "error": {"message": SECRET, "code": "x", "data": {"kind": "err_insufficent_credits"}}},
+        ServiceUnavailable,
+    ),
+    # the caller's
+    "param": (400, openai("", "decimal_above_max_value", "top_p"), InvalidRequest, "top_p", "decimal_above_max_value"),
+    "path": (400, openai("", "invalid_type", "messages[3].content"), InvalidRequest, "messages[3].content", "invalid_type"),
+    "unsupported": (400, openai("", "unsupported_parameter", "logit_bias"), UnsupportedParameter, "logit_bias"),
+    "unsupported_value": (400, openai("", "unsupported_value", "stop"), InvalidRequest, "stop", "unsupported_value"),
+    "max_tokens": (400, openai("", None, "max_tokens"), InvalidRequest, "max_tokens"),
+    "renamed_limit": (400, openai("", None, "max_completion_tokens"), InvalidRequest, "max_tokens"),
+    "renamed_seed": (422, detail("random_seed"), InvalidRequest, "seed"),
+    "fastapi": (422, detail("messages", 0, "content"), InvalidRequest, "messages[0].content"),
+    "fastapi_missing": (422, detail("tools", kind="missing"), InvalidRequest, "tools", "missing_required_parameter"),
+    "in_message": (422, {"message": detail("stop"), "type": "invalid_request_error"}, InvalidRequest, "stop"),
+    "in_array": (400, [openai("bad", None, "stop")], InvalidRequest, "stop"),
+    "text_only": (400, {"error": SECRET}, InvalidRequest),
+    "no_json": (400, b"<html>" + SECRET.encode(), InvalidRequest),
+    "unknown_code": (400, openai("", SECRET, "stop"), InvalidRequest, "stop"),
+    "odd_param": (400, openai("", None, f"<b>{SECRET}</b>"), InvalidRequest),
+    "foreign_param": (400, openai("", None, "internal_knob"), InvalidRequest),
+    "schema": (
+        400,
+        openai("", "invalid_json_schema", "response_format"),
+        InvalidRequest,
+        "response_format",
+        "invalid_json_schema",
+    ),
+    "moderation": (
+        403,
+        {"error": {"code": 403, "message": SECRET, "metadata": {"reasons": ["x"], "flagged_input": SECRET}}},
+        InvalidRequest,
+        "messages",
+        "content_policy_violation",
+    ),
+    "policy": (400, openai("", "content_policy_violation"), InvalidRequest, None, "content_policy_violation"),
+    "too_large": (413, openai("Request too large"), PayloadTooLarge),
+    # the context
+    "context": (400, openai("", "context_length_exceeded", "messages"), ContextLengthExceeded, "messages"),
+    "vllm_context": (400, openai("This model's maximum context length is 4096 tokens."), ContextLengthExceeded, "messages"),
+    "llama_context": (
+        400,
+        {"error": {"code": 400, "message": SECRET, "type": "exceed_context_size_error", "n_prompt_tokens": 9, "n_ctx": 5}},
+        ContextLengthExceeded,
+        "messages",
+    ),
+    "sglang_context": (
+        400,
+        {
+            "object": "error",
+            "message": "The input (9 tokens) is longer than the model's context length (5 tokens).",
+            "code": 400,
+        },
+        ContextLengthExceeded,
+        "messages",
+    ),
+    "mistral_context": (
+        400,
+        openai("Prompt contains 9 tokens and 0 draft tokens, too large for model with 5 maximum context length"),
+        ContextLengthExceeded,
+        "messages",
+    ),
+    # nobody's
+    "busy": (429, openai("Rate limit reached for org-abc", "rate_limit_exceeded", kind="tokens"), RateLimited),
+    "timeout": (408, {}, GatewayTimeout),
+    "overloaded": (529, {}, ServiceUnavailable),
+    "broken": (520, {}, BadGateway),
+    "teapot": (418, {}, BadGateway),
+    "json_instead_of_a_stream": (200, {"id": "x", "choices": []}, BadGateway),
+    "error_with_200": (200, {"error": {"code": 429, "message": SECRET}}, RateLimited),
+    "nonsense": (500, {"error": {"message": [1], "code": {}, "type": 5, "param": 7, "data": [], "metadata": "x"}}, BadGateway),
+    "deep": (500, b"[" * 60_000, BadGateway),
+}
+QUIRKS = {"max_tokens_field": "max_completion_tokens", "parameter_names": {"seed": "random_seed"}}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_refusal(name: str) -> None:
+    status, body, kind, param, code = (*REFUSALS[name], None, None)[:5]
+    async with FakeOpenAI() as fake:
+        fake.queue(failing(status, body if isinstance(body, bytes) else json.dumps(body).encode()))
+        with capture_logs() as logs:
+            async with gateway(route_to(fake.base_url, QUIRKS)) as house:
+                with pytest.raises(TollwayError) as caught:
+                    await house.completion()
+
+    error = caught.value
+    assert (type(error), error.code, error.param) == (kind, code or kind.default_code, param)
+    assert SECRET not in f"{error.message} {error.data}"
+    assert [entry["upstream"] for entry in logs if entry["event"] == "upstream_refused"] == ["fake"]
+    if kind is BadGateway and "operator" in error.message:
+        assert error.retry_after_seconds == 300  # so that neither the router nor a client tries again at once
+
+
+async def test_the_log_has_the_upstreams_text_but_never_its_key() -> None:
+    async with FakeOpenAI() as fake:
+        text = f"Incorrect API key provided: {API_KEY}. " + "x" * 10_000
+        fake.queue(
+            Reply([json.dumps({"error": {"message": text}}).encode()], 401, {"x-request-id": "req_9"}, "application/json")
+        )
+        with capture_logs() as logs:
+            async with gateway(route_to(fake.base_url)) as house:
+                with pytest.raises(BadGateway):
+                    await house.completion()
+
+    (entry,) = [entry for entry in logs if entry["event"] == "upstream_refused"]
+    assert entry["text"].startswith("Incorrect API key provided: ***. x")
+    assert len(entry["text"]) == 500
+    assert entry["upstream_request_id"] == "req_9"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7),
+        ({"Retry-After": "0"}, 1),
+        ({"Retry-After": "1.2"}, 2),
+        ({"Retry-After": "-5"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "1e999"}, None),
+        ({"Retry-After": "99999999999"}, 3600),
+        ({"Retry-After-Ms": "1500", "Retry-After": "9"}, 2),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:16:50 GMT"}, 10),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:00 GMT"}, 1),
+    ],
+)
+def test_retry_after(monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: int | None) -> None:
+    monkeypatch.setattr(clock, "now", lambda: 1000.0)
+
+    assert retry_after_seconds(headers) == seconds
+
+
+# --- what is refused before the upstream is asked ---------------------------------------------------------------------
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "quirks", "without", "param"),
+    [
+        ({"top_k": 5}, {}, "", "top_k"),
+        ({"min_p": 0.1}, {}, "", "min_p"),
+        ({"n": 2}, {"refused_parameters": ["n"]}, "", "n"),
+        ({"logprobs": True}, {"refused_parameters": ["logprobs"]}, "", "logprobs"),
+        ({"tools": [TOOL], "tool_choice": "required"}, {"refused_parameters": ["tool_choice"]}, "", "tool_choice"),
+        ({"tools": [TOOL]}, {}, "tools", "tools"),
+        ({"functions": [{"name": "f"}]}, {}, "tools", "functions"),
+        ({"response_format": SCHEMA}, {}, "structured_output", "response_format"),
+        ({"messages": [PICTURE]}, {}, "vision", "messages[0].content[0].image_url.url"),
+    ],
+)
+async def test_what_the_route_cannot_honour(fields: dict[str, Any], quirks: dict[str, Any], without: str, param: str) -> None:
+    route = route_to("http://unused", quirks, capabilities=tuple(name for name in CAPABILITIES if name != without))
+    async with gateway(route) as house:
+        with pytest.raises(UnsupportedParameter) as caught:
+            house.start(**fields)
+
+    assert caught.value.param == param
+
+
+async def test_an_image_is_fetched_by_us_unless_the_upstream_is_outside() -> None:
+    async with FakeOpenAI() as fake:
+        async with gateway(route_to(fake.base_url)) as house:
+            with pytest.raises(UnsupportedParameter, match="switched off"):  # as it is in these tests
+                await house.completion(messages=[PICTURE])
+        async with gateway(route_to(fake.base_url, {"fetches_images": True})) as house:
+            await house.completion(messages=[PICTURE])
+            for url in ("http://169.254.169.254/", "file:///etc/passwd"):
+                with pytest.raises(InvalidRequest) as caught:
+                    await house.completion(
+                        messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]
+                    )
+                assert caught.value.code == "image_url_forbidden"
+
+    assert [request["messages"] for request in fake.requests] == [[PICTURE]]
+
+
+async def test_strict_parameters_allow_what_is_forwarded() -> None:
+    async with FakeOpenAI(extra=["top_a"]) as fake:
+        route = route_to(fake.base_url, {"extra_parameters": ["top_a"]})
+        async with gateway(route, strict_parameters=True) as house:
+            await house.completion(top_a=1)
+            with pytest.raises(InvalidRequest) as caught:
+                house.start(top_a=1, top_b=2)
+
+    assert caught.value.param == "top_b"
+    assert fake.requests[0]["top_a"] == 1
+
+
+async def test_effort_is_a_listed_hint_where_nothing_thinks() -> None:
+    async with FakeOpenAI() as fake, gateway(route_to(fake.base_url, capabilities=())) as house:
+        answer = house.start(reasoning_effort="high", messages=[USER])
+        await answer.completion()
+
+    assert answer.ignored_parameters == ["reasoning_effort"]
+    assert "reasoning_effort" not in fake.requests[0]
