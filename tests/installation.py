@@ -17,6 +17,7 @@ from tollway.catalog import LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
+from tollway.web.pages import PAGES, not_found
 
 LOCAL = LocalModel("smollm2-135m-instruct", "SmolLM2 135M Instruct", "Hugging Face", 2048, sees=False, thinks=False)
 
@@ -53,6 +54,11 @@ async def installed(home: Path, **changes: Any) -> AsyncIterator[Services]:
 
 def app_of(services: Services, endpoints: Iterable[Endpoint] = ENDPOINTS) -> ASGIApp:
     return routing.build(endpoints, services)
+
+
+def site_of(services: Services) -> ASGIApp:
+    """The endpoints and the pages, as `app.py` puts them together."""
+    return routing.build((*ENDPOINTS, *PAGES), services, default=not_found)
 
 
 def endpoint(

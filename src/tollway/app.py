@@ -32,6 +32,7 @@ from tollway.providers.local import LocalProvider
 from tollway.providers.routing import Router
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
+from tollway.web.pages import PAGES, not_found
 
 log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ def build(config: WorkerConfig) -> ASGIApp:
             await accounts.close()
             database.close()
 
-    return routing.build(ENDPOINTS, services, lifespan=lifespan)
+    return routing.build((*ENDPOINTS, *PAGES), services, lifespan=lifespan, default=not_found)
 
 
 def catalog_of(config: WorkerConfig) -> Catalog:

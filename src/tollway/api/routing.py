@@ -4,7 +4,7 @@ Authentication happens here, from the table: an endpoint whose row asks for a ke
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,10 +15,25 @@ from tollway.accounts import Caller
 from tollway.api.context import Scope, context_of
 from tollway.api.middleware import RequestMiddleware
 from tollway.api.services import Services
-from tollway.api.table import Auth, Endpoint
+from tollway.api.table import Auth
 from tollway.errors import Forbidden, MethodNotAllowed, NotFound
 
 Handler = Callable[[Request, Services], Awaitable[Response]]
+
+
+class Row(Protocol):
+    """What routing has to know of an endpoint or of a page."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def paths(self) -> tuple[str, ...]: ...
+    @property
+    def handler(self) -> ASGIApp: ...
+    @property
+    def auth(self) -> Auth: ...
+    @property
+    def cors(self) -> bool: ...
 
 
 def responding(handler: Handler) -> ASGIApp:
@@ -31,24 +46,35 @@ def responding(handler: Handler) -> ASGIApp:
     return app
 
 
-def build(endpoints: Iterable[Endpoint], services: Services, *, lifespan: Any = None) -> ASGIApp:
-    """The whole HTTP side: middleware around routes. `lifespan` is Starlette's."""
-    by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in endpoints:
-        for path in endpoint.paths:
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """What answers where no row does."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1000})
+        return
+    raise NotFound(
+        "There is nothing at this path. `/openapi.json` lists all endpoints; an OpenAI client's base URL ends in /v1."
+    )
+
+
+def build(rows: Iterable[Row], services: Services, *, lifespan: Any = None, default: ASGIApp = not_found) -> ASGIApp:
+    """The whole HTTP side: middleware around routes. `lifespan` is Starlette's; `default` answers where there is no row."""
+    by_path: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        for path in row.paths:
             methods = by_path.setdefault(path, {})
-            methods[endpoint.method] = endpoint
-            if endpoint.method == "GET":
-                methods["HEAD"] = endpoint
+            methods[row.method] = row
+            if row.method == "GET":
+                methods["HEAD"] = row
     routes = [Route(path, _Path(path, methods)) for path, methods in by_path.items()]
-    router = Router(routes, redirect_slashes=False, default=_not_found, lifespan=lifespan)
+    router = Router(routes, redirect_slashes=False, default=default, lifespan=lifespan)
     return RequestMiddleware(router, services)
 
 
 class _Path:
     """The endpoints of one path, by method."""
 
-    def __init__(self, path: str, endpoints: dict[str, Endpoint]) -> None:
+    def __init__(self, path: str, endpoints: dict[str, Row]) -> None:
         self._endpoints = endpoints
         self._template = path.replace(":path}", "}")
 
@@ -82,13 +108,3 @@ async def authenticate(scope: Scope, services: Services) -> Caller:
             # two of them are nobody's intention; joined they are refused as malformed
             header = value.decode("latin-1") if header is None else f"{header}, {value.decode('latin-1')}"
     return await services.accounts.authenticate(header)
-
-
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1000})
-        return
-    raise NotFound(
-        "There is nothing at this path. `/openapi.json` lists all endpoints; an OpenAI client's base URL ends in /v1."
-    )

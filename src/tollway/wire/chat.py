@@ -10,124 +10,48 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from tollway.wire.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionCall,
+    FunctionMessage,
+    ImagePart,
+    ImageUrl,
+    Message,
+    OnlyTextPart,
+    RefusalPart,
+    SystemMessage,
+    TextPart,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    text_of,
+)
+
+# The messages are part of the contract, but a file of their own.
+__all__ = [
+    "AssistantMessage",
+    "DeveloperMessage",
+    "FunctionCall",
+    "FunctionMessage",
+    "ImagePart",
+    "ImageUrl",
+    "Message",
+    "OnlyTextPart",
+    "RefusalPart",
+    "SystemMessage",
+    "TextPart",
+    "ToolCall",
+    "ToolMessage",
+    "UserMessage",
+    "text_of",
+]
+
 # --- request ----------------------------------------------------------------------------------------------------------
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="Letters, digits, `_` and `-`; at most 64.")]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenLimit = Annotated[float, Meta(ge=1)]
-
-
-class TextPart(Struct, tag_field="type", tag="text"):
-    """A piece of text."""
-
-    text: Annotated[str, Meta(description="The text content.")]
-
-
-class OnlyTextPart(Struct):
-    """A piece of text, where nothing else may stand. (A tag is checked in unions only.)"""
-
-    type: Literal["text"]
-    text: Annotated[str, Meta(description="The text content.")]
-
-
-class ImageUrl(Struct):
-    """Where an image is, and how closely to look at it."""
-
-    url: Annotated[str, Meta(min_length=1, description="An https URL, or a data URL with base64 image data.")]
-    detail: Annotated[Literal["low", "high", "auto"] | None, Meta(description="JPG/JPEG, PNG, GIF and WEBP are supported.")] = (
-        None
-    )
-
-
-class ImagePart(Struct, tag_field="type", tag="image_url"):
-    """An image, for models that see."""
-
-    image_url: ImageUrl
-
-
-class RefusalPart(Struct, tag_field="type", tag="refusal"):
-    """A refusal that an assistant message carried."""
-
-    refusal: str
-
-
-class FunctionCall(Struct):
-    """A call of a function as the model wrote it."""
-
-    name: Annotated[str, Meta(min_length=1)]
-    arguments: Annotated[str, Meta(description="JSON text. Validate it before use.")]
-
-
-class ToolCall(Struct):
-    """A tool call in an assistant message of the conversation."""
-
-    id: str
-    function: FunctionCall
-    type: Literal["function"] = "function"
-    extra_content: Annotated[
-        dict[str, Any] | None,
-        Meta(
-            description="What the answer carried here: send it back as it was. Holds the signature of a Gemini model's thought."
-        ),
-    ] = None
-
-
-class UserMessage(Struct, tag_field="role", tag="user"):
-    """A message of the user."""
-
-    content: Annotated[
-        str | Annotated[list[TextPart | ImagePart], Meta(min_length=1)],
-        Meta(description="Text, or a list of text and image parts."),
-    ]
-    name: str | None = None
-
-
-class SystemMessage(Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
-    """Instructions that the model follows throughout."""
-
-    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
-    name: str | None = None
-
-
-class DeveloperMessage(Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
-    """The same as a system message, by OpenAI's newer name."""
-
-    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
-    name: str | None = None
-
-
-class ToolMessage(Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
-    """The result of one tool call."""
-
-    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
-    tool_call_id: Annotated[str, Meta(description="The tool call that this message answers.")]
-    name: str | None = None
-
-
-class FunctionMessage(Struct, tag_field="role", tag="function"):
-    """The result of a legacy function call."""
-
-    name: str
-    content: str | None = None
-
-
-class AssistantMessage(Struct, tag_field="role", tag="assistant"):
-    """An earlier answer of the model."""
-
-    content: Annotated[
-        str | Annotated[list[TextPart | RefusalPart], Meta(min_length=1)] | None,
-        Meta(description="Required unless `tool_calls` or `function_call` is given."),
-    ] = None
-    name: str | None = None
-    tool_calls: list[ToolCall] | None = None
-    function_call: FunctionCall | None = None
-    refusal: str | None = None
-    reasoning_content: Annotated[
-        str | None, Meta(description="The thought behind the answer; some upstreams want it back. Others do without.")
-    ] = None
-
-
-Message = UserMessage | SystemMessage | DeveloperMessage | ToolMessage | FunctionMessage | AssistantMessage
 
 
 class StreamOptions(Struct):
@@ -215,7 +139,7 @@ class ChatRequest(Struct, kw_only=True, dict=True):
         TokenLimit | None, Meta(description="Upper bound of generated tokens. A fraction is rounded down.")
     ] = None
     stream: Annotated[bool | None, Meta(description="Send the answer as server-sent events while it is made.")] = False
-    stream_options: StreamOptions | None = None
+    stream_options: Annotated[StreamOptions | None, Meta(description="What a stream carries besides the answer.")] = None
     n: Annotated[Annotated[int, Meta(ge=1, le=128)] | None, Meta(description="How many choices to make; each is charged.")] = (
         None
     )
@@ -230,35 +154,77 @@ class ChatRequest(Struct, kw_only=True, dict=True):
         str | Annotated[list[str], Meta(max_length=4)] | None,
         Meta(description="Up to 4 sequences at which the answer ends; they are not part of it."),
     ] = None
-    frequency_penalty: Penalty | None = None
-    presence_penalty: Penalty | None = None
-    prediction: Prediction | None = None
+    frequency_penalty: Annotated[
+        Penalty | None,
+        Meta(description="Positive values make tokens less likely the more often they occur in the text so far."),
+    ] = None
+    presence_penalty: Annotated[
+        Penalty | None,
+        Meta(description="Positive values make tokens less likely that occur in the text so far at all."),
+    ] = None
+    prediction: Annotated[
+        Prediction | None,
+        Meta(description="Text that much of the answer is expected to repeat; it makes the answer faster."),
+    ] = None
     seed: Annotated[
         Annotated[int, Meta(ge=1)] | None, Meta(description="The same request with the same seed: the same answer.")
     ] = None
-    response_format: ResponseFormat | None = None
-    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
-    tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning_effort: ReasoningEffort | None = None
+    response_format: Annotated[
+        ResponseFormat | None,
+        Meta(description="The form that the answer must have: free text, a JSON object, or JSON that fits a schema."),
+    ] = None
+    tools: Annotated[
+        Annotated[list[Tool], Meta(max_length=128)] | None, Meta(description="Functions that the model may call.")
+    ] = None
+    tool_choice: Annotated[
+        ToolChoice | None,
+        Meta(description="Whether the model may, must or must not call tools, or which one it calls. With tools: `auto`."),
+    ] = None
+    parallel_tool_calls: Annotated[bool | None, Meta(description="Whether one answer may call several tools.")] = None
+    reasoning_effort: Annotated[
+        ReasoningEffort | None,
+        Meta(description="How long a model that thinks may think; `none` = not at all."),
+    ] = None
     # The superset that OpenAI's clients send:
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    user: str | None = None
-    metadata: dict[str, str] | None = None
-    store: bool | None = None
-    service_tier: Literal["auto", "default", "flex", "scale", "priority"] | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+    logprobs: Annotated[
+        bool | None,
+        Meta(description="Send the logarithm of the probability of each token of the answer."),
+    ] = None
+    top_logprobs: Annotated[
+        Annotated[int, Meta(ge=0, le=20)] | None,
+        Meta(description="How many of the likeliest tokens to name at each position. Needs `logprobs`."),
+    ] = None
+    logit_bias: Annotated[
+        dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None,
+        Meta(description="Token id to what is added to its logit: -100 bans a token, 100 forces it."),
+    ] = None
+    user: Annotated[str | None, Meta(description="Your own name for the end user. Without effect.")] = None
+    metadata: Annotated[dict[str, str] | None, Meta(description="Notes of your own. Without effect.")] = None
+    store: Annotated[bool | None, Meta(description="Nothing is stored, whatever it says.")] = None
+    service_tier: Annotated[
+        Literal["auto", "default", "flex", "scale", "priority"] | None, Meta(description="Without effect.")
+    ] = None
+    safety_identifier: Annotated[str | None, Meta(description="Your own name for the end user. Without effect.")] = None
+    prompt_cache_key: Annotated[
+        str | None,
+        Meta(description="Without effect: prompts are cached by what they begin with."),
+    ] = None
     functions: Annotated[list[Function], Meta(max_length=128, description="Legacy; use `tools`.")] | None = None
     function_call: Annotated[Literal["none", "auto"] | FunctionName | None, Meta(description="Legacy; use `tool_choice`.")] = (
         None
     )
     # Extensions, where the route supports them:
-    top_k: Annotated[int, Meta(ge=0)] | None = None
-    min_p: Annotated[float, Meta(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Meta(ge=0.01, le=2)] | None = None
+    top_k: Annotated[
+        Annotated[int, Meta(ge=0)] | None, Meta(description="Sample from this many of the likeliest tokens; 0 = from all.")
+    ] = None
+    min_p: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Leave out tokens that are less likely than this share of the likeliest one."),
+    ] = None
+    repetition_penalty: Annotated[
+        Annotated[float, Meta(ge=0.01, le=2)] | None,
+        Meta(description="Above 1, tokens that occur in the text so far become less likely."),
+    ] = None
 
     @property
     def extra(self) -> dict[str, msgspec.Raw]:
@@ -290,13 +256,6 @@ class ChatRequest(Struct, kw_only=True, dict=True):
     @property
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
-
-
-def text_of(content: str | list[OnlyTextPart] | list[TextPart | ImagePart] | list[TextPart | RefusalPart] | None) -> str:
-    """The text of a message's content; parts are joined without anything between them, refusals read as text."""
-    if content is None or isinstance(content, str):
-        return content or ""
-    return "".join(getattr(part, "refusal" if isinstance(part, RefusalPart) else "text", "") for part in content)
 
 
 def images_of(request: ChatRequest) -> Iterator[tuple[str, ImageUrl]]:
@@ -368,9 +327,6 @@ class AnswerToolCall(Struct):
     id: str
     function: FunctionCall
     type: Literal["function"] = "function"
-    extra_content: Annotated[
-        dict[str, Any] | UnsetType, Meta(description="What the model wants back with the call in the next request.")
-    ] = UNSET
 
 
 class AnswerMessage(Struct):
@@ -454,13 +410,12 @@ class FunctionCallDelta(Struct, omit_defaults=True):
 
 
 class ToolCallDelta(Struct, omit_defaults=True):
-    """The next piece of a tool call; `id`, `type`, the name and `extra_content` come with the first one."""
+    """The next piece of a tool call; `id`, `type` and the name come with the first one."""
 
     index: int
     id: str | UnsetType = UNSET
     type: Literal["function"] | UnsetType = UNSET
     function: FunctionCallDelta | UnsetType = UNSET
-    extra_content: dict[str, Any] | UnsetType = UNSET
 
 
 class Delta(Struct, omit_defaults=True):

@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from tollway import errors
-from tollway.cli import app, reference
+from tollway.cli import app
 from tollway.settings import Settings
+from tollway.web import generated
 
 ROOT = Path(__file__).parents[3]
 
@@ -29,17 +30,17 @@ def test_the_committed_page_is_what_the_command_prints(arguments: list[str], pag
 
 
 def test_the_settings_page_has_every_setting_and_no_machine_in_it() -> None:
-    page = reference.settings_page()
+    page = generated.settings_page()
     for field in msgspec.structs.fields(Settings):
         assert f"| `{field.name}` | `TOLLWAY_{field.name.upper()}` |" in page
     assert str(Path.home()) not in page
 
 
 def test_the_errors_page_has_every_error() -> None:
-    page = reference.errors_page()
-    for error in reference._error_tree():
+    page = generated.errors_page()
+    for error in generated.error_tree():
         assert f"| {error.status} | `{error.type}` | `{error.default_code}` |" in page
-    assert errors.GatewayTimeout in list(reference._error_tree())
+    assert errors.GatewayTimeout in list(generated.error_tree())
 
 
 def test_settings_say_where_they_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

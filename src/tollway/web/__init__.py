@@ -1,0 +1,1 @@
+"""The pages: documentation, catalogue, playground, dashboard. Rendered on the server; nothing is fetched from anywhere else."""

@@ -1,0 +1,173 @@
+"""The wire types as a tree that people can read: name, type, bounds, default, whether it is required, what it means.
+
+It is made of the OpenAPI document, and that of the wire types: the pages say what the decoder checks.
+"""
+
+import functools
+from typing import Any
+
+from msgspec import Struct
+
+from tollway.api import openapi
+from tollway.api.endpoints import ENDPOINTS
+
+Schema = dict[str, Any]
+_PREFIX = "#/components/schemas/"
+_DEPTH_MAX = 12
+_BOUNDS = (
+    ("minimum", "≥ {}"),
+    ("exclusiveMinimum", "> {}"),
+    ("maximum", "≤ {}"),
+    ("exclusiveMaximum", "< {}"),
+)
+_SIZES = {
+    "minLength": "at least {} {}",
+    "maxLength": "at most {} {}",
+    "minItems": "at least {} {}",
+    "maxItems": "at most {} {}",
+}
+
+
+class Node(Struct):
+    """A field, or one of the forms that a field may take."""
+
+    name: str
+    type: str
+    description: str = ""
+    required: bool = False
+    nullable: bool = False
+    bounds: tuple[str, ...] = ()
+    default: str | None = None
+    values: tuple[str, ...] = ()
+    pattern: str | None = None
+    fields: tuple["Node", ...] = ()
+    forms: tuple["Node", ...] = ()
+    """Alternatives, of which one is given."""
+
+
+@functools.cache
+def document() -> Schema:
+    return openapi.document(ENDPOINTS)
+
+
+@functools.cache
+def tree(type_name: str) -> Node:
+    """The tree of a wire type by its class name. Raises KeyError for one that is not in the document."""
+    return _node(type_name, {"$ref": _PREFIX + type_name}, required=True, depth=0)
+
+
+def node_of(schema: Schema) -> Node:
+    """The tree of any schema of the document."""
+    return _node("", schema, required=True, depth=0)
+
+
+def _node(name: str, given: Schema, *, required: bool, depth: int) -> Node:
+    schema = _resolved(given)
+    # what stands beside a reference says more than what stands behind it
+    description = given.get("description") or schema.get("description", "")
+    alternatives = schema.get("anyOf") or schema.get("oneOf")
+    if alternatives and "properties" not in schema:
+        schema, forms, nullable = _alternatives(schema, alternatives)
+        if len(forms) == 1:  # `X or null` is X, nullable
+            only = _resolved(forms[0])
+            merged = only | {key: value for key, value in schema.items() if key not in {"anyOf", "oneOf"}}
+            node = _node(name, merged, required=required, depth=depth)
+            node.nullable = node.nullable or nullable
+            node.description = description or node.description
+            return node
+        return Node(
+            name,
+            "one of" if len(forms) > 1 else "any",
+            description,
+            required,
+            nullable,
+            default=_default(given, schema),
+            forms=tuple(_node(_form_name(form), form, required=True, depth=depth + 1) for form in forms),
+        )
+    items = schema.get("items")
+    inner = _node("", items, required=True, depth=depth + 1) if isinstance(items, dict) and depth < _DEPTH_MAX else None
+    return Node(
+        name=name,
+        type=_type(schema, inner),
+        description=description,
+        required=required,
+        nullable=_may_be_null(schema),
+        bounds=tuple(_bounds(schema)),
+        default=_default(given, schema),
+        values=tuple(
+            _shown(value) for value in schema.get("enum", [schema["const"]] if "const" in schema else []) if value is not None
+        ),
+        pattern=schema.get("pattern"),
+        fields=inner.fields if inner else _fields(schema, depth),
+        forms=inner.forms if inner else (),
+    )
+
+
+def _fields(schema: Schema, depth: int) -> tuple[Node, ...]:
+    if depth >= _DEPTH_MAX:
+        return ()
+    required = set(schema.get("required", ()))
+    nodes = [
+        _node(name, field, required=name in required, depth=depth + 1) for name, field in schema.get("properties", {}).items()
+    ]
+    return tuple(sorted(nodes, key=lambda node: not node.required))
+
+
+def _alternatives(schema: Schema, alternatives: list[Schema]) -> tuple[Schema, list[Schema], bool]:
+    forms = [form for form in alternatives if form.get("type") != "null"]
+    return schema, forms, len(forms) < len(alternatives)
+
+
+def _form_name(form: Schema) -> str:
+    """What tells a form from the others: the value of its tag."""
+    properties = _resolved(form).get("properties", {})
+    for tag in ("role", "type"):
+        values = properties.get(tag, {}).get("enum", ())
+        if len(values) == 1:
+            return f"{tag}: {values[0]}"
+    return ""
+
+
+def _type(schema: Schema, inner: Node | None) -> str:
+    kind = schema.get("type")
+    kinds = [name for name in (kind if isinstance(kind, list) else [kind]) if name not in {None, "null"}]
+    if kinds == ["array"]:
+        return f"array of {inner.type if inner and inner.type != 'one of' else 'items'}"
+    if kinds == ["object"] and isinstance(schema.get("additionalProperties"), dict) and not schema.get("properties"):
+        return f"map of {_type(_resolved(schema['additionalProperties']), None)}"
+    if not kinds and ("enum" in schema or "const" in schema):
+        return "string"
+    return " or ".join(kinds) or "any"
+
+
+def _may_be_null(schema: Schema) -> bool:
+    kind = schema.get("type")
+    return (isinstance(kind, list) and "null" in kind) or None in schema.get("enum", ())
+
+
+def _bounds(schema: Schema) -> list[str]:
+    noun = "items" if "minItems" in schema or "maxItems" in schema else "characters"
+    bounds = [form.format(f"{schema[key]:g}") for key, form in _BOUNDS if key in schema]
+    return bounds + [
+        form.format(f"{schema[key]:,}", noun if schema[key] != 1 else noun[:-1])
+        for key, form in _SIZES.items()
+        if key in schema
+    ]
+
+
+def _default(given: Schema, schema: Schema) -> str | None:
+    for place in (given, schema):
+        if place.get("default") is not None:
+            return _shown(place["default"])
+    return None
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _resolved(schema: Schema) -> Schema:
+    if "$ref" not in schema:
+        return schema
+    target: Schema = document()["components"]["schemas"][schema["$ref"].removeprefix(_PREFIX)]
+    return target | {key: value for key, value in schema.items() if key not in {"$ref", "description"}}
