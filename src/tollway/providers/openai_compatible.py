@@ -69,7 +69,8 @@ class OpenAIProvider:
                             for chunk in reader.read(event):
                                 begun = True
                                 yield chunk
-                        _check_stray(events.stray)
+                        if not reader.complete:
+                            _check_stray(events.stray)
                     usage = reader.finish()
                     complete = await _read_tail(response)
                     yield usage

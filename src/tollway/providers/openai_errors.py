@@ -88,19 +88,21 @@ def failed_answer(route: Route, status: int, headers: Mapping[str, str], body: b
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None
     refusal = read_refusal(found)
-    _log(route, status, refusal, refusal.text or body[:LOGGED_CHARS_MAX].decode(errors="replace"), headers)
-    if status == 200:
-        status = refusal.status or 502
-    return _error(route, status, refusal, retry_after_seconds(headers))
+    meant = (refusal.status or 502) if status == 200 else status
+    error = _error(route, meant, refusal, retry_after_seconds(headers))
+    text = refusal.text or body[:LOGGED_CHARS_MAX].decode(errors="replace")
+    _log(error, route, refusal, text, status=status, request_id=headers.get("x-request-id", ""))
+    return error
 
 
 def failed_stream(route: Route, error: object, *, begun: bool) -> TollwayError:
     """The error for an error object in the stream. What has begun cannot be blamed on the caller any more."""
     refusal = read_refusal(error)
-    _log(route, None, refusal, refusal.text, {})
-    if begun:
-        return BadGateway("The model's upstream broke off its answer.")
-    return _error(route, refusal.status or _status_of_kind(refusal), refusal, None)
+    failure: TollwayError = BadGateway("The model's upstream broke off its answer.")
+    if not begun:
+        failure = _error(route, refusal.status or _status_of_kind(refusal), refusal, None)
+    _log(failure, route, refusal, refusal.text)
+    return failure
 
 
 def failed_connection(route: Route, problem: Exception, *, begun: bool) -> TollwayError:
@@ -272,8 +274,12 @@ def _status_of_kind(refusal: Refusal) -> int:
 # --- for the operator -------------------------------------------------------------------------------------------------
 
 
-def _log(route: Route, status: int | None, refusal: Refusal, text: str, headers: Mapping[str, str]) -> None:
-    log.error(
+def _log(
+    error: TollwayError, route: Route, refusal: Refusal, text: str, *, status: int | None = None, request_id: str = ""
+) -> None:
+    """What the upstream said, in its own words. A caller's mistake wakes nobody."""
+    tell = log.warning if isinstance(error, InvalidRequest) else log.error
+    tell(
         "upstream_refused",
         upstream=route.upstream.name,
         model=route.upstream_model,
@@ -282,7 +288,7 @@ def _log(route: Route, status: int | None, refusal: Refusal, text: str, headers:
         type=refusal.kind[:80] or None,
         param=refusal.param[:200] if refusal.param else None,
         text=_safe(text, route),
-        upstream_request_id=headers.get("x-request-id", "")[:80] or None,
+        upstream_request_id=request_id[:80] or None,
     )
 
 

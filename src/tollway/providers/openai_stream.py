@@ -175,9 +175,14 @@ class AnswerReader:
             self._count()
         return chunks
 
+    @property
+    def complete(self) -> bool:
+        """Every choice has its finish_reason."""
+        return all(choice.finished for choice in self._choices)
+
     def finish(self) -> Usage:
         """The usage of a complete answer. Raises BadGateway for a stream that was broken off."""
-        if not all(choice.finished for choice in self._choices):
+        if not self.complete:
             raise self._broken("ended its stream before the answer was complete")
         if not self.done and self._route.upstream.quirks.done_marker:
             raise self._broken("ended its stream without [DONE]", "where it never sends one, set its quirk done_marker = false")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 from tests.contract.providers.openai_support import ONE_TRY, Gateway, gateway, route_to
-from tests.fakes.faults import FAULTS, Hang, Heartbeats, Reply, Wait
+from tests.fakes.faults import FAULTS, Drip, Hang, Heartbeats, Reply, Wait
 from tests.fakes.openai import API_KEY, FakeOpenAI, chunk, error_reply, stream_reply
 from tests.fakes.server import left_within
 
@@ -225,6 +225,35 @@ async def test_leaving_closes_the_upstream_at_once(fake: FakeOpenAI, after: int)
                 await asyncio.sleep(0.001)
         answer.cancel()
         assert await left_within(fake.received[0], 0.25)
+
+
+async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeOpenAI) -> None:
+    """No request is still being answered 250 ms after its caller has left."""
+    events = [chunk({"content": piece}) for piece in "abcdefgh"]
+    fake.queue(*[Reply([*stream_reply(events, done=False).steps, Hang()]) for _ in range(100)])
+    async with gateway(route_to(fake.base_url, limits=Limits())) as house:
+
+        async def leave(after: int) -> None:
+            answer = house.start(stream=True)
+            chunks = answer.chunks()
+            for _ in range(after):
+                await anext(chunks)
+            answer.cancel()
+
+        await asyncio.gather(*(leave(place % 10) for place in range(100)))
+        assert all(await asyncio.gather(*(left_within(received, 0.25) for received in fake.received)))
+        connector: Any = house.session.connector
+        assert not connector._acquired
+
+
+async def test_single_bytes_are_no_content(fake: FakeOpenAI) -> None:
+    fake.queue(Reply([Drip(stream_reply([chunk({"content": "x"})]).steps[0], every_seconds=0.02)]))  # type: ignore[arg-type]
+    async with gateway(route_to(fake.base_url)) as house:
+        began = asyncio.get_running_loop().time()
+        _, error = await outcome(house)
+
+    assert type(error) is GatewayTimeout
+    assert asyncio.get_running_loop().time() - began < 1.3
 
 
 async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:

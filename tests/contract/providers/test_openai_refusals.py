@@ -137,7 +137,9 @@ async def test_refusal(name: str) -> None:
     error = caught.value
     assert (type(error), error.code, error.param) == (kind, code or kind.default_code, param)
     assert SECRET not in f"{error.message} {error.data}"
-    assert [entry["upstream"] for entry in logs if entry["event"] == "upstream_refused"] == ["fake"]
+    (entry,) = [entry for entry in logs if entry["event"] == "upstream_refused"]
+    assert entry["upstream"] == "fake"
+    assert entry["log_level"] == ("warning" if issubclass(kind, InvalidRequest) else "error")
     if kind is BadGateway and "operator" in error.message:
         assert error.retry_after_seconds == 300  # so that neither the router nor a client tries again at once
 
