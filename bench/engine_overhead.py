@@ -2,19 +2,27 @@
 
     make bench
 
-Rounds alternate between the two, so that drift of the machine hits both alike. Each request has its own prompt of equal
-length, temperature 0, and a fixed number of tokens. Reported: throughput (API / engine, higher is better) and the time to the
-first token that the API adds at the median.
+Requests alternate between the two one by one (with 8 streams: round by round), so that drift of the machine hits both alike.
+Each request has its own prompt of equal length, temperature 0, and a fixed number of tokens. Reported, each the median:
+
+- first_token: milliseconds to the first token, over answers of 2 tokens
+- tokens per second of one stream and of eight, and the ratio of the two (API / engine, higher is better)
+- the processor time that the API's process takes for a request of 2 tokens, and for each further token (Linux)
+
+On a machine with few cores the client, the API and the engine compete; all three are in these figures.
 """
 
 import argparse
 import asyncio
+import itertools
 import json
 import multiprocessing
+import os
 import platform
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,15 +39,21 @@ from tollway.settings import Settings, load
 from tollway.storage import Database
 
 TOKENS = 64
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
 class Sample:
-    """One answer: seconds to the first token, seconds in all, tokens."""
+    """One answer: seconds to the first token and to the last."""
 
     first: float
     total: float
     tokens: int
+
+    @property
+    def rate(self) -> float:
+        """Tokens per second after the first one: the stream's pace."""
+        return (self.tokens - 1) / (self.total - self.first)
 
 
 @dataclass
@@ -52,44 +66,68 @@ class Target:
     model: str
 
 
-async def ask(session: aiohttp.ClientSession, target: Target, number: int) -> Sample:
-    text = f"Request {number:06d}. Tell me about rivers, mountains and the sea, and how they came to be."
+_numbers = itertools.count()
+
+
+async def ask(session: aiohttp.ClientSession, target: Target, tokens: int) -> Sample:
+    text = f"Request {next(_numbers):06d}. Tell me about rivers, mountains and the sea, and how they came to be."
     body = {
         "model": target.model,
         "messages": [{"role": "user", "content": text}],
-        "max_tokens": TOKENS,
+        "max_tokens": tokens,
         "temperature": 0,
         "stream": True,
-        "logit_bias": {"2": -100},  # never the end of the turn: each answer has exactly TOKENS tokens
+        "logit_bias": {"2": -100},  # never the end of the turn: each answer has exactly as many tokens as asked for
     }
     headers = {"Authorization": f"Bearer {target.key}"}
     began = time.perf_counter()
-    first, tokens = 0.0, 0
+    first, last, count = 0.0, 0.0, 0
     async with session.post(target.url + "/v1/chat/completions", json=body, headers=headers) as response:
         response.raise_for_status()
         async for line in response.content:
             if line.startswith(b"data: {"):
                 choices = json.loads(line[6:])["choices"]
                 if choices and choices[0]["delta"].get("content"):
-                    first = first or time.perf_counter() - began
-                    tokens += 1
-    return Sample(first, time.perf_counter() - began, tokens)
+                    last = time.perf_counter() - began
+                    first = first or last
+                    count += 1
+    return Sample(first, last, count)
 
 
-async def round_of(
-    session: aiohttp.ClientSession, target: Target, streams: int, requests: int, base: int
-) -> tuple[float, list[Sample]]:
-    """(requests per second, samples) of `requests` requests, `streams` at a time."""
-    numbers = iter(range(base, base + requests))
-    samples: list[Sample] = []
+async def alternating(
+    session: aiohttp.ClientSession, targets: Sequence[Target], requests: int, tokens: int
+) -> dict[str, list[Sample]]:
+    """One request at a time, to each target in turn; the order of the turn changes too."""
+    samples: dict[str, list[Sample]] = {target.name: [] for target in targets}
+    for number in range(requests):
+        for target in targets if number % 2 else reversed(targets):
+            samples[target.name].append(await ask(session, target, tokens))
+    return samples
+
+
+async def round_of(session: aiohttp.ClientSession, target: Target, streams: int, requests: int) -> float:
+    """Tokens per second of `requests` requests, `streams` at a time."""
+    numbers = iter(range(requests))
 
     async def worker() -> None:
-        for number in numbers:
-            samples.append(await ask(session, target, number))  # noqa: PERF401 - shared by the workers
+        for _ in numbers:
+            await ask(session, target, TOKENS)
 
     began = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(streams)))
-    return requests / (time.perf_counter() - began), samples
+    return requests * TOKENS / (time.perf_counter() - began)
+
+
+def processor_seconds(pid: int) -> float | None:
+    """What a process and those that it has started have used so far; None where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND + sum(
+        processor_seconds(int(child)) or 0 for child in children
+    )
 
 
 async def make_key(settings: Settings) -> str:
@@ -101,13 +139,12 @@ async def make_key(settings: Settings) -> str:
     return key.secret
 
 
-async def measure(port: int, key: str, engine: EngineEndpoint, rounds: int) -> dict[str, dict[str, float]]:
+async def measure(port: int, key: str, pid: int, engine: EngineEndpoint, scale: float) -> dict[str, dict[str, float]]:
     targets = [
         Target("engine", engine.url, engine.api_key, engine.model),
         Target("api", f"http://127.0.0.1:{port}", key, f"local/{engine.model}"),
     ]
     results: dict[str, dict[str, float]] = {}
-    base = 0
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
         while True:  # until the API is up
             try:
@@ -115,33 +152,52 @@ async def measure(port: int, key: str, engine: EngineEndpoint, rounds: int) -> d
                 break
             except aiohttp.ClientError:
                 await asyncio.sleep(0.1)
-        for target in targets:
-            await round_of(session, target, 2, 4, 900_000)  # warm
-        for streams, requests in ((1, 6), (8, 24)):
-            rates: dict[str, list[float]] = {target.name: [] for target in targets}
-            firsts: dict[str, list[float]] = {target.name: [] for target in targets}
-            for number in range(rounds):
-                for target in targets if number % 2 else reversed(targets):
-                    base += requests
-                    rate, samples = await round_of(session, target, streams, requests, base)
-                    rates[target.name].append(rate)
-                    firsts[target.name] += [sample.first for sample in samples]
-            api, direct = (statistics.median(rates[name]) for name in ("api", "engine"))
-            added = statistics.median(firsts["api"]) - statistics.median(firsts["engine"])
-            results[f"{streams} streams"] = {
-                "engine_requests_per_second": round(direct, 3),
-                "api_requests_per_second": round(api, 3),
-                "throughput_ratio": round(api / direct, 3),
-                "engine_first_token_ms_p50": round(statistics.median(firsts["engine"]) * 1000, 2),
-                "added_first_token_ms_p50": round(added * 1000, 2),
-            }
-            print(f"{streams} streams: {json.dumps(results[f'{streams} streams'])}", flush=True)
+        await alternating(session, targets, 10, 2)  # warm
+
+        few, many = round(200 * scale), round(20 * scale)
+        before = processor_seconds(pid)
+        samples = await alternating(session, targets, few, 2)
+        used = processor_seconds(pid)
+        firsts = {name: statistics.median(sample.first for sample in each) * 1000 for name, each in samples.items()}
+        results["first_token"] = {
+            "engine_ms_p50": round(firsts["engine"], 2),
+            "api_ms_p50": round(firsts["api"], 2),
+            "added_ms_p50": round(firsts["api"] - firsts["engine"], 2),
+        }
+        if before is not None and used is not None:
+            results["first_token"]["api_processor_ms"] = round((used - before) / few * 1000, 2)
+        print(f"first token: {json.dumps(results['first_token'])}", flush=True)
+
+        before = processor_seconds(pid)
+        samples = await alternating(session, targets, many, TOKENS)
+        used = processor_seconds(pid)
+        rates = {name: statistics.median(sample.rate for sample in each) for name, each in samples.items()}
+        results["1 stream"] = compared(rates)
+        if before is not None and used is not None:
+            each = ((used - before) / many - results["first_token"]["api_processor_ms"] / 1000) / (TOKENS - 2)
+            results["1 stream"]["api_processor_ms_per_token"] = round(each * 1000, 3)
+        print(f"1 stream: {json.dumps(results['1 stream'])}", flush=True)
+
+        rounds: dict[str, list[float]] = {target.name: [] for target in targets}
+        for number in range(round(6 * scale)):
+            for target in targets if number % 2 else reversed(targets):
+                rounds[target.name].append(await round_of(session, target, 8, 24))
+        results["8 streams"] = compared({name: statistics.median(each) for name, each in rounds.items()})
+        print(f"8 streams: {json.dumps(results['8 streams'])}", flush=True)
     return results
+
+
+def compared(rates: dict[str, float]) -> dict[str, float]:
+    return {
+        "engine_tokens_per_second": round(rates["engine"], 1),
+        "api_tokens_per_second": round(rates["api"], 1),
+        "ratio": round(rates["api"] / rates["engine"], 3),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=10, help="rounds for each side (default 10)")
+    parser.add_argument("--scale", type=float, default=1.0, help="how many requests, as a factor (default 1: about 5 minutes)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -155,7 +211,7 @@ def main() -> None:
         try:
             key = asyncio.run(make_key(settings))
             api.start()
-            results = asyncio.run(measure(settings.port, key, supervisor.endpoints()[0], arguments.rounds))
+            results = asyncio.run(measure(settings.port, key, api.pid or 0, supervisor.endpoints()[0], arguments.scale))
         finally:
             api.terminate()
             api.join()

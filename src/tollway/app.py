@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 import structlog
 from msgspec import Struct
@@ -116,19 +115,14 @@ def build(config: WorkerConfig) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        # The engine is on the loopback: connecting is cheap, and a connection kept open would hold one of its threads, and
-        # would now and then be closed by it just as we use it. Its own slots and queue are the only limit.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True)
-        async with aiohttp.ClientSession(connector=connector, read_bufsize=2**20) as session:
-            local.open(session)
-            reloads = asyncio.create_task(_follow_reloads(config, catalog))
-            yield
-            reloads.cancel()
-            await completions.drain(settings.drain_seconds)
-            if fetcher is not None:
-                await fetcher.close()
-            await accounts.close()
-            database.close()
+        reloads = asyncio.create_task(_follow_reloads(config, catalog))
+        yield
+        reloads.cancel()
+        await completions.drain(settings.drain_seconds)
+        if fetcher is not None:
+            await fetcher.close()
+        await accounts.close()
+        database.close()
 
     return routing.build((*ENDPOINTS, *PAGES), services, lifespan=lifespan, default=not_found)
 

@@ -1,10 +1,11 @@
 """Talking to one engine process over its loopback port; its faults become Tollway's errors."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 import structlog
 from msgspec import Struct
@@ -18,11 +19,9 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
+from tollway.providers.engine_http import Exchange
 
 log = structlog.get_logger()
-
-# Long enough for prompts of a full context ahead in the queue; a healthy engine speaks far earlier.
-SILENCE_SECONDS_MAX = 300
 
 
 class TokenChance(Struct):
@@ -70,33 +69,35 @@ _decode_event = msgspec.json.Decoder(EngineEvent).decode
 class EngineClient:
     """One engine. Cheap; holds nothing but the address."""
 
-    def __init__(self, session: aiohttp.ClientSession, endpoint: EngineEndpoint) -> None:
+    def __init__(self, endpoint: EngineEndpoint) -> None:
         self.endpoint = endpoint
-        self._session = session
-        self._headers = {"Authorization": f"Bearer {endpoint.api_key}", "Content-Type": "application/json"}
+        address = urlsplit(endpoint.url)
+        self._host, self._port = address.hostname or "", address.port or 80
+        self._head = (
+            f"Host: {address.netloc}\r\nAuthorization: Bearer {endpoint.api_key}\r\nConnection: close\r\n"
+            "Content-Type: application/json\r\nContent-Length: "
+        )
 
     async def healthy(self) -> bool:
         """Whether the engine answers and has loaded its model."""
         try:
-            timeout = aiohttp.ClientTimeout(total=2)
-            async with self._session.get(self.endpoint.url + "/health", timeout=timeout) as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError):
+            async with asyncio.timeout(2), self._exchange("/health", None) as exchange:
+                return await exchange.status() == 200
+        except OSError:
             return False
 
-    async def ask(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """One question, one JSON answer."""
-        async with self._post(path, body) as response:
-            answer: dict[str, Any] = msgspec.json.decode(await response.read())
+    async def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One question, one JSON answer; a GET without a body."""
+        async with self._answer(path, body) as exchange:
+            answer: dict[str, Any] = msgspec.json.decode(await exchange.rest())
             return answer
 
     async def complete(self, body: dict[str, Any]) -> AsyncIterator[EngineEvent]:
         """The events of one completion. Leaving the loop early closes the connection, which frees the engine's slots."""
-        async with self._post("/completion", body) as response:
-            finished = False
+        async with self._answer("/completion", body) as exchange:
             try:
                 rest = b""
-                async for data in response.content.iter_any():
+                while data := await exchange.piece():
                     *lines, rest = (rest + data).split(b"\n")
                     for line in lines:
                         if line.startswith((b"data: {", b"error: {")):
@@ -104,30 +105,37 @@ class EngineClient:
                             if event.error is not None:
                                 raise _engine_error(event.error)
                             yield event
-                finished = True
             except msgspec.DecodeError as error:
                 raise BadGateway("The engine's answer could not be read.", code="engine_interrupted") from error
-            finally:
-                if not finished:
-                    response.close()
 
     @asynccontextmanager
-    async def _post(self, path: str, body: dict[str, Any]) -> AsyncIterator[aiohttp.ClientResponse]:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE_SECONDS_MAX)
+    async def _answer(self, path: str, body: dict[str, Any] | None) -> AsyncIterator[Exchange]:
+        """A good answer's exchange; what goes wrong until it is closed is raised as one of our errors."""
         try:
-            async with self._session.post(
-                self.endpoint.url + path, data=msgspec.json.encode(body), headers=self._headers, timeout=timeout
-            ) as response:
-                if response.status != 200:
-                    raise _engine_error(_error_of(await response.read()))
-                yield response
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
+            async with self._exchange(path, body) as exchange:
+                if await exchange.status() != 200:
+                    raise _engine_error(_error_of(await exchange.rest()))
+                yield exchange
+        except OSError as error:
             log.warning("engine_away", model=self.endpoint.model, path=path, error=type(error).__name__)
             raise ServiceUnavailable(
                 f"The model `{self.endpoint.model}` is restarting. Try again in a few seconds.",
                 code="engine_away",
                 retry_after_seconds=3,
             ) from error
+
+    @asynccontextmanager
+    async def _exchange(self, path: str, body: dict[str, Any] | None) -> AsyncIterator[Exchange]:
+        data = b"" if body is None else msgspec.json.encode(body)
+        method = "GET" if body is None else "POST"
+        exchange = Exchange()
+        try:
+            await exchange.open(
+                self._host, self._port, f"{method} {path} HTTP/1.1\r\n{self._head}{len(data)}\r\n\r\n".encode() + data
+            )
+            yield exchange
+        finally:
+            exchange.close()
 
 
 def _error_of(body: bytes) -> dict[str, Any]:

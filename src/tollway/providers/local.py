@@ -1,7 +1,7 @@
 """The embedded model: a chat request as one llama.cpp completion, constrained so that every parameter holds.
 
 The engine's own chat endpoint is not used: it does not enforce forced calls, counts one choice of several, and reads marks in
-the caller's text as the template's. So the template alone is asked of it (`/apply-template`); the prompt, the grammar and the
+the caller's text as the template's. So the template alone is asked of it (`template.py`); the prompt, the grammar and the
 reading of the answer are ours.
 """
 
@@ -9,7 +9,6 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 
-import aiohttp
 from msgspec import Struct
 
 from tollway.catalog import Route
@@ -21,6 +20,7 @@ from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, EngineEvent
 from tollway.providers.images import IMAGES_MAX, ImageLoader
+from tollway.providers.template import Templates
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
 from tollway.wire.chat import (
     ChatRequest,
@@ -61,15 +61,8 @@ class LocalProvider:
     """The provider of all models embedded on this machine. One instance serves one process."""
 
     def __init__(self, endpoints: Iterable[EngineEndpoint], image_loader: ImageLoader, *, workers: int) -> None:
-        self._endpoints = list(endpoints)
-        self._engines: dict[str, _Engine] = {}
+        self._engines = {endpoint.model: _Engine(endpoint, EngineClient(endpoint), workers) for endpoint in endpoints}
         self._images = image_loader
-        self._workers = workers
-
-    def open(self, session: aiohttp.ClientSession) -> None:
-        """Gives the provider its connections; they need the running event loop."""
-        for endpoint in self._endpoints:
-            self._engines[endpoint.model] = _Engine(endpoint, EngineClient(session, endpoint), self._workers)
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
@@ -122,8 +115,7 @@ class LocalProvider:
         )
         # A thought before constrained text would not fit its grammar.
         thinks = engine.endpoint.thinks and not constraint.from_start and request.reasoning_effort != "none"
-        question = {"messages": messages, "chat_template_kwargs": {"enable_thinking": thinks}}
-        text: str = (await engine.client.ask("/apply-template", question))["prompt"]
+        text = await engine.templates.render(messages, thinks=thinks)
 
         thinking = Mode.CONTENT
         if engine.endpoint.thinks:
@@ -147,6 +139,7 @@ class _Engine:
     def __init__(self, endpoint: EngineEndpoint, client: EngineClient, workers: int) -> None:
         self.endpoint = endpoint
         self.client = client
+        self.templates = Templates(client)
         self.busy = 0
         # Workers do not know of each other: each admits its share, and at least one full set of slots.
         self._busy_max = max(endpoint.slots, (endpoint.slots + endpoint.queue_max) // workers)
