@@ -57,6 +57,7 @@ def test_so_is_every_answer_to_those_who_manage_keys(server: LiveServer, tmp_pat
     after = {row["id"]: row["state"] for row in json.loads(server.cli("keys", "list", "--json"))}
     assert {id_: after.get(id_) for id_ in kept} == kept
     assert len(after) > len(kept), "no key was made"
+    assert any(row["previous_prefix"] for row in json.loads(server.cli("keys", "list", "--json"))), "no key was rotated"
 
 
 def test_so_is_every_event_of_a_stream(server: LiveServer, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.accounts.authentication import Authenticator
-from tollway.accounts.checks import checked_account, checked_key, checked_name, is_storable
+from tollway.accounts.checks import checked_account, checked_key, is_storable
 from tollway.accounts.keys import digest_of, looks_like_key, make_key, prefix_of
 from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, KeyChanges, NewKey, from_json_text
 from tollway.errors import InvalidRequest, NotFound
@@ -22,6 +22,7 @@ KEYS_MAX = 10_000
 OVERLAP_SECONDS = 86_400
 """How long a rotated key's old secret still works, unless told otherwise."""
 OVERLAP_SECONDS_MAX = 30 * 86_400
+_NO_LIMITS = AccountChanges()
 _DEFAULTS = KeyChanges()
 
 
@@ -54,7 +55,7 @@ class Accounts:
         def work(connection: Connection) -> NewKey | None:
             if connection.execute(sa.select(accounts.c.id).limit(1)).first() is not None:
                 return None
-            account = _insert_account(connection, FIRST_ACCOUNT)
+            account = _insert_account(connection, {"name": FIRST_ACCOUNT})
             return self._insert_key(connection, account.id, "api", {"name": FIRST_KEY})
 
         try:
@@ -67,18 +68,18 @@ class Accounts:
 
         def work(connection: Connection) -> Account:
             row = connection.execute(_SELECT_ACCOUNT.order_by(accounts.c.created_at).limit(1)).mappings().first()
-            return Account(**row) if row is not None else _insert_account(connection, FIRST_ACCOUNT)
+            return Account(**row) if row is not None else _insert_account(connection, {"name": FIRST_ACCOUNT})
 
         try:
             return await self._database.write(work)
         except sa.exc.IntegrityError:  # another node was first
             return await self._database.write(work)
 
-    async def create_account(self, name: str) -> Account:
+    async def create_account(self, name: str, settings: AccountChanges = _NO_LIMITS) -> Account:
         """Raises InvalidRequest when the name is taken."""
-        name = checked_name(name)
+        values = checked_account(msgspec.structs.replace(settings, name=name))
         try:
-            return await self._database.write(lambda connection: _insert_account(connection, name))
+            return await self._database.write(lambda connection: _insert_account(connection, values))
         except sa.exc.IntegrityError:
             raise _account_name_taken() from None
 
@@ -242,9 +243,9 @@ def _key_name_taken() -> InvalidRequest:
     return InvalidRequest("The account has a key of this name already; choose another.", param="name")
 
 
-def _insert_account(connection: Connection, name: str) -> Account:
+def _insert_account(connection: Connection, values: dict[str, object]) -> Account:
     id_, now = "acc_" + random_text(21), clock.now()
-    connection.execute(sa.insert(accounts).values(id=id_, name=name, created_at=now, updated_at=now))
+    connection.execute(sa.insert(accounts).values(id=id_, created_at=now, updated_at=now, **values))
     return _find_account(connection, id_)
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import chat, doctor, keys, models, reference, serve
+from tollway.cli import accounts, chat, doctor, keys, models, reference, serve
 
 app = typer.Typer(
     name="tollway",
@@ -14,6 +14,7 @@ app = typer.Typer(
 )
 
 app.command(name="serve")(serve.serve)
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.command(name="chat")(chat.chat)

@@ -1,136 +1,224 @@
 """`tollway keys`: API keys. They work at once, on a running server too."""
 
-import asyncio
-import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from tollway import clock
-from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force
+from tollway.cli import values
+from tollway.cli.accounts import limits_text
+from tollway.cli.house import named_or_first, on_accounts
+from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json
 
 if TYPE_CHECKING:
-    from tollway.accounts import Accounts, ApiKey
+    from tollway.accounts import Account, Accounts, ApiKey, KeyChanges, NewKey
 
-T = TypeVar("T")
-
-app = typer.Typer(help="Create, list, disable, enable and delete API keys.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, change, rotate, disable and delete API keys.", no_args_is_help=True)
 
 Key = Annotated[str, typer.Argument(help="The key's visible prefix (`tollway keys list`) or id.", show_default=False)]
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+InAccount = Annotated[str | None, typer.Option("--account", "-a", help="Name or id of the account; default: the first one.")]
+Models = Annotated[str | None, typer.Option("--models", help="Models it may ask, separated by commas: ids or aliases; or all.")]
+Scopes = Annotated[str | None, typer.Option("--scopes", help="What it may be used for, such as chat or image; or all.")]
+SpendLimit = Annotated[
+    str | None,
+    typer.Option("--spend-limit", help="The most it may spend: 5USD/day, /week or /month (UTC), 5USD for good; or none."),
+]
+Rpm = Annotated[str | None, typer.Option("--rpm", help="Requests per minute, or none.")]
+Tpm = Annotated[str | None, typer.Option("--tpm", help="Tokens per minute, or none.")]
+Concurrency = Annotated[str | None, typer.Option("--concurrency", help="Requests at a time, or none.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")]
 
 
 @app.command()
 def create(
     name: Annotated[str | None, typer.Option("--name", "-n", help="What the key is for; default: its prefix.")] = None,
+    account: InAccount = None,
     expires_in: Annotated[
         str | None, typer.Option("--expires-in", help="How long the key works: 90s, 15m, 12h, 30d or 8w; default: for good.")
     ] = None,
+    models: Models = None,
+    scopes: Scopes = None,
+    spend_limit: SpendLimit = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
     management: Annotated[
-        bool, typer.Option("--management", help="Make a management key: it manages API keys and asks no models.")
+        bool, typer.Option("--management", help="Make a management key: it manages API keys over HTTP and asks no models.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the key.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Create an API key. It is shown this once; Tollway keeps only its hash."""
-    expires_at = None if expires_in is None else clock.now() + _seconds(expires_in)
+    """Create an API key. It is shown this once; Tollway keeps only its hash.
 
-    async def work(accounts: "Accounts") -> tuple[str, "ApiKey"]:
-        from tollway.accounts import KeyChanges
+    For example, a key for a nightly job that can do no harm:
 
-        account = await accounts.first_account()
-        new = await accounts.create_key(
-            account.id, name, KeyChanges(expires_at=expires_at), kind="management" if management else "api"
-        )
-        return new.secret, new.record
+    `tollway keys create --name nightly --expires-in 90d --models smollm2-135m-instruct --spend-limit 5USD/day --rpm 60`
+    """
+    settings = _changes(name, expires_in, models, scopes, spend_limit, (rpm, tpm, concurrency))
 
-    secret, record = _run(home, work)
-    if as_json:
-        print_json(_shown(record) | {"key": secret})
-        return
-    print(secret)
-    if not quiet:
-        err.print("Keep it: it is not shown again.")
+    async def work(accounts: "Accounts") -> "tuple[NewKey, Account]":
+        owner = await named_or_first(accounts, account)
+        return await accounts.create_key(owner.id, settings=settings, kind="management" if management else "api"), owner
+
+    new, owner = on_accounts(home, work)
+    _report_new(new, owner, as_json, quiet)
 
 
 @app.command(name="list")
-def list_(as_json: AsJson = False, home: Home = None) -> None:
-    """List the API keys, without their secrets."""
-    keys = _run(home, lambda accounts: accounts.list_keys())
+def list_(
+    account: Annotated[str | None, typer.Option("--account", "-a", help="Only keys of this account: name or id.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List the API keys of all accounts, or of one, without their secrets."""
+
+    async def work(accounts: "Accounts") -> "tuple[list[ApiKey], list[Account]]":
+        owner = None if account is None else await accounts.find_account(account)
+        return await accounts.list_keys(owner.id if owner else None), await accounts.list_accounts()
+
+    keys, owners = on_accounts(home, work)
+    owner_of = {owner.id: owner for owner in owners}
     if as_json:
-        print_json([_shown(key) for key in keys])
+        print_json([_shown(key, owner_of[key.account_id]) for key in keys])
         return
     if not keys:
         err.print("There are no API keys. `tollway keys create` makes one.")
         return
-    table = Table("Prefix", "Name", "State", "Created", "Expires", "Last used", box=None, pad_edge=False)
+    table = Table("Prefix", "Name", "Account", "State", "May", "Created", "Expires", "Last used", box=None, pad_edge=False)
     for key in keys:
-        name, times = Text(key.name), (key.created_at, key.expires_at, key.last_used_at)
-        table.add_row(key.prefix, name, _state(key), *(_minute(at) for at in times))
+        texts = (Text(key.name), Text(owner_of[key.account_id].name), _state(key), Text(_may(key)))
+        table.add_row(key.prefix, *texts, *(_minute(at) for at in (key.created_at, key.expires_at, key.last_used_at)))
     out.print(table)
+
+
+@app.command()
+def update(
+    key: Key,
+    name: Annotated[str | None, typer.Option("--name", "-n", help="What the key is for.")] = None,
+    expires_in: Annotated[
+        str | None, typer.Option("--expires-in", help="How long it works from now on: 12h, 30d, ...; or never, to let it live.")
+    ] = None,
+    models: Models = None,
+    scopes: Scopes = None,
+    spend_limit: SpendLimit = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Change a key; what is not named stays. A running server obeys within a second.
+
+    `tollway keys update tw_9yAcVpQ2x --models all --spend-limit 20USD/month --rpm none`
+    """
+    changes = _changes(name, expires_in, models, scopes, spend_limit, (rpm, tpm, concurrency))
+    if changes == _changes(None, None, None, None, None, (None, None, None)):
+        fail("Say what to change: --name, --expires-in, --models, --scopes, --spend-limit, --rpm, --tpm or --concurrency.", 2)
+    _report(*_on_key(home, lambda accounts: accounts.update_key(key, changes)), as_json)
+
+
+@app.command()
+def rotate(
+    key: Key,
+    overlap: Annotated[
+        str, typer.Option("--overlap", help="How long the old secret still works: 0, 15m, 24h, at most 30d.")
+    ] = "24h",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Give a key a new secret; name, limits and what it has spent stay. Both secrets work until the overlap is over.
+
+    After a leak, `--overlap 0` ends all older secrets at once.
+    """
+    overlap_seconds = values.seconds(overlap, "--overlap", least=0)
+
+    async def work(accounts: "Accounts") -> "tuple[NewKey, Account]":
+        new = await accounts.rotate_key(key, overlap_seconds=overlap_seconds)
+        return new, await accounts.find_account(new.record.account_id)
+
+    new, owner = on_accounts(home, work)
+    _report_new(new, owner, as_json, quiet)
 
 
 @app.command()
 def disable(key: Key, as_json: AsJson = False, home: Home = None) -> None:
     """Refuse a key from now on; `enable` takes it back."""
-    _report(_run(home, lambda accounts: accounts.set_enabled(key, False)), as_json)
+    _report(*_on_key(home, lambda accounts: accounts.set_enabled(key, False)), as_json)
 
 
 @app.command()
 def enable(key: Key, as_json: AsJson = False, home: Home = None) -> None:
     """Accept a disabled key again."""
-    _report(_run(home, lambda accounts: accounts.set_enabled(key, True)), as_json)
+    _report(*_on_key(home, lambda accounts: accounts.set_enabled(key, True)), as_json)
 
 
 @app.command()
 def delete(key: Key, as_json: AsJson = False, home: Home = None) -> None:
     """Refuse a key for good."""
-    _report(_run(home, lambda accounts: accounts.delete_key(key)), as_json)
+    _report(*_on_key(home, lambda accounts: accounts.delete_key(key)), as_json)
 
 
-def _run(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -> T:
-    """`work` on the accounts of this installation; its refusals become one line and exit code 1."""
-    from tollway.accounts import Accounts, load_secret
-    from tollway.errors import TollwayError
-    from tollway.storage import Database, SchemaError
+def _on_key(home: Path | None, work: "Callable[[Accounts], Awaitable[ApiKey]]") -> "tuple[ApiKey, Account]":
+    """The key that `work` gives, and whose it is."""
 
-    settings = settings_in_force(home=home)
-    database = Database(settings.database)
+    async def with_owner(accounts: "Accounts") -> "tuple[ApiKey, Account]":
+        key = await work(accounts)
+        return key, await accounts.find_account(key.account_id)
 
-    async def main() -> T:
-        return await work(Accounts(database, load_secret(settings.home)))
-
-    try:
-        database.migrate()
-        return asyncio.run(main())
-    except TollwayError as error:
-        fail(str(error))
-    except (SchemaError, ValueError, OSError) as error:
-        fail(str(error))
-    finally:
-        database.close()
+    return on_accounts(home, with_owner)
 
 
-def _seconds(text: str) -> int:
-    match = re.fullmatch(r"([1-9]\d{0,8})([smhdw])", text.strip())
-    if match is None:
-        fail(f"--expires-in {text!r} is no duration: write a number and s, m, h, d or w, such as 30d.", 2)
-    return int(match[1]) * _SECONDS[match[2]]
+def _changes(
+    name: str | None,
+    expires_in: str | None,
+    models: str | None,
+    scopes: str | None,
+    spend_limit: str | None,
+    rates: tuple[str | None, str | None, str | None],
+) -> "KeyChanges":
+    """What the flags say; those that were not given are left out."""
+    from tollway.accounts import KeyChanges
+
+    given: dict[str, Any] = {} if name is None else {"name": name}
+    if expires_in is not None:
+        never = expires_in.strip().lower() == "never"
+        given["expires_at"] = None if never else clock.now() + values.seconds(expires_in, "--expires-in")
+    if models is not None:
+        given["models"] = values.words(models)
+    if scopes is not None:
+        given["scopes"] = values.scopes(scopes)
+    if spend_limit is not None:
+        given["spend_limit_credits"], given["spend_window"] = values.spend_limit(spend_limit, "--spend-limit")
+    fields = (("requests_per_minute", "--rpm"), ("tokens_per_minute", "--tpm"), ("concurrency_max", "--concurrency"))
+    for (field, flag), text in zip(fields, rates, strict=True):
+        if text is not None:
+            given[field] = values.limit(text, flag)
+    return KeyChanges(**given)
 
 
-def _report(key: "ApiKey", as_json: bool) -> None:
+def _report(key: "ApiKey", owner: "Account", as_json: bool) -> None:
     if as_json:
-        print_json(_shown(key))
+        print_json(_shown(key, owner))
         return
     out.print(f"{key.prefix} ", end="")
     out.print(key.name, markup=False, end=": ")
-    out.print(_state(key))
+    out.print(_state(key), end="; may ")
+    out.print(_may(key), markup=False)
+
+
+def _report_new(new: "NewKey", owner: "Account", as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json(_shown(new.record, owner) | {"key": new.secret})
+        return
+    print(new.secret)
+    if not quiet:
+        err.print("Keep it: it is not shown again.")
 
 
 def _state(key: "ApiKey") -> str:
@@ -141,14 +229,40 @@ def _state(key: "ApiKey") -> str:
     return "expired" if key.expires_at is not None and key.expires_at <= clock.now() else "enabled"
 
 
-def _shown(key: "ApiKey") -> dict[str, Any]:
-    times = {name: getattr(key, name) for name in ("created_at", "expires_at", "last_used_at")}
+def _may(key: "ApiKey") -> str:
+    """What the key may do, in a line."""
+    if key.kind == "management":
+        return "manage keys"
+    scopes = "everything" if key.scopes is None else ", ".join(scope.removeprefix("model:") for scope in key.scopes)
+    parts = [scopes]
+    if key.models is not None:
+        parts.append("with " + (", ".join(key.models) if len(key.models) <= 2 else f"{len(key.models)} models"))
+    if (spend := values.spend_text(key.spend_limit_credits, key.spend_window)) is not None:
+        parts.append(f"up to {spend}")
+    return "; ".join([*parts, *filter(None, [limits_text(key)])])
+
+
+def _shown(key: "ApiKey", owner: "Account") -> dict[str, Any]:
+    """For programs."""
+    names = ("created_at", "updated_at", "expires_at", "last_used_at", "previous_expires_at")
+    times = {name: getattr(key, name) for name in names}
     return {
         "id": key.id,
+        "account_id": key.account_id,
+        "account": owner.name,
+        "kind": key.kind,
         "prefix": key.prefix,
         "name": key.name,
         "state": _state(key),
         "enabled": key.enabled,
+        "scopes": key.scopes,
+        "models": key.models,
+        "spend_limit_credits": key.spend_limit_credits,
+        "spend_window": key.spend_window,
+        "requests_per_minute": key.requests_per_minute,
+        "tokens_per_minute": key.tokens_per_minute,
+        "concurrency_max": key.concurrency_max,
+        "previous_prefix": key.previous_prefix,
         **{name: None if at is None else clock.iso(at) for name, at in times.items()},
     }
 

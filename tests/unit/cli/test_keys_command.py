@@ -6,8 +6,9 @@ import pytest
 from tests.installation import installed
 from typer.testing import CliRunner, Result
 
-from tollway.accounts import Caller
-from tollway.cli import app
+from tollway.accounts import ApiKey, Caller, Limits
+from tollway.cli import app, values
+from tollway.errors import Unauthorized
 
 pytestmark = pytest.mark.usefixtures("both_databases")
 
@@ -62,7 +63,7 @@ def test_list_shows_what_there_is(home: Path) -> None:
     table = run("list").stdout
     assert "[red]laptop[/red]" in table
     (key,) = json.loads(run("list", "--json").stdout)
-    assert set(key) == {"id", "prefix", "name", "state", "enabled", "created_at", "expires_at", "last_used_at"}
+    assert set(key) == set(ApiKey.__struct_fields__) - {"deleted_at"} | {"account", "state"}
     assert (key["name"], key["state"], key["enabled"], key["last_used_at"]) == ("[red]laptop[/red]", "enabled", True, None)
     assert key["created_at"] < key["expires_at"]
     assert key["expires_at"][:10] in table
@@ -120,3 +121,94 @@ def test_home_can_be_a_flag(tmp_path: Path, home: Path) -> None:
     assert run("create", "--home", str(tmp_path / "other")).exit_code == 0
     assert (tmp_path / "other" / "secret.key").exists()
     assert not home.exists()
+
+
+def test_a_key_gets_what_the_flags_say(home: Path) -> None:
+    CliRunner().invoke(app, ["accounts", "create", "acme", "--rpm", "9"])
+    arguments = "--account acme --name nightly --expires-in 90d --models a,b --scopes chat,model:image --spend-limit 2.5USD/day"
+    key = run("create", *arguments.split(), "--rpm", "60", "--tpm", "1,000,000", "--concurrency", "4", "-q").stdout.strip()
+    caller = _authenticate(home, key)
+    assert (caller.account_name, caller.key_name, caller.management) == ("acme", "nightly", False)
+    assert (caller.models, caller.scopes) == (frozenset({"a", "b"}), frozenset({"model:chat", "model:image"}))
+    assert (caller.spend_limit_credits, caller.spend_window) == (5_000_000, "day")
+    assert (caller.limits, caller.account_limits) == (Limits(60, 1_000_000, 4), Limits(9))
+    table = run("list").stdout
+    for text in (
+        "acme",
+        "nightly",
+        "chat, image; with a, b; up to 2.5USD/day; 60 requests/min, 1,000,000 tokens/min, 4 at a time",
+    ):
+        assert text in table
+    assert json.loads(run("list", "--account", "acme", "--json").stdout)[0]["account"] == "acme"
+
+    updated = run("update", key[:12], "--models", "all", "--spend-limit", "none", "--tpm", "none", "--expires-in", "never")
+    assert (updated.exit_code, "nightly: enabled; may chat, image; 60 requests/min, 4 at a time" in updated.stdout) == (0, True)
+    caller = _authenticate(home, key)
+    assert (caller.models, caller.spend_window, caller.limits) == (None, None, Limits(60, None, 4))
+    assert caller.scopes == frozenset({"model:chat", "model:image"}), "what is not named stays"
+
+
+def test_a_management_key_is_one(home: Path) -> None:
+    key = run("create", "--management", "--quiet").stdout.strip()
+    assert _authenticate(home, key).management
+    assert "manage keys" in run("list").stdout
+
+
+def test_rotating_shows_the_new_secret_and_keeps_the_old_one_for_a_while(home: Path) -> None:
+    old = json.loads(run("create", "--name", "ci", "--json").stdout)
+    rotated = json.loads(run("rotate", old["prefix"], "--overlap", "1h", "--json").stdout)
+    assert (rotated["id"], rotated["name"], rotated["previous_prefix"]) == (old["id"], "ci", old["prefix"])
+    assert rotated["previous_expires_at"] > old["created_at"]
+    assert _authenticate(home, old["key"]).key_id == _authenticate(home, rotated["key"]).key_id == old["id"]
+    last = run("rotate", rotated["prefix"], "--overlap", "0", "-q").stdout.strip()
+    assert _authenticate(home, last).key_id == old["id"]
+    for key in (old["key"], rotated["key"]):
+        with pytest.raises(Unauthorized):
+            _authenticate(home, key)
+
+
+WRONG = [
+    ("create", "--rpm=0", "--rpm"),
+    ("create", "--rpm=-1", "--rpm"),
+    ("create", "--tpm=many", "--tpm"),
+    ("create", "--concurrency=1.5", "--concurrency"),
+    ("create", "--spend-limit=5EUR/day", "--spend-limit"),
+    ("create", "--spend-limit=5USD/year", "--spend-limit"),
+    ("create", "--spend-limit=-5USD", "--spend-limit"),
+    ("create", "--spend-limit=0.0000001USD/day", "one credit"),
+    ("update tw_x", "", "Say what to change"),
+    ("update tw_x", "--rpm=x", "--rpm"),
+    ("rotate tw_x", "--overlap=24", "--overlap"),
+    ("rotate tw_x", "--overlap=soon", "--overlap"),
+]
+
+
+@pytest.mark.parametrize(("command", "flag", "says"), WRONG)
+def test_flags_that_are_wrong_are_told_before_anything_is_made(home: Path, command: str, flag: str, says: str) -> None:
+    result = run(*command.split(), *filter(None, [flag]))
+    assert (result.exit_code, says in result.stderr, len(result.stderr.splitlines())) == (2, True, 1)
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--scopes=everything", "model:audio"),
+        ("--models=", "1 to 100 models"),
+        ("--rpm=9999999999", "1,000,000,000"),
+        ("--name=first", "already"),
+        ("--account=nobody", "no such account"),
+    ],
+)
+def test_what_the_service_refuses_is_told_in_one_line(home: Path, flag: str, says: str) -> None:
+    run("create", "--name", "first")
+    result = run("create", flag)
+    assert (result.exit_code, says in result.stderr, len(result.stderr.splitlines())) == (1, True, 1), result.stderr
+    assert len(json.loads(run("list", "--json").stdout)) == 1
+
+
+def test_spend_limits_read_as_they_are_written() -> None:
+    for text in ("5USD/day", "0.0000005USD/week", "20USD", "1000USD/month"):
+        assert values.spend_text(*values.spend_limit(text, "--spend-limit")) == text
+    assert values.spend_limit("$5 / day", "") == values.spend_limit("5usd/DAY", "") == (10_000_000, "day")
+    assert values.spend_limit("none", "") == (None, None)

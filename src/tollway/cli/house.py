@@ -1,0 +1,39 @@
+"""The accounts of this installation, for commands."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tollway.cli.terminal import fail, settings_in_force
+
+if TYPE_CHECKING:
+    from tollway.accounts import Account, Accounts
+
+T = TypeVar("T")
+
+
+def on_accounts(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -> T:
+    """`work` on the accounts of this installation; its refusals become one line and exit code 1."""
+    from tollway.accounts import Accounts, load_secret
+    from tollway.errors import TollwayError
+    from tollway.storage import Database, SchemaError
+
+    settings = settings_in_force(home=home)
+    database = Database(settings.database)
+
+    async def main() -> T:
+        return await work(Accounts(database, load_secret(settings.home)))
+
+    try:
+        database.migrate()
+        return asyncio.run(main())
+    except (TollwayError, SchemaError, ValueError, OSError) as error:
+        fail(str(error))
+    finally:
+        database.close()
+
+
+async def named_or_first(accounts: "Accounts", name: str | None) -> "Account":
+    """The account that `--account` names; without it the oldest."""
+    return await accounts.first_account() if name is None else await accounts.find_account(name)

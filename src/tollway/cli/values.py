@@ -1,0 +1,75 @@
+"""Values of flags that are more than text: durations, amounts, lists. One that does not fit ends the command with code 2."""
+
+import re
+from decimal import Decimal
+
+from tollway.cli.terminal import fail
+from tollway.money import credits_of_usd, exact_usd
+from tollway.wire.keys import SpendWindow
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AMOUNT = r"\$?\s*(\d{1,12}(?:\.\d{1,12})?)\s*(?:USD)?"
+_WINDOWS: dict[str, SpendWindow] = {"": "no_reset", "day": "day", "week": "week", "month": "month"}
+
+
+def seconds(text: str, flag: str, *, least: int = 1) -> int:
+    """A duration such as 90s, 15m, 12h, 30d or 8w; 0 where it is allowed."""
+    match = re.fullmatch(r"(0|[1-9]\d{0,8})([smhdw]?)", text.strip())
+    if match is None or int(match[1]) < least or (not match[2] and match[1] != "0"):
+        fail(f"{flag} {text!r} is no duration: write a number and s, m, h, d or w, such as 30d.", 2)
+    return int(match[1]) * _SECONDS[match[2] or "s"]
+
+
+def limit(text: str | None, flag: str) -> int | None:
+    """A positive whole number, or `none`."""
+    if text is None or text.strip().lower() == "none":
+        return None
+    plain = text.strip().replace("_", "").replace(",", "")
+    if not re.fullmatch(r"[1-9][0-9]{0,9}", plain):
+        fail(f"{flag} {text!r} is no limit: write a whole number from 1, or none.", 2)
+    return int(plain)
+
+
+def credits_amount(text: str, flag: str) -> int:
+    """An amount such as 2.50USD, in credits."""
+    match = re.fullmatch(_AMOUNT, text.strip(), re.IGNORECASE)
+    if match is None:
+        fail(f"{flag} {text!r} is no amount: write US dollars, such as 5USD or 0.25USD.", 2)
+    return _credits(match[1], text, flag)
+
+
+def spend_limit(text: str, flag: str) -> tuple[int | None, SpendWindow | None]:
+    """Such as 5USD/day, /week or /month; without a window it is never reset; `none` = no limit."""
+    if text.strip().lower() == "none":
+        return None, None
+    match = re.fullmatch(_AMOUNT + r"\s*(?:/\s*(day|week|month))?", text.strip(), re.IGNORECASE)
+    if match is None:
+        fail(f"{flag} {text!r} is no spend limit: write 5USD/day, /week or /month, 5USD for good, or none.", 2)
+    return _credits(match[1], text, flag), _WINDOWS[(match[2] or "").lower()]
+
+
+def words(text: str) -> tuple[str, ...] | None:
+    """A list separated by commas; `all` = None, no restriction."""
+    if text.strip().lower() == "all":
+        return None
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def scopes(text: str) -> tuple[str, ...] | None:
+    """As `words`; `chat` is short for `model:chat`."""
+    given = words(text)
+    return None if given is None else tuple(word if ":" in word else f"model:{word}" for word in given)
+
+
+def spend_text(credits_limit: int | None, window: SpendWindow | None) -> str | None:
+    """What `spend_limit` reads."""
+    if credits_limit is None:
+        return None
+    return f"{exact_usd(credits_limit)}USD" + ("" if window in (None, "no_reset") else f"/{window}")
+
+
+def _credits(amount: str, text: str, flag: str) -> int:
+    try:
+        return credits_of_usd(Decimal(amount))
+    except ValueError as error:
+        fail(f"{flag} {text!r}: {error}", 2)
