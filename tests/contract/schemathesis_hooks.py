@@ -10,7 +10,7 @@ from tests.live import LOCAL_MODEL
 
 # Requests that fit the schema and are refused all the same. What a model cannot honour has codes that the document announces;
 REFUSABLE = {"unsupported_parameter", "context_length_exceeded"}
-# what must refer to something else in the request is beyond JSON Schema, to which 1.0 is an integer besides.
+# what must refer to something else in the request is beyond JSON Schema, to which 1e300 is an integer besides.
 UNSAYABLE = re.compile("no earlier assistant message|Two tools|not among the tools|Expected `int.*got `float`")
 # Nor can a schema say what a name is made of, which names are taken, what time it is, and how long a credit's decimals are.
 UNSAYABLE_OF_KEYS = re.compile(

@@ -22,6 +22,9 @@ T = TypeVar("T")
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
 _keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _KNOWN_FIELDS = frozenset(ChatRequest.__struct_fields__)
+_FLOAT_FOR_INTEGER = re.compile(r"^Expected `int[^`]*`, got `float` - at `\$\.([^`.\[]+)`$")
+_WHOLE_NUMBERS_MAX = 10
+"""Fields of one body that may be written so; a body with more of them fails at the next one."""
 _MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
@@ -42,7 +45,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
 def _decode(body: bytes) -> ChatRequest:
     """The request with its extra fields."""
     with _said_clearly(body, "a JSON object with `model` and `messages`"):
-        request = _chat_decoder.decode(body)
+        request = _decoded(body, _chat_decoder)
         extra = {name: raw for name, raw in _keys_decoder.decode(body).items() if name not in _KNOWN_FIELDS}
         if extra:
             for raw in extra.values():
@@ -54,7 +57,24 @@ def _decode(body: bytes) -> ChatRequest:
 def decode_body(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     """The body as the decoder's type. Raises InvalidRequest naming the field's path, or the byte at which the JSON breaks."""
     with _said_clearly(body, "a JSON object, `{}` at the least"):
-        return decoder.decode(body)
+        return _decoded(body, decoder)
+
+
+def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """The body as the decoder's type. JSON has one kind of number: where a field of the object wants an integer, 2.0 is one."""
+    for _ in range(_WHOLE_NUMBERS_MAX):
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            field = _FLOAT_FOR_INTEGER.match(str(error))
+            if field is None:
+                raise
+            fields = _keys_decoder.decode(body)
+            number = float(bytes(fields[field[1]]))
+            if not number.is_integer() or abs(number) >= 2**53:  # beyond it a float does not say which integer is meant
+                raise
+            body = msgspec.json.encode(fields | {field[1]: int(number)})
+    return decoder.decode(body)
 
 
 @contextlib.contextmanager

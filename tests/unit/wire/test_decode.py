@@ -80,6 +80,20 @@ def test_what_the_contract_allows_is_accepted(fields: dict[str, Any]) -> None:
     assert unknown == []
 
 
+def test_a_whole_number_is_an_integer_however_it_is_written() -> None:
+    text = b'{"model": "m", "messages": [{"role": "user", "content": "1.0"}], "seed": 7.0, "n": 2e0,'
+    text += b' "max_completion_tokens": 10.0, "top_k": 40.00, "logprobs": true, "top_logprobs": 0.0,'
+    text += b' "temperature": 1.0, "mine": [1.0, {"n": 2.0}]}'
+
+    request, unknown = decode_chat_request(text)
+
+    whole = [request.seed, request.n, request.max_completion_tokens, request.top_k, request.top_logprobs]
+    assert [(number, type(number)) for number in whole] == [(7, int), (2, int), (10, int), (40, int), (0, int)]
+    assert request.messages[0].content == "1.0"
+    assert unknown == ["mine"]
+    assert bytes(request.extra["mine"]) == b'[1.0, {"n": 2.0}]'
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"temperature": -0.1}, "temperature"),
     ({"temperature": 2.1}, "temperature"),
@@ -90,6 +104,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"seed": 0}, "seed"),
     ({"seed": -1}, "seed"),
     ({"seed": 1.5}, "seed"),
+    ({"seed": 1e300}, "seed"),
+    ({"seed": 0.0}, "seed"),
+    ({"n": 129.0}, "n"),
+    ({"n": 2.0, "top_k": 2.5}, "top_k"),
     ({"n": 0}, "n"),
     ({"n": 129}, "n"),
     ({"max_tokens": 0}, "max_tokens"),
