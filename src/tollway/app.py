@@ -18,6 +18,7 @@ from msgspec import Struct
 from starlette.types import ASGIApp
 
 from tollway.accounts import Accounts, load_secret
+from tollway.admission import Desk, Nodes, OpenDesk
 from tollway.api import routing
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
@@ -31,6 +32,7 @@ from tollway.providers.local import LocalProvider
 from tollway.providers.routing import Router
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
+from tollway.usage import PriceList
 from tollway.web.pages import PAGES, not_found
 
 log = structlog.get_logger()
@@ -102,7 +104,10 @@ def build(config: WorkerConfig) -> ASGIApp:
     local = LocalProvider(config.engines, ImageLoader(fetcher), workers=settings.workers)
     metrics = Metrics()
     router = Router({"local": local}, metrics, workers=settings.workers)
-    completions = Completions(catalog, router, settings)
+    nodes = Nodes(database, settings.home)
+    desk = Desk(database, nodes.id) if settings.billing else OpenDesk()
+    completions = Completions(catalog, router, desk, settings)
+    price_list = PriceList(database, completions.tariffs)
     services = Services(
         settings=settings,
         database=database,
@@ -115,10 +120,16 @@ def build(config: WorkerConfig) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
+        await nodes.open()
+        await price_list.write()
+        watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write))
         reloads = asyncio.create_task(_follow_reloads(config, catalog))
         yield
         reloads.cancel()
         await completions.drain(settings.drain_seconds)
+        watch.cancel()
+        await desk.close()
+        await nodes.close()
         if fetcher is not None:
             await fetcher.close()
         await accounts.close()

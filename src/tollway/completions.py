@@ -1,86 +1,150 @@
 """The one use case: answer a chat completion. It reads top to bottom like a request's way.
 
-`start` resolves, checks and begins the answer; `Answer` hands it out, as a stream of chunks or folded into one completion.
-The provider's work runs in a task that the application owns, not the connection: what is counted and charged never depends
-on the HTTP server telling us that a client left.
+`start` resolves, checks, sets the credits aside and begins the answer; `Answer` hands it out, as a stream of chunks or folded
+into one completion. The provider's work runs in a task that the application owns, not the connection: what is counted and
+charged never depends on the HTTP server telling us that a client left. The last bytes wait until the charge is durable.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
+import msgspec
 import structlog
-from msgspec import UNSET, structs
+from msgspec import UNSET, Struct
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
-from tollway.catalog import Catalog, Route
-from tollway.errors import InternalError, InvalidRequest, TollwayError
-from tollway.metering import credits_for, markup_micro
+from tollway.admission import Admitted, Desk, Idempotency, Order, Outcome, Replay
+from tollway.catalog import Catalog
+from tollway.errors import (
+    InsufficientCredits,
+    InternalError,
+    InvalidRequest,
+    ServiceUnavailable,
+    SpendLimitReached,
+    TollwayError,
+)
+from tollway.metering import Bound, Tariff, bound_for, credits_for, estimated_usage, markup_micro, tariff_of, trusted_usage
 from tollway.money import usd
 from tollway.providers.base import Meter
 from tollway.providers.routing import Journey, Router
 from tollway.settings import Settings
-from tollway.wire.chat import (
-    AnswerMessage,
-    AnswerToolCall,
-    ChatRequest,
-    Choice,
-    Chunk,
-    ChunkChoice,
-    Completion,
-    CompletionMeta,
-    Cost,
-    Delta,
-    FinishReason,
-    FunctionCall,
-    FunctionCallDelta,
-    Logprobs,
-    TokenLogprob,
-    ToolCallDelta,
-    Usage,
-)
+from tollway.usage import Origin, RequestRecord, Status
+from tollway.wire.chat import ChatRequest, Chunk, ChunkChoice, Completion, CompletionMeta, Cost, Usage
+from tollway.wire.dry_run import DryRun
+from tollway.wire.folding import Fold, in_legacy_shape
 
 log = structlog.get_logger()
 
 # Chunks that may wait for a slow reader before the provider is made to wait too.
 QUEUE_CHUNKS_MAX = 256
+_STOP_SECONDS_MAX = 5.0
+
+
+class Call(Struct):
+    """A request for a completion, and where it comes from."""
+
+    request: ChatRequest
+    unknown_fields: list[str]
+    """Top-level fields of the body that the contract does not know."""
+    body_bytes: int
+    caller: Caller
+    request_id: str
+    client_request_id: str | None = None
+    origin: Origin = "api"
+    idempotency: Idempotency | None = None
 
 
 class Completions:
     """Answers chat completions. One instance serves one process."""
 
-    def __init__(self, catalog: Catalog, router: Router, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, router: Router, desk: Desk, settings: Settings) -> None:
         self._catalog = catalog
         self._router = router
+        self._desk = desk
         self._strict = settings.strict_parameters
         self._markup = markup_micro(settings.markup)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[Answer] = set()
 
-    def start(self, request: ChatRequest, unknown_fields: list[str], caller: Caller, request_id: str) -> "Answer":
-        """Begins the answer. Raises whatever can be said before the provider is asked: unknown model, parameter it lacks.
+    async def start(self, call: Call) -> "Answer":
+        """Begins the answer, or finds the one that was given before under the same Idempotency-Key.
 
-        `unknown_fields` are top-level fields of the body that the contract does not know.
+        Raises whatever can be said before an upstream is asked: unknown model, parameter it lacks, limits, credits.
         """
-        plan = self._catalog.resolve(request.model)
-        require(caller, "model:chat", plan.model)
-        if unknown_fields and self._strict:
-            for name in unknown_fields:
-                if not all(route.upstream.quirks.takes(name) for route in plan.routes):
-                    raise InvalidRequest(f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
-        answer = Answer(request, self._router.begin(request, plan, request_id), unknown_fields, self._markup)
-        task = asyncio.create_task(answer.run(caller, request_id))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        answer.task = task
+        journey, bound = self._plan(call)
+        order = Order(
+            call.request_id,
+            call.caller,
+            journey.route.model.id,
+            bound.tariff.version,
+            bound.credits,
+            bound.credits_min,
+            _tokens_to_count(call),
+            call.idempotency,
+        )
+        try:
+            admitted = await self._desk.admit(order)
+        except (InsufficientCredits, SpendLimitReached) as refusal:
+            raise _with_what_would_fit(refusal, bound) from None
+        if isinstance(admitted, Replay):
+            return Answer.again(call, admitted.answer)
+        if bound.open_ended and admitted.hold.credits < bound.credits:
+            # the answer ends with `length` when the money does
+            call.request.max_completion_tokens = bound.output_affordable(admitted.hold.credits)
+        answer = Answer(call, journey)
+        answer.task = asyncio.create_task(answer.run(self._desk, admitted, self._markup))
+        self._running.add(answer)
+        answer.task.add_done_callback(lambda _: self._running.discard(answer))
         return answer
 
+    def tariffs(self) -> list[Tariff]:
+        """What every route charges, as it will be named in the ledger."""
+        return [tariff_of(route.price, self._markup) for route in self._catalog.routes]
+
+    def dry_run(self, call: Call) -> DryRun:
+        """The most that the request could cost. Nothing is held, asked or charged."""
+        journey, bound = self._plan(call)
+        return DryRun(
+            model=journey.route.answers_as,
+            prompt_tokens_max=bound.prompt_tokens,
+            completion_tokens_max=bound.output_tokens * bound.choices,
+            credits_max=bound.credits,
+            usd_max=usd(bound.credits),
+        )
+
+    def _plan(self, call: Call) -> tuple[Journey, Bound]:
+        plan = self._catalog.resolve(call.request.model)
+        require(call.caller, "model:chat", plan.model)
+        for name in call.unknown_fields if self._strict else ():
+            if not all(route.upstream.quirks.takes(name) for route in plan.routes):
+                raise InvalidRequest(f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
+        journey = self._router.begin(call.request, plan, call.request_id)
+        return journey, bound_for(call.request, journey.routes, call.body_bytes, self._markup)
+
     async def drain(self, seconds: float) -> None:
-        """Lets running answers finish; what still runs after `seconds` is cancelled."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
-        for task in self._tasks:
-            task.cancel()
+        """Lets running answers finish; those that still run after `seconds` end with an error, and are not charged."""
+        if tasks := [answer.task for answer in self._running]:
+            await asyncio.wait(tasks, timeout=seconds)
+        for answer in list(self._running):
+            answer.stop(ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2))
+        if tasks := [answer.task for answer in self._running]:
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS_MAX)
+
+
+class Kept(Struct, array_like=True):
+    """An answer as it is kept for its Idempotency-Key."""
+
+    id: str
+    inference_id: str
+    created: int
+    answered_by: str
+    stand_in: bool
+    route_label: str
+    ignored: list[str]
+    choices: list[ChunkChoice]
+    usage: Usage
+    cost: Cost
 
 
 class Answer:
@@ -88,74 +152,214 @@ class Answer:
 
     task: asyncio.Task[None]
 
-    def __init__(self, request: ChatRequest, journey: Journey, unknown_fields: list[str], markup: int) -> None:
+    def __init__(self, call: Call, journey: Journey | None) -> None:
         self.id = ids.completion_id()
         self.inference_id = ids.request_id()
         self.created = int(clock.now())
-        self.journey = journey
         self.cost: Cost | None = None
         """What it cost; set once the answer is complete."""
-        self._request = request
-        self._unknown_fields = unknown_fields
-        self._markup = markup
+        self.headers: dict[str, str] = {}
+        """Of the limits that the caller is under."""
+        self.replayed = False
+        self._call = call
+        self._journey = journey
+        self._kept: Kept | None = None
+        self._parts: list[ChunkChoice] | None = [] if call.idempotency is not None else None
         self._usage: Usage | None = None
         self._meter = Meter()
+        self._received_bytes = 0
+        self._finish_reason: str | None = None
+        self._began = clock.monotonic()
+        self._created_at = clock.now()
+        self._first_token_ms: int | None = None
+        self._stopped: TollwayError | None = None
+        self._unread = False
         self._queue: asyncio.Queue[ChunkChoice | TollwayError | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
         self._first: ChunkChoice | TollwayError | None = None
 
+    @classmethod
+    def again(cls, call: Call, kept: bytes) -> "Answer":
+        """The answer that was given before."""
+        answer = cls(call, None)
+        answer.replayed = True
+        past = answer._kept = _decode_kept(kept)
+        answer.id, answer.inference_id, answer.created = past.id, past.inference_id, past.created
+        answer._usage, answer.cost = past.usage, past.cost
+        answer._queue = asyncio.Queue()
+        for item in (*past.choices, None):
+            answer._queue.put_nowait(item)
+        return answer
+
+    # --- who answers: final once there is a first chunk; until then, who is being asked -------------------------------
+
     @property
-    def route(self) -> Route:
-        """Who answers. Final once there is a first chunk; until then, who is being asked."""
-        return self.journey.route
+    def answered_by(self) -> str:
+        return self._kept.answered_by if self._journey is None and self._kept else self._asked.route.answers_as
+
+    @property
+    def stand_in(self) -> bool:
+        return self._kept.stand_in if self._journey is None and self._kept else self._asked.route.stand_in
+
+    @property
+    def route_label(self) -> str:
+        """Who answered, after how many attempts; empty as long as nobody was asked."""
+        if self._journey is None and self._kept:
+            return self._kept.route_label
+        return self._asked.label if self._asked.answered else ""
 
     @property
     def ignored_parameters(self) -> list[str]:
-        takes = self.route.upstream.quirks.takes
-        return [*(name for name in self._unknown_fields if not takes(name)), *self.journey.ignored]
+        if self._journey is None and self._kept:
+            return self._kept.ignored
+        takes = self._asked.route.upstream.quirks.takes
+        return [*(name for name in self._call.unknown_fields if not takes(name)), *self._asked.ignored]
 
-    async def run(self, caller: Caller, request_id: str) -> None:
+    @property
+    def _asked(self) -> Journey:
+        assert self._journey is not None  # noqa: S101 - an answer that is made has a journey, a replayed one is kept
+        return self._journey
+
+    # --- making it ----------------------------------------------------------------------------------------------------
+
+    async def run(self, desk: Desk, admitted: Admitted, markup: int) -> None:
         """Pumps the stream into the queue and settles at the end. The body of the application's task."""
-        began = clock.monotonic()
-        outcome = "cancelled"
+        self.headers = admitted.headers
+        status: Status = "succeeded"
         last: TollwayError | None = None
         try:
-            async with aclosing(self.journey.stream(self._meter)) as stream:
+            async with aclosing(self._asked.stream(self._meter)) as stream:
                 async for item in stream:
                     if isinstance(item, Usage):
                         self._usage = item
                     else:
-                        await self._queue.put(item)
-            self._settle()
-            outcome = "done"
+                        self._note(item)
+                        if not self._unread:
+                            await self._queue.put(item)
         except TollwayError as error:
-            outcome, last = error.code, error
+            status, last = "failed", error
+        except asyncio.CancelledError:
+            status, last = ("failed", self._stopped) if self._stopped else ("cancelled", None)
         except Exception:
-            log.exception("provider_failed", request_id=request_id, model=self.route.answers_as)
-            outcome, last = "internal_error", InternalError("The answer could not be made because of a fault of ours.")
-        finally:
-            log.info(
-                "completion",
-                request_id=request_id,
-                inference_id=self.inference_id,
-                account=caller.account_id,
-                model=self.route.answers_as,
-                outcome=outcome,
-                prompt_tokens=self._usage.prompt_tokens if self._usage else None,
-                completion_tokens=self._usage.completion_tokens if self._usage else None,
-                credits=self.cost.credits_used if self.cost else 0,
-                duration_ms=round((clock.monotonic() - began) * 1000),
+            log.exception("provider_failed", request_id=self._call.request_id, model=self.answered_by)
+            status, last = "failed", InternalError("The answer could not be made because of a fault of ours.")
+        try:
+            await self._settle(desk, admitted, markup, status, last)
+        except TollwayError as error:
+            last = error
+        except Exception:
+            log.exception("settlement_failed", request_id=self._call.request_id)
+            last = InternalError("The answer could not be charged because of a fault of ours; it is free.")
+        if not self._unread:
+            await self._queue.put(last)
+
+    def _note(self, item: ChunkChoice) -> None:
+        """What has to be known of each chunk for the charge, the log and a replay."""
+        delta = item.delta
+        size = len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.refusal or "")
+        for call in delta.tool_calls or ():
+            size += len((call.function.name or "") + (call.function.arguments or "")) if call.function else 0
+        if size and self._first_token_ms is None:
+            self._first_token_ms = self._elapsed_ms()
+        self._received_bytes += size
+        if item.finish_reason is not None:
+            self._finish_reason = item.finish_reason
+        if self._parts is not None:
+            self._parts.append(item)
+
+    async def _settle(self, desk: Desk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None) -> None:
+        """Charges what was used, durably. Failed and empty answers are free; what they cost the operator is written down."""
+        call, route = self._call, self._asked.route
+        flags: list[str] = []
+        usage = self._usage
+        if usage is None:
+            usage = estimated_usage(
+                call.body_bytes, self._received_bytes, self._meter.prompt_tokens, self._meter.completion_tokens
             )
-        await self._queue.put(last)
+            if status == "succeeded":
+                flags.append("usage_missing")
+        usage, wrong = trusted_usage(usage)
+        flags += wrong
+        tariff = tariff_of(route.price, markup)
+        cost = credits_for(usage, tariff)
+        if status == "failed" and not self._received_bytes and self._meter.prompt_tokens is None:
+            cost = 0  # as far as we know, nobody has begun to work on it
+        free = status == "failed" or not self._received_bytes
+        if cost > admitted.hold.credits and not free:
+            flags.append("above_hold")
+        details, more = usage.prompt_tokens_details, usage.completion_tokens_details
+        record = RequestRecord(
+            request_id=call.request_id,
+            inference_id=self.inference_id,
+            client_request_id=call.client_request_id,
+            account_id=call.caller.account_id,
+            key_id=call.caller.key_id,
+            origin=call.origin,
+            model=route.model.id,
+            answered_by=route.answers_as,
+            route=f"{route.upstream.name}/{route.upstream_model}"[:200],
+            attempts=self._asked.attempts,
+            stream=bool(call.request.stream),
+            status=status,
+            finish_reason=self._finish_reason if status == "succeeded" else None,
+            error_code=error.code[:64] if error else None,
+            prompt_tokens=usage.prompt_tokens,
+            cached_tokens=(details.cached_tokens or 0) if details else 0,
+            completion_tokens=usage.completion_tokens,
+            reasoning_tokens=(more.reasoning_tokens or 0) if more else 0,
+            held=admitted.hold.credits,
+            credits=0 if free else cost,
+            loss=cost if free else 0,
+            price_version=tariff.version,
+            flags=",".join(flags)[:200] or None,
+            created_at=self._created_at,
+            first_token_ms=self._first_token_ms,
+            duration_ms=self._elapsed_ms(),
+        )
+        kept = None
+        if status == "succeeded" and self._parts is not None:
+            kept = self._encode(self._parts, usage, _cost(min(record.credits, admitted.hold.credits)))
+        log.info("completion", **_loggable(record))
+        settled = await desk.finish(Outcome(admitted, record, usage.prompt_tokens + usage.completion_tokens, kept))
+        if status != "failed":
+            self._usage, self.cost = usage, _cost(settled.credits)
 
-    def _settle(self) -> None:
-        """Turns the usage into credits."""
-        if self._usage is None:
-            raise InternalError("The provider reported no usage.")
-        credits_used = credits_for(self._usage, self.route.price, self._markup)
-        self.cost = Cost(credits_used=credits_used, usd_spent=usd(credits_used))
+    def _encode(self, parts: list[ChunkChoice], usage: Usage, cost: Cost) -> bytes:
+        """The answer, to be given again."""
+        return msgspec.msgpack.encode(
+            Kept(
+                self.id,
+                self.inference_id,
+                self.created,
+                self.answered_by,
+                self.stand_in,
+                self.route_label,
+                self.ignored_parameters,
+                parts,
+                usage,
+                cost,
+            )
+        )
 
-    def cancel(self) -> None:
-        """The caller is gone: stops the provider's work, which frees its slot."""
+    def _elapsed_ms(self) -> int:
+        return round((clock.monotonic() - self._began) * 1000)
+
+    def abandon(self) -> None:
+        """The caller is gone: stops the provider's work, which frees its slot; what was made of it is charged.
+
+        An answer with an Idempotency-Key is made to its end instead, because the caller can come back for it.
+        """
+        if self.replayed or self.task.done():
+            return
+        if self._parts is None:
+            self.task.cancel()
+            return
+        self._unread = True
+        while not self._queue.empty():  # so that a full queue does not hold the task up
+            self._queue.get_nowait()
+
+    def stop(self, error: TollwayError) -> None:
+        """Ends the answer with an error; it is not charged."""
+        self._stopped = error
         self.task.cancel()
 
     # --- handing it out -----------------------------------------------------------------------------------------------
@@ -176,8 +380,8 @@ class Answer:
             item = await self._queue.get()
         if isinstance(item, TollwayError):
             raise item
-        if item is not None and self._request.uses_legacy_functions:
-            item = _in_legacy_shape(item)
+        if item is not None and self._call.request.uses_legacy_functions:
+            item = in_legacy_shape(item)
         return item
 
     async def chunks(self) -> AsyncIterator[Chunk]:
@@ -186,7 +390,7 @@ class Answer:
         The last finish_reason is held back until the answer is settled, because it tells the caller that all is well, and
         carries the cost when no usage chunk was asked for. Raises what breaks the stream.
         """
-        with_usage = self._request.include_usage
+        with_usage = self._call.request.include_usage
         held: ChunkChoice | None = None
         while (choice := await self._next()) is not None:
             if choice.finish_reason is not None:
@@ -201,14 +405,14 @@ class Answer:
             yield final
             return
         yield final
-        yield Chunk(self.id, self.created, self.route.answers_as, [], usage=self._usage, meta=meta)
+        yield Chunk(self.id, self.created, self.answered_by, [], usage=self._usage, meta=meta)
 
     def _chunk(self, choices: list[ChunkChoice], with_usage: bool) -> Chunk:
-        return Chunk(self.id, self.created, self.route.answers_as, choices, usage=None if with_usage else UNSET)
+        return Chunk(self.id, self.created, self.answered_by, choices, usage=None if with_usage else UNSET)
 
     async def completion(self) -> Completion:
         """The whole answer: a fold over the same chunks that a stream would send."""
-        folds = [_Fold() for _ in range(self._request.choices_count)]
+        folds = [Fold() for _ in range(self._call.request.choices_count)]
         while (choice := await self._next()) is not None:
             folds[choice.index].add(choice)
         if self._usage is None:
@@ -216,78 +420,35 @@ class Answer:
         return Completion(
             id=self.id,
             created=self.created,
-            model=self.route.answers_as,
+            model=self.answered_by,
             choices=[fold.choice(index) for index, fold in enumerate(folds)],
             usage=self._usage,
             meta=CompletionMeta(self.cost),
         )
 
 
-class _Fold:
-    """The chunks of one choice, added up."""
-
-    def __init__(self) -> None:
-        self._content: list[str] = []
-        self._reasoning: list[str] = []
-        self._refusal: list[str] = []
-        self._calls: list[ToolCallDelta] = []
-        self._arguments: list[list[str]] = []
-        self._function: list[str] = []
-        self._function_arguments: list[str] = []
-        self._logprobs: list[TokenLogprob] | None = None
-        self._finish_reason: FinishReason | None = None
-
-    def add(self, chunk: ChunkChoice) -> None:
-        delta = chunk.delta
-        if delta.content:
-            self._content.append(delta.content)
-        if delta.reasoning_content:
-            self._reasoning.append(delta.reasoning_content)
-        if delta.refusal:
-            self._refusal.append(delta.refusal)
-        for call in delta.tool_calls or ():
-            if call.index == len(self._calls):
-                self._calls.append(call)
-                self._arguments.append([])
-            if call.function:
-                self._arguments[call.index].append(call.function.arguments or "")
-        if delta.function_call:
-            self._function.append(delta.function_call.name or "")
-            self._function_arguments.append(delta.function_call.arguments or "")
-        if chunk.logprobs and chunk.logprobs.content:
-            self._logprobs = [*(self._logprobs or ()), *chunk.logprobs.content]
-        self._finish_reason = chunk.finish_reason or self._finish_reason
-
-    def choice(self, index: int) -> Choice:
-        if self._finish_reason is None:
-            raise InternalError("The provider left a choice unfinished.")
-        calls = [
-            AnswerToolCall(
-                id=call.id or ids.tool_call_id(),
-                function=FunctionCall(name=(call.function.name or "") if call.function else "", arguments="".join(arguments)),
-            )
-            for call, arguments in zip(self._calls, self._arguments, strict=True)
-        ]
-        function = FunctionCall("".join(self._function), "".join(self._function_arguments)) if self._function else UNSET
-        content = "".join(self._content)
-        message = AnswerMessage(
-            content=None if not content and (calls or function) else content,
-            reasoning_content="".join(self._reasoning) or UNSET,
-            refusal="".join(self._refusal) or None,
-            tool_calls=calls or None,
-            function_call=function,
-        )
-        logprobs = Logprobs(self._logprobs) if self._logprobs is not None else None
-        return Choice(index=index, message=message, finish_reason=self._finish_reason, logprobs=logprobs)
+def _tokens_to_count(call: Call) -> int:
+    """What counts against tokens per minute until the answer is there: the prompt by a rule of thumb, and what is asked for."""
+    return call.body_bytes // 4 + (call.request.output_tokens_max or 0) * call.request.choices_count
 
 
-def _in_legacy_shape(choice: ChunkChoice) -> ChunkChoice:
-    """For callers that sent `functions`: the one call as `function_call`."""
-    if choice.finish_reason == "tool_calls":
-        return structs.replace(choice, finish_reason="function_call")
-    if choice.delta.tool_calls:
-        pieces = [call.function for call in choice.delta.tool_calls if call.function]
-        name = next((piece.name for piece in pieces if piece.name), UNSET)
-        arguments = "".join(piece.arguments or "" for piece in pieces)
-        return structs.replace(choice, delta=Delta(function_call=FunctionCallDelta(name=name, arguments=arguments)))
-    return choice
+def _with_what_would_fit(refusal: InsufficientCredits | SpendLimitReached, bound: Bound) -> TollwayError:
+    """Adds the `max_tokens` that the available credits would cover."""
+    fitting = bound.output_affordable(refusal.available)
+    data = {**(refusal.data or {}), "max_tokens_affordable": fitting}
+    refusal.data = data
+    if fitting:
+        refusal.message = f"{refusal.message} `max_tokens: {fitting}` would fit."
+    return refusal
+
+
+def _cost(credits_used: int) -> Cost:
+    return Cost(credits_used=credits_used, usd_spent=usd(credits_used))
+
+
+def _loggable(record: RequestRecord) -> dict[str, object]:
+    """A record as fields of a log line, without what is null."""
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
+
+
+_decode_kept = msgspec.msgpack.Decoder(Kept).decode

@@ -7,10 +7,14 @@
     │   ├── NotFound                      404     invalid_request_error    not_found
     │   │   └── ModelNotFound             404     invalid_request_error    model_not_found
     │   ├── MethodNotAllowed              405     invalid_request_error    method_not_allowed
+    │   ├── Conflict                      409     invalid_request_error    conflict
+    │   ├── UnprocessableRequest          422     invalid_request_error    unprocessable_request
     │   ├── PayloadTooLarge               413     invalid_request_error    payload_too_large
     │   └── UnsupportedMediaType          415     invalid_request_error    unsupported_media_type
     ├── Unauthorized                      401     authentication_error     invalid_api_key
     ├── Forbidden                         403     permission_error         permission_denied
+    │   ├── InsufficientCredits           403     permission_error         insufficient_quota
+    │   └── SpendLimitReached             403     permission_error         spend_limit_reached
     ├── RateLimited                       429     rate_limit_error         rate_limit_exceeded
     ├── InternalError                     500     server_error             internal_error
     ├── BadGateway                        502     server_error             upstream_error
@@ -30,7 +34,7 @@ class TollwayError(Exception):
 
     `message` says what was wrong, where, and what to do; it must never hold a secret or an upstream's own text.
     `param` is the path of the offending parameter, such as `messages[0].content`.
-    `retry_after_seconds` becomes the Retry-After header.
+    `retry_after_seconds` becomes the Retry-After header; `headers` are sent besides.
     """
 
     status: ClassVar[int] = 500
@@ -46,6 +50,7 @@ class TollwayError(Exception):
         code: str | None = None,
         data: dict[str, Any] | None = None,
         retry_after_seconds: int | None = None,
+        headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -53,6 +58,7 @@ class TollwayError(Exception):
         self.code = code or self.default_code
         self.data = data
         self.retry_after_seconds = retry_after_seconds
+        self.headers = headers or {}
 
 
 class InvalidRequest(TollwayError):
@@ -98,6 +104,22 @@ class MethodNotAllowed(InvalidRequest):
     name = "MethodNotAllowedException"
 
 
+class Conflict(InvalidRequest):
+    """The request collides with another one that is in work or done."""
+
+    status = 409
+    default_code = "conflict"
+    name = "ConflictException"
+
+
+class UnprocessableRequest(InvalidRequest):
+    """The request is well-formed, but it contradicts an earlier one."""
+
+    status = 422
+    default_code = "unprocessable_request"
+    name = "UnprocessableEntityException"
+
+
 class PayloadTooLarge(InvalidRequest):
     """The body is larger than `body_bytes_max`."""
 
@@ -130,6 +152,38 @@ class Forbidden(TollwayError):
     type = "permission_error"
     default_code = "permission_denied"
     name = "ForbiddenException"
+
+
+class InsufficientCredits(Forbidden):
+    """The account's credits do not cover what the request may cost. `error.data` tells what is needed, and what would fit."""
+
+    default_code = "insufficient_quota"
+
+    def __init__(self, message: str = "", *, needed: int = 0, available: int = 0, **details: Any) -> None:
+        message = message or (
+            f"You've run out of credits: this request may cost up to {needed:,} credits, and {available:,} are available. "
+            "Add credits, or ask for less."
+        )
+        # spelt as the platform spells it
+        data = {"kind": "err_insufficent_credits", "credits_needed": needed, "credits_available": available}
+        super().__init__(message, **{"data": data} | details)
+        self.available = available
+
+
+class SpendLimitReached(Forbidden):
+    """The key's own spend limit does not cover what the request may cost."""
+
+    default_code = "spend_limit_reached"
+
+    def __init__(self, message: str = "", *, needed: int = 0, available: int = 0, limit: str = "", **details: Any) -> None:
+        """`limit` in words, such as `2,000,000 credits a day`."""
+        message = message or (
+            f"This API key may spend {limit}; {available:,} are left, and this request may cost up to {needed:,}. "
+            "Raise the key's limit, or ask for less."
+        )
+        data = {"kind": "err_key_spend_limit", "credits_needed": needed, "credits_available": available}
+        super().__init__(message, **{"data": data} | details)
+        self.available = available
 
 
 class RateLimited(TollwayError):

@@ -1,12 +1,77 @@
-"""Usage x price -> credits, in integers."""
+"""Tokens x price -> credits, in integers: what an answer costs, and the most that it can cost.
 
+Usage comes from engines and upstreams and is not trusted: `trusted_usage` bounds it and says what was wrong with it.
+"""
+
+import hashlib
+from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 
-from tollway.catalog import Price
+import msgspec
+from msgspec import Struct
+
+from tollway.catalog import Price, Route
 from tollway.money import CREDITS_PER_USD
-from tollway.wire.chat import Usage
+from tollway.wire.chat import ChatRequest, PromptTokensDetails, Usage, images_of
 
 _MICRO = 1_000_000
+_DENOMINATOR = _MICRO**3  # tokens/10^6 x USD/10^6 x markup/10^6
+
+TOKENS_MAX = 2**53
+"""No count above this is believed; beyond it JSON's readers lose digits."""
+IMAGE_TOKENS_MAX = 4096
+"""The most that one image may count in a prompt's bound."""
+_PROMPT_OVERHEAD_TOKENS = 1024
+"""What a template adds once: its marks, a default system message, and the words around tools."""
+_MESSAGE_OVERHEAD_TOKENS = 16
+_BYTES_PER_TOKEN = 4
+"""A usual figure for text, for where nobody counted."""
+
+
+class Tariff(Struct, frozen=True):
+    """A price with the markup, as the numerators that metering multiplies tokens with; over `_DENOMINATOR`."""
+
+    prompt: int
+    cached_prompt: int
+    audio_prompt: int
+    completion: int
+    version: str
+    """Names these terms: equal versions, equal terms."""
+    terms: str
+    """The terms as JSON, for the record."""
+
+    @property
+    def dearest_prompt(self) -> int:
+        return max(self.prompt, self.cached_prompt, self.audio_prompt)
+
+
+class Bound(Struct, frozen=True):
+    """The most that a request can use, and cost on the dearest of its routes."""
+
+    prompt_tokens: int
+    output_tokens: int
+    """Of each choice."""
+    choices: int
+    open_ended: bool
+    """The caller gave no limit, so the answer may be cut to what is affordable."""
+    tariff: Tariff
+    prompt_credits: int
+    credits: int
+
+    @property
+    def credits_min(self) -> int:
+        """The least with which it makes sense to begin: everything asked for, or one token of each choice."""
+        return self.prompt_credits + _credits(self.choices, self.tariff.completion) if self.open_ended else self.credits
+
+    def output_affordable(self, credits_available: int) -> int:
+        """The output limit, per choice, that `credits_available` cover; 0 when they do not even cover the prompt."""
+        left = credits_available - self.prompt_credits
+        if left < 0:
+            return 0
+        if not self.tariff.completion:
+            return self.output_tokens
+        return min(self.output_tokens, left * _DENOMINATOR // self.tariff.completion // self.choices)
 
 
 def markup_micro(markup: str) -> int:
@@ -14,19 +79,99 @@ def markup_micro(markup: str) -> int:
     return int(Decimal(markup) * _MICRO)
 
 
-def credits_for(usage: Usage, price: Price, markup: int) -> int:
+@lru_cache(maxsize=4096)
+def tariff_of(price: Price, markup: int) -> Tariff:
+    """`markup` is in millionths."""
+    terms = msgspec.json.encode({"price": price, "markup_millionths": markup}, order="sorted")
+    factor = markup * CREDITS_PER_USD
+    return Tariff(
+        prompt=price.micro("prompt") * factor,
+        cached_prompt=price.micro("cached_prompt") * factor,
+        audio_prompt=price.micro("audio_prompt") * factor,
+        completion=price.micro("completion") * factor,
+        version=hashlib.sha256(terms).hexdigest()[:16],
+        terms=terms.decode(),
+    )
+
+
+def credits_for(usage: Usage, tariff: Tariff) -> int:
     """What `usage` costs, each component rounded up to a whole credit.
 
-    `markup` is in millionths. Cached prompt tokens are a part of the prompt tokens and are charged at their own price instead.
+    Cached prompt tokens are a part of the prompt tokens and are charged at their own price instead; audio tokens too.
     """
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details else 0
     audio = (details.audio_tokens or 0) if details else 0
-    components = (
-        (usage.prompt_tokens - cached - audio, price.micro("prompt")),
-        (cached, price.micro("cached_prompt")),
-        (audio, price.micro("audio_prompt")),
-        (usage.completion_tokens, price.micro("completion")),
+    return (
+        _credits(usage.prompt_tokens - cached - audio, tariff.prompt)
+        + _credits(cached, tariff.cached_prompt)
+        + _credits(audio, tariff.audio_prompt)
+        + _credits(usage.completion_tokens, tariff.completion)
     )
-    # tokens/10^6 x USD/10^6 x markup/10^6 x credits per USD, over a common denominator; -(-a // b) rounds up
-    return sum(-(-tokens * micro * markup * CREDITS_PER_USD // _MICRO**3) for tokens, micro in components)
+
+
+def bound_for(request: ChatRequest, routes: Sequence[Route], body_bytes: int, markup: int) -> Bound:
+    """The most that the request can use. A token is at least one byte of the body, so the body's size bounds the prompt."""
+    images = [len(image.url) for _, image in images_of(request)]
+    prompt = body_bytes - sum(images) + len(images) * IMAGE_TOKENS_MAX
+    prompt += _PROMPT_OVERHEAD_TOKENS + len(request.messages) * _MESSAGE_OVERHEAD_TOKENS
+    return max((_bound_on(route, request, prompt, markup) for route in routes), key=lambda bound: bound.credits)
+
+
+def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: int) -> Bound:
+    tariff = tariff_of(route.price, markup)
+    prompt = min(prompt_tokens, route.context_tokens)
+    asked = request.output_tokens_max
+    output = min(route.output_max if asked is None else asked, route.output_max)
+    # each of the three parts that a prompt may have is rounded up by itself
+    prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2
+    total = prompt_credits + _credits(output * request.choices_count, tariff.completion)
+    return Bound(prompt, output, request.choices_count, asked is None, tariff, prompt_credits, total)
+
+
+def trusted_usage(usage: Usage) -> tuple[Usage, list[str]]:
+    """The usage with every count within sane bounds, and what had to be changed."""
+    flags: list[str] = []
+    prompt = _bounded(usage.prompt_tokens, "prompt_tokens", flags)
+    completion = _bounded(usage.completion_tokens, "completion_tokens", flags)
+    details = usage.prompt_tokens_details
+    if details is not None:
+        cached = _bounded(details.cached_tokens or 0, "cached_tokens", flags)
+        audio = _bounded(details.audio_tokens or 0, "audio_tokens", flags)
+        if cached + audio > prompt:
+            flags.append("cached_above_prompt")
+            cached = min(cached, prompt)
+            audio = min(audio, prompt - cached)
+        details = PromptTokensDetails(
+            audio_tokens=None if details.audio_tokens is None else audio,
+            cached_tokens=None if details.cached_tokens is None else cached,
+        )
+    if not flags and usage.total_tokens == prompt + completion:
+        return usage, flags
+    clean = msgspec.structs.replace(
+        usage,
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=prompt + completion,
+        prompt_tokens_details=details,
+    )
+    return clean, flags
+
+
+def estimated_usage(prompt_bytes: int, received_bytes: int, prompt_tokens: int | None, completion_tokens: int | None) -> Usage:
+    """The usage of an answer whose provider could not report it: counted tokens where there are, else bytes / 4."""
+    prompt = -(-prompt_bytes // _BYTES_PER_TOKEN) if prompt_tokens is None else prompt_tokens
+    completion = -(-received_bytes // _BYTES_PER_TOKEN) if completion_tokens is None else completion_tokens
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
+
+
+def _bounded(count: int, name: str, flags: list[str]) -> int:
+    if 0 <= count <= TOKENS_MAX:
+        return count
+    flags.append(f"{name}_out_of_bounds")
+    return max(0, min(count, TOKENS_MAX))
+
+
+def _credits(tokens: int, rate: int) -> int:
+    """Rounded up: -(-a // b)."""
+    return -(-tokens * rate // _DENOMINATOR)

@@ -124,6 +124,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     markup: Annotated[
         Annotated[str, Meta(pattern=r"^\d{1,4}(\.\d{1,6})?$")], Meta(description="Factor on every price, a decimal.")
     ] = "1.0"
+    billing: Annotated[
+        bool,
+        Meta(description="Hold and charge credits. Without it nothing is written: no limits, request log or Idempotency-Key."),
+    ] = True
+    first_grant_credits: Annotated[
+        Annotated[int, Meta(ge=0)],
+        Meta(description="Credits that the first account starts with; 2,000,000 are one US dollar. Later accounts have none."),
+    ] = 10_000_000
     engine_slots: Annotated[
         Annotated[int, Meta(ge=1, le=64)], Meta(description="Answers that one local model generates at a time.")
     ] = 8

@@ -1,15 +1,18 @@
 """`POST /v1/chat/completions`: bytes in, bytes out. What happens in between is `completions.py`."""
 
 import asyncio
+import hashlib
+import re
 from collections.abc import Coroutine, Iterator
 from typing import Any
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
+from tollway.admission import Idempotency
 from tollway.api.context import RequestContext, context_of
 from tollway.api.errors import error_event
-from tollway.completions import Answer
+from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
 from tollway.wire.chat import encode
 from tollway.wire.decode import decode_chat_request
@@ -18,6 +21,7 @@ Headers = list[tuple[bytes, bytes]]
 
 _DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
+_IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 
 
 class ClientGone(Exception):
@@ -27,15 +31,44 @@ class ClientGone(Exception):
 async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     context = context_of(scope)
     services = context.services
+    headers: dict[bytes, bytes] = dict(scope["headers"])
     body = await read_json_body(scope, receive, services.settings.body_bytes_max)
     request, unknown = decode_chat_request(body)
-    answer: Answer = services.completions.start(request, unknown, context.caller, context.request_id)
+    call = Call(
+        request,
+        unknown,
+        len(body),
+        context.caller,
+        context.request_id,
+        context.client_request_id.decode() if context.client_request_id else None,
+        idempotency=_idempotency(headers, body),
+    )
+    if _wants_dry_run(headers):
+        await _send_json(send, encode(services.completions.dry_run(call)), [])
+        return
+    answer = await services.completions.start(call)
     try:
         await _race(_respond(answer, bool(request.stream), context, send), _client_gone(receive))
     except ClientGone:
         pass
     finally:
-        answer.cancel()
+        answer.abandon()
+
+
+def _idempotency(headers: dict[bytes, bytes], body: bytes) -> Idempotency | None:
+    key = headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if _IDEMPOTENCY_KEY.fullmatch(key) is None:
+        raise InvalidRequest("The header Idempotency-Key must have 1 to 255 visible ASCII characters.", param="Idempotency-Key")
+    return Idempotency(key.decode(), hashlib.sha256(body).digest())
+
+
+def _wants_dry_run(headers: dict[bytes, bytes]) -> bool:
+    value = headers.get(b"x-tollway-dry-run", b"false").strip().lower()
+    if value not in {b"true", b"false"}:
+        raise InvalidRequest("The header x-tollway-dry-run must be `true` or `false`.", param="x-tollway-dry-run")
+    return value == b"true"
 
 
 async def _respond(answer: Answer, streams: bool, context: RequestContext, send: Send) -> None:
@@ -45,12 +78,16 @@ async def _respond(answer: Answer, streams: bool, context: RequestContext, send:
         await _stream(answer, settings.heartbeat_seconds, send)
         return
     completion = await answer.completion()
-    body = encode(completion)
-    headers: Headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    headers: Headers = []
     if answer.cost is not None:
         headers.append((b"x-tollway-credits-used", b"%d" % answer.cost.credits_used))
         headers.append((b"x-tollway-usd-spent", b"%.9f" % answer.cost.usd_spent))
-    await send({"type": "http.response.start", "status": 200, "headers": [*headers, *_answer_headers(answer)]})
+    await _send_json(send, encode(completion), [*headers, *_answer_headers(answer)])
+
+
+async def _send_json(send: Send, body: bytes, headers: Headers) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -94,10 +131,14 @@ def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
         # Names come from the caller's JSON: what could break a header is percent-encoded.
         names = ", ".join(quote(name[:200]) for name in answer.ignored_parameters[:100])
         yield b"x-tollway-ignored-parameters", names[:2000].encode()
-    if answer.journey.answered:
-        yield b"x-tollway-route", answer.journey.label.encode()
-    if answer.route.stand_in:
+    if answer.route_label:
+        yield b"x-tollway-route", answer.route_label.encode()
+    if answer.stand_in:
         yield b"x-tollway-stand-in", b"true"
+    if answer.replayed:
+        yield b"x-tollway-idempotent-replayed", b"true"
+    for name, value in answer.headers.items():
+        yield name.encode(), value.encode()
 
 
 async def read_json_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:

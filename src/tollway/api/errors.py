@@ -52,6 +52,7 @@ def error_headers(error: TollwayError) -> Headers:
     headers: Headers = [(b"content-type", PROBLEM_JSON.encode()), (b"cache-control", b"no-store")]
     if error.retry_after_seconds is not None:
         headers.append((b"retry-after", str(max(1, error.retry_after_seconds)).encode()))
+    headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b'Bearer realm="tollway"'))
     if isinstance(error, MethodNotAllowed) and error.data:

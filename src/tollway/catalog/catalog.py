@@ -124,6 +124,11 @@ class Catalog:
         """Takes over the other's models: for a reload, in one step of the event loop."""
         self.models, self.unserved, self._plans = other.models, other.unserved, other._plans
 
+    @property
+    def routes(self) -> list[Route]:
+        """The routes of all models; those of a model with aliases more than once."""
+        return [route for plan in self._plans.values() for route in plan.routes]
+
     def resolve(self, name: str) -> Plan:
         """The plan of a public id or alias. Raises ModelNotFound, naming close ids."""
         plan = self._plans.get(name)

@@ -159,6 +159,7 @@ def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
 async def _prepare_database(settings: Settings) -> str | None:
     """Migrates; the secret of the first key when this start created it."""
     from tollway.accounts import Accounts, load_secret
+    from tollway.ledger import Ledger
     from tollway.storage import Database
 
     database = Database(settings.database)
@@ -166,6 +167,10 @@ async def _prepare_database(settings: Settings) -> str | None:
         database.migrate()
         accounts = Accounts(database, load_secret(settings.home))
         created = await accounts.bootstrap()
+        if settings.first_grant_credits:
+            first = await accounts.first_account()
+            ledger = Ledger(database)
+            await ledger.grant(first.id, settings.first_grant_credits, reason="init", once=f"first_grant_{first.id}")
         return created.secret if created else None
     finally:
         database.close()

@@ -6,19 +6,22 @@ Times are seconds since the epoch. Ids are opaque text.
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Double,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -27,6 +30,7 @@ metadata = MetaData(
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s",
         "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
 
@@ -86,4 +90,174 @@ api_keys = Table(
         sqlite_where=text("deleted_at IS NULL"),
         postgresql_where=text("deleted_at IS NULL"),
     ),
+)
+
+# --- the ledger: see ledger/books.py ----------------------------------------------------------------------------------
+
+_Serial = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER counts by itself there
+
+balances = Table(
+    "balances",
+    metadata,
+    Column("account_id", String(32), ForeignKey("accounts.id"), primary_key=True),
+    Column("posted", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    # how many entries the account has, and the hash of the last one
+    Column("entries", BigInteger, nullable=False),
+    Column("head", LargeBinary(32), nullable=False),
+    CheckConstraint("held >= 0", name="held_not_negative"),
+    CheckConstraint("posted >= held", name="not_overdrawn"),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("kind", String(10), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    # what the entry changes, in credits
+    Column("posted", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("loss", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("key_id", String(32)),
+    Column("model", String(200)),
+    Column("reference", String(64)),
+    Column("price_version", String(16)),
+    Column("note", String(200)),
+    Column("hash", LargeBinary(32), nullable=False),
+    UniqueConstraint("account_id", "number"),
+    UniqueConstraint("request_id", "kind"),
+)
+# what an account's owner sees: entries that changed the posted balance; and the few of them that no request caused
+IS_TRANSACTION = text("posted <> 0")
+IS_BOOKED_BY_HAND = text("kind IN ('grant', 'refund', 'adjustment')")
+for _name, _condition in (("transactions", IS_TRANSACTION), ("by_hand", IS_BOOKED_BY_HAND)):
+    Index(
+        f"ix_ledger_entries_{_name}",
+        ledger_entries.c.account_id,
+        ledger_entries.c.at,
+        ledger_entries.c.number,
+        sqlite_where=_condition,
+        postgresql_where=_condition,
+    )
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("request_id", String(64), primary_key=True),
+    Column("account_id", String(32), nullable=False, index=True),
+    Column("key_id", String(32)),
+    Column("node_id", String(32), nullable=False, index=True),
+    Column("credits", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    # the window of the key's spend limit that it counts in; null = the key has none
+    Column("spend_window", BigInteger),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("beat_at", Double, nullable=False),
+)
+
+# --- what admission keeps beside the ledger ---------------------------------------------------------------------------
+
+key_spend = Table(
+    "key_spend",
+    metadata,
+    Column("key_id", String(32), primary_key=True),
+    Column("starts_at", BigInteger, primary_key=True),
+    Column("spent", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+)
+
+rates = Table(
+    "rates",
+    metadata,
+    Column("subject", String(32), primary_key=True),
+    Column("unit", String(10), primary_key=True),
+    # when a full minute's allowance will be back, in seconds since the epoch
+    Column("full_at", Double, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("account_id", String(32), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("body_hash", LargeBinary(32), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("answer", LargeBinary),
+    Column("at", Double, nullable=False, index=True),
+)
+
+# --- what was used ----------------------------------------------------------------------------------------------------
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("inference_id", String(64), nullable=False, index=True),
+    Column("client_request_id", String(128)),
+    Column("account_id", String(32), nullable=False),
+    Column("key_id", String(32)),
+    Column("origin", String(10), nullable=False),
+    Column("model", String(200), nullable=False),
+    Column("answered_by", String(200), nullable=False),
+    Column("route", String(200), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("finish_reason", String(20)),
+    Column("error_code", String(64)),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("cached_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    Column("loss", BigInteger, nullable=False),
+    Column("price_version", String(16), nullable=False),
+    Column("flags", String(200)),
+    Column("created_at", Double, nullable=False),
+    Column("first_token_ms", Integer),
+    Column("duration_ms", Integer, nullable=False),
+    Index("ix_requests_account_id", "account_id", "id"),
+)
+Index(
+    "ix_requests_client_request_id",
+    requests.c.client_request_id,
+    sqlite_where=text("client_request_id IS NOT NULL"),
+    postgresql_where=text("client_request_id IS NOT NULL"),
+)
+
+# sums of `requests` for quarters of an hour: every time zone's midnight is the edge of one
+usage_buckets = Table(
+    "usage_buckets",
+    metadata,
+    Column("account_id", String(32), primary_key=True),
+    Column("bucket", BigInteger, primary_key=True),
+    Column("key_id", String(32), primary_key=True),
+    Column("model", String(200), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("charged", BigInteger, nullable=False),
+    Column("succeeded", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("prompt_tokens", BigInteger, nullable=False),
+    Column("completion_tokens", BigInteger, nullable=False),
+    Column("credits", BigInteger, nullable=False),
+    Column("loss", BigInteger, nullable=False),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("version", String(16), primary_key=True),
+    Column("terms", Text, nullable=False),
+    Column("at", Double, nullable=False),
 )

@@ -11,8 +11,9 @@ import msgspec
 from tests.fakes.openai import API_KEY, MODEL
 
 from tollway.accounts import Caller
+from tollway.admission import OpenDesk
 from tollway.catalog import Catalog, Limits, Model, Plan, Price, Quirks, Route, Upstream
-from tollway.completions import Answer, Completions
+from tollway.completions import Answer, Call, Completions
 from tollway.observability import Metrics
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_compatible import OpenAIProvider
@@ -37,18 +38,19 @@ class Gateway:
     route: Route
     session: aiohttp.ClientSession
 
-    def start(self, **fields: Any) -> Answer:
+    async def start(self, **fields: Any) -> Answer:
         """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
         body = {"model": PUBLIC, "messages": [USER], **fields}
-        request, unknown = decode_chat_request(json.dumps(body, ensure_ascii=False).encode())
-        return self.completions.start(request, unknown, CALLER, "request")
+        raw = json.dumps(body, ensure_ascii=False).encode()
+        request, unknown = decode_chat_request(raw)
+        return await self.completions.start(Call(request, unknown, len(raw), CALLER, "request"))
 
     async def completion(self, **fields: Any) -> dict[str, Any]:
-        completion: dict[str, Any] = msgspec.to_builtins(await self.start(**fields).completion())
+        completion: dict[str, Any] = msgspec.to_builtins(await (await self.start(**fields)).completion())
         return completion
 
     async def chunks(self, **fields: Any) -> list[dict[str, Any]]:
-        answer = self.start(**fields, stream=True)
+        answer = await self.start(**fields, stream=True)
         return [msgspec.to_builtins(chunk) async for chunk in answer.chunks()]
 
 
@@ -68,7 +70,7 @@ def route_to(
 async def gateway(route: Route, **settings: Any) -> AsyncIterator[Gateway]:
     provider = OpenAIProvider(ImageLoader(None))
     router = Router({"openai": provider}, Metrics())
-    completions = Completions(Catalog([Plan(route.model, (route,))]), router, Settings(**settings))
+    completions = Completions(Catalog([Plan(route.model, (route,))]), router, OpenDesk(), Settings(**settings))
     async with aiohttp.ClientSession() as session:
         provider.open(session)
         yield Gateway(completions, provider, route, session)

@@ -69,7 +69,7 @@ async def test_exchange(name: str) -> None:
     async with FakeOpenAI(**exchange.get("fake", {})) as fake:
         fake.queue(stream_reply(exchange["stream"], done=False), stream_reply(exchange["stream"], done=False))
         async with gateway(route_to(fake.base_url, exchange.get("quirks"))) as house:
-            streamed = house.start(**request_of(exchange), stream=True)
+            streamed = await house.start(**request_of(exchange), stream=True)
             chunks = [chunk async for chunk in streamed.chunks()]
             completion = await house.completion(**request_of(exchange))
 

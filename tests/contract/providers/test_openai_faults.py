@@ -80,7 +80,7 @@ async def read(answer: Answer) -> tuple[list[ChunkChoice], TollwayError | None]:
 
 async def outcome(house: Gateway) -> tuple[list[str], TollwayError | None]:
     """The pieces of text that came, and the error that ended it."""
-    choices, error = await read(house.start(stream=True))
+    choices, error = await read(await house.start(stream=True))
     return [choice.delta.content for choice in choices if choice.delta.content], error
 
 
@@ -113,7 +113,7 @@ async def test_a_broken_stream_never_ends_well(fake: FakeOpenAI, fault: str) -> 
     """Neither a finish_reason nor a completion, and nothing is charged as an answer."""
     fake.queue(FAULTS[fault](GOOD), FAULTS[fault](GOOD))
     async with gateway(route_to(fake.base_url)) as house:
-        answer = house.start(stream=True)
+        answer = await house.start(stream=True)
         choices, error = await read(answer)
         with pytest.raises(TollwayError):
             await house.completion()
@@ -216,14 +216,14 @@ async def test_leaving_closes_the_upstream_at_once(fake: FakeOpenAI, after: int)
     fake.queue(stream_reply([chunk({"content": piece}) for piece in "abc"], done=False))
     fake._queued[0] = Reply([*fake._queued[0].steps, Hang()])
     async with gateway(route_to(fake.base_url, limits=Limits())) as house:
-        answer = house.start(stream=True)
+        answer = await house.start(stream=True)
         chunks = answer.chunks()
         for _ in range(after + 1 if after else 0):  # one more for the role
             await anext(chunks)
         async with asyncio.timeout(5):
             while not fake.received:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
-        answer.cancel()
+        answer.abandon()
         assert await left_within(fake.received[0], 0.25)
 
 
@@ -234,11 +234,11 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeO
     async with gateway(route_to(fake.base_url, limits=Limits())) as house:
 
         async def leave(after: int) -> None:
-            answer = house.start(stream=True)
+            answer = await house.start(stream=True)
             chunks = answer.chunks()
             for _ in range(after):
                 await anext(chunks)
-            answer.cancel()
+            answer.abandon()
 
         await asyncio.gather(*(leave(place % 10) for place in range(100)))
         assert all(await asyncio.gather(*(left_within(received, 0.25) for received in fake.received)))

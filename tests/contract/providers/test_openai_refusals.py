@@ -208,7 +208,7 @@ async def test_what_the_route_cannot_honour(fields: dict[str, Any], quirks: dict
     route = route_to("http://unused", quirks, capabilities=tuple(name for name in CAPABILITIES if name != without))
     async with gateway(route) as house:
         with pytest.raises(UnsupportedParameter) as caught:
-            house.start(**fields)
+            await house.start(**fields)
 
     assert caught.value.param == param
 
@@ -236,7 +236,7 @@ async def test_strict_parameters_allow_what_is_forwarded() -> None:
         async with gateway(route, strict_parameters=True) as house:
             await house.completion(top_a=1)
             with pytest.raises(InvalidRequest) as caught:
-                house.start(top_a=1, top_b=2)
+                await house.start(top_a=1, top_b=2)
 
     assert caught.value.param == "top_b"
     assert fake.requests[0]["top_a"] == 1
@@ -244,7 +244,7 @@ async def test_strict_parameters_allow_what_is_forwarded() -> None:
 
 async def test_effort_is_a_listed_hint_where_nothing_thinks() -> None:
     async with FakeOpenAI() as fake, gateway(route_to(fake.base_url, capabilities=())) as house:
-        answer = house.start(reasoning_effort="high", messages=[USER])
+        answer = await house.start(reasoning_effort="high", messages=[USER])
         await answer.completion()
 
     assert answer.ignored_parameters == ["reasoning_effort"]

@@ -13,6 +13,7 @@ from tests.installation import app_of, installed
 
 from tollway import clock
 from tollway.accounts import Account, KeyChanges, KeyKind
+from tollway.admission import OpenDesk
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
 from tollway.api.table import Auth, Endpoint
@@ -94,7 +95,7 @@ class House:
 @asynccontextmanager
 async def house(home: Path) -> AsyncIterator[House]:
     async with installed(home) as parts:
-        completions = Completions(parts.catalog, Router({"local": Parrot()}, parts.metrics), parts.settings)
+        completions = Completions(parts.catalog, Router({"local": Parrot()}, parts.metrics), OpenDesk(), parts.settings)
         services = replace(parts, completions=completions)
         accounts = services.accounts
         one, two = [await accounts.create_account(name) for name in ("one", "two")]

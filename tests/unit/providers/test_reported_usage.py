@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.providers.openai_support import PRICE, route_to
 
-from tollway.metering import credits_for
+from tollway.metering import credits_for, tariff_of
 from tollway.providers.reported_usage import checked_usage
 from tollway.wire.chat import Usage
 
@@ -58,7 +58,7 @@ def test_any_usage_can_be_charged(reported: Any, prompt: int, completion: int, c
         assert (parts.cached_tokens or 0) + (parts.audio_tokens or 0) <= usage.prompt_tokens
     if usage.completion_tokens_details is not None:
         assert (usage.completion_tokens_details.reasoning_tokens or 0) <= usage.completion_tokens
-    assert credits_for(usage, PRICE, 1_000_000) >= 0
+    assert credits_for(usage, tariff_of(PRICE, 1_000_000)) >= 0
 
 
 @given(prompt=st.integers(1, 8192), completion=st.integers(1, 8192), data=st.data())

@@ -1,0 +1,228 @@
+"""Many admissions and endings in one transaction: everything that waited while the transaction before was written.
+
+What they need is read once for all of them; each is then decided in memory, in the order in which it came, under the lock of
+its account; and everything is written at the end. So the cost of a transaction hardly grows with the number of requests in it.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from tollway import clock
+from tollway.accounts import Caller, Limits
+from tollway.admission.idempotency import Answers
+from tollway.admission.limits import Allowance, Concurrency, Rates, Rule, Subject, allowance_headers
+from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
+from tollway.admission.spend import KeySpend, Place, window_start
+from tollway.errors import InsufficientCredits, ServiceUnavailable, SpendLimitReached, TollwayError
+from tollway.ledger import Books, Hold
+from tollway.storage.tables import holds, ledger_entries
+from tollway.usage import UsageRecorder
+
+Command = Order | Outcome
+Result = Admitted | Replay | Settled | TollwayError
+
+
+def run_batch(connection: Connection, commands: Sequence[Command], node_id: str, *, again: bool = False) -> list[Result]:
+    """The result of each command, in order; a TollwayError where it is refused, which leaves no trace.
+
+    `again` says that an earlier attempt may have been committed without our hearing of it: what is found done counts as done.
+    """
+    return _Batch(connection, commands, node_id).run(again=again)
+
+
+class _Batch:
+    def __init__(self, connection: Connection, commands: Sequence[Command], node_id: str) -> None:
+        self._connection = connection
+        self._commands = commands
+        self._node_id = node_id
+        self._now = clock.now()
+        self._orders = [command for command in commands if isinstance(command, Order)]
+        self._outcomes = [command for command in commands if isinstance(command, Outcome)]
+        self._books = Books(connection)
+        self._spend = KeySpend(connection)
+        self._rates = Rates(connection)
+        self._concurrency = Concurrency(connection)
+        self._answers = Answers(connection)
+        self._usage = UsageRecorder(connection)
+        self._open: dict[str, Hold] = {}
+
+    def run(self, *, again: bool) -> list[Result]:
+        callers = [_order_of(command).caller for command in self._commands]
+        self._books.lock(caller.account_id for caller in callers)
+        self._load(callers)
+        done = self._already_done() if again else {}
+        results: list[Result] = []
+        for command in self._commands:
+            try:
+                if id(command) in done:
+                    results.append(done[id(command)])
+                elif isinstance(command, Order):
+                    results.append(self._admit(command))
+                else:
+                    results.append(self._finish(command))
+            except TollwayError as refusal:
+                results.append(refusal)
+        for part in (self._books, self._spend, self._rates, self._answers, self._usage):
+            part.flush()
+        return results
+
+    def _load(self, callers: Sequence[Caller]) -> None:
+        self._rates.load(rule for caller in callers for rule in rules_of(caller))
+        self._concurrency.load(
+            (caller.account_id for caller in callers if caller.account_limits.concurrency_max is not None),
+            (caller.key_id for caller in callers if caller.limits.concurrency_max is not None),
+        )
+        self._answers.load(
+            (order.caller.account_id, order.idempotency.key)
+            for order in map(_order_of, self._commands)
+            if order.idempotency is not None
+        )
+        places = [place for order in self._orders if (place := self._place(order.caller)) is not None]
+        places += [place for outcome in self._outcomes if (place := _place_of(outcome.admitted.hold)) is not None]
+        self._spend.load(places)
+        if self._outcomes:
+            wanted = [outcome.admitted.hold.request_id for outcome in self._outcomes]
+            query = sa.select(*(holds.c[name] for name in Hold.__struct_fields__)).where(holds.c.request_id.in_(wanted))
+            self._open = {row["request_id"]: Hold(**row) for row in self._connection.execute(query).mappings()}
+
+    # --- a request comes ----------------------------------------------------------------------------------------------
+
+    def _admit(self, order: Order) -> Admitted | Replay:
+        """Checks everything first and changes everything after, so that a refusal leaves no trace."""
+        caller, now = order.caller, self._now
+        if order.idempotency is not None:
+            answer = self._answers.look_up(caller.account_id, order.idempotency, now)
+            if answer is not None:
+                return Replay(answer)
+        for subject, what, limits in _subjects(caller):
+            if limits.concurrency_max is not None:
+                self._concurrency.check(subject, what, limits.concurrency_max)
+        rules = rules_of(caller)
+        for rule in rules:
+            self._rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)
+        credits_held = self._affordable(order)
+
+        allowances = [self._rates.take(rule, order.tokens if rule.unit == "tokens" else 1, now) for rule in rules]
+        place = self._place(caller)
+        hold = Hold(order.request_id, caller.account_id, caller.key_id, credits_held, place[1] if place else None)
+        self._books.hold(hold, self._node_id, model=order.model, price_version=order.price_version)
+        if place is not None:
+            self._spend.change(place, held=credits_held)
+        for subject in (caller.account_id, caller.key_id):
+            self._concurrency.change(subject, 1)
+        if order.idempotency is not None:
+            self._answers.begin(caller.account_id, order.idempotency, order.request_id, now)
+        return Admitted(order, hold, _headers(allowances))
+
+    def _affordable(self, order: Order) -> int:
+        """The credits to hold: what the account and the key's own limit leave, up to the order's bound."""
+        caller = order.caller
+        available = self._books.balance(caller.account_id).available
+        if available < order.credits_min:
+            raise InsufficientCredits(needed=order.credits_min, available=available)
+        place = self._place(caller)
+        if place is not None and caller.spend_limit_credits is not None:
+            left = max(0, caller.spend_limit_credits - self._spend.used(place))
+            if left < order.credits_min:
+                per = "" if caller.spend_window == "no_reset" else f" a {caller.spend_window}"
+                limit = f"{caller.spend_limit_credits:,} credits{per}"
+                raise SpendLimitReached(needed=order.credits_min, available=left, limit=limit)
+            available = min(available, left)
+        return min(order.credits, available)
+
+    def _place(self, caller: Caller) -> Place | None:
+        if caller.spend_limit_credits is None or caller.spend_window is None:
+            return None
+        return caller.key_id, window_start(caller.spend_window, self._now)
+
+    # --- and ends -----------------------------------------------------------------------------------------------------
+
+    def _finish(self, outcome: Outcome) -> Settled:
+        admitted, record = outcome.admitted, outcome.record
+        caller, hold = admitted.order.caller, self._open.pop(admitted.hold.request_id, None)
+        if hold is None:
+            raise ServiceUnavailable(
+                "The credits held for this request were given back, because this server was out of touch with its database for "
+                "too long. The request is not charged; send it again.",
+                code="hold_expired",
+                retry_after_seconds=1,
+            )
+        cost = record.credits if record is not None else 0
+        charged = min(cost, hold.credits)
+        if record is None:
+            self._books.resolve("release", hold)
+        else:
+            record = msgspec.structs.replace(record, credits=charged, loss=record.loss + cost - charged, held=hold.credits)
+            self._books.resolve(
+                "settle" if record.status == "succeeded" or charged else "release",
+                hold,
+                charged=charged,
+                loss=record.loss,
+                model=record.model,
+                reference=record.inference_id,
+                price_version=record.price_version,
+            )
+            self._usage.add(record)
+        place = _place_of(hold)
+        if place is not None:
+            self._spend.change(place, spent=charged, held=-hold.credits)
+        for subject in (caller.account_id, caller.key_id):
+            self._concurrency.change(subject, -1)
+        for rule in rules_of(caller):
+            if rule.unit == "tokens" and outcome.tokens != admitted.order.tokens:
+                self._rates.take(rule, outcome.tokens - admitted.order.tokens, self._now)
+        if admitted.order.idempotency is not None:
+            self._answers.end(caller.account_id, admitted.order.idempotency, outcome.answer)
+        balance = self._books.balance(caller.account_id)
+        return Settled(charged, balance.available, balance.posted)
+
+    # --- after a commit of which nobody knows whether it happened -----------------------------------------------------
+
+    def _already_done(self) -> dict[int, Result]:
+        ids = [_order_of(command).request_id for command in self._commands]
+        query = sa.select(ledger_entries).where(ledger_entries.c.request_id.in_(ids))
+        entries = {(row.request_id, row.kind): row for row in self._connection.execute(query)}
+        done: dict[int, Result] = {}
+        for order in self._orders:
+            entry = entries.get((order.request_id, "hold"))
+            if entry is not None:
+                place = self._place(order.caller)
+                hold = Hold(order.request_id, entry.account_id, entry.key_id, entry.held, place[1] if place else None)
+                done[id(order)] = Admitted(order, hold, {})
+        for outcome in self._outcomes:
+            request_id = outcome.admitted.hold.request_id
+            entry = entries.get((request_id, "settle")) or entries.get((request_id, "release"))
+            if entry is not None:
+                balance = self._books.balance(entry.account_id)
+                done[id(outcome)] = Settled(-entry.posted, balance.available, balance.posted)
+        return done
+
+
+def rules_of(caller: Caller) -> list[Rule]:
+    """The limits per minute that a caller is under."""
+    rules: list[Rule] = []
+    for subject, what, limits in _subjects(caller):
+        if limits.requests_per_minute is not None:
+            rules.append(Rule(subject, what, "requests", limits.requests_per_minute))
+        if limits.tokens_per_minute is not None:
+            rules.append(Rule(subject, what, "tokens", limits.tokens_per_minute))
+    return rules
+
+
+def _subjects(caller: Caller) -> "tuple[tuple[str, Subject, Limits], ...]":
+    return ((caller.key_id, "API key", caller.limits), (caller.account_id, "account", caller.account_limits))
+
+
+def _headers(allowances: Sequence[Allowance]) -> dict[str, str]:
+    return allowance_headers(allowances) if allowances else {}
+
+
+def _order_of(command: Command) -> Order:
+    return command if isinstance(command, Order) else command.admitted.order
+
+
+def _place_of(hold: Hold) -> Place | None:
+    return None if hold.spend_window is None or hold.key_id is None else (hold.key_id, hold.spend_window)

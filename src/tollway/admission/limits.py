@@ -1,0 +1,136 @@
+"""Requests and tokens per minute, and concurrency: counted in the database, so that they hold over all workers and nodes.
+
+An allowance refills evenly: a limit of 60 a minute gives one a second, and at most a whole minute's worth may be used at once
+(the generic cell rate algorithm). Of each subject only one number is stored: when its allowance will be full again.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from tollway.errors import RateLimited
+from tollway.storage.tables import holds, rates
+from tollway.storage.upsert import insert_or_replace
+
+Unit = Literal["requests", "tokens"]
+Subject = Literal["API key", "account"]
+WINDOW_SECONDS = 60.0
+
+
+class Rule(Struct, frozen=True):
+    """One limit of one key or account."""
+
+    subject: str
+    """The key's or the account's id."""
+    what: Subject
+    unit: Unit
+    per_minute: int
+
+
+class Allowance(Struct, frozen=True):
+    """What a rule still allows, for the `x-ratelimit-*` headers."""
+
+    rule: Rule
+    remaining: int
+    reset_seconds: float
+
+
+class Rates:
+    """The rates of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._full_at: dict[tuple[str, str], float] = {}
+        self._changed: set[tuple[str, str]] = set()
+
+    def load(self, rules: Iterable[Rule]) -> None:
+        """Reads what is stored of the rules' subjects. Their accounts are locked, so nobody else changes it meanwhile."""
+        subjects = {rule.subject for rule in rules}
+        if subjects:
+            for row in self._connection.execute(sa.select(rates).where(rates.c.subject.in_(subjects))):
+                self._full_at[row.subject, row.unit] = row.full_at
+
+    def check(self, rule: Rule, amount: int, now: float) -> None:
+        """Raises RateLimited when the allowance does not cover `amount`; takes nothing."""
+        wait = self._after(rule, amount, now) - now - WINDOW_SECONDS
+        if wait <= 1e-6:
+            return
+        if amount > rule.per_minute:
+            raise RateLimited(
+                f"This request counts as up to {amount:,} tokens, and this {rule.what} has {rule.per_minute:,} per minute. "
+                "Shorten the messages or lower `max_tokens`.",
+                code=f"{rule.unit}_per_minute_exceeded",
+                retry_after_seconds=int(WINDOW_SECONDS),
+                headers=allowance_headers([self.allowance(rule, now)]),
+            )
+        raise RateLimited(
+            f"This {rule.what} may use {rule.per_minute:,} {rule.unit} per minute. Try again in {_seconds(wait)} s.",
+            code=f"{rule.unit}_per_minute_exceeded",
+            retry_after_seconds=_seconds(wait),
+            headers=allowance_headers([self.allowance(rule, now)]),
+        )
+
+    def take(self, rule: Rule, amount: int, now: float) -> Allowance:
+        """Uses `amount` of the allowance, whether it is covered or not; a negative amount gives some back."""
+        place = (rule.subject, rule.unit)
+        self._full_at[place] = self._after(rule, amount, now)
+        self._changed.add(place)
+        return self.allowance(rule, now)
+
+    def allowance(self, rule: Rule, now: float) -> Allowance:
+        reset = max(0.0, self._full_at.get((rule.subject, rule.unit), 0.0) - now)
+        return Allowance(rule, max(0, int((WINDOW_SECONDS - reset) / WINDOW_SECONDS * rule.per_minute + 1e-6)), reset)
+
+    def flush(self) -> None:
+        rows = [{"subject": place[0], "unit": place[1], "full_at": self._full_at[place]} for place in sorted(self._changed)]
+        insert_or_replace(self._connection, rates, rows)
+        self._changed.clear()
+
+    def _after(self, rule: Rule, amount: int, now: float) -> float:
+        return max(self._full_at.get((rule.subject, rule.unit), 0.0), now) + amount * WINDOW_SECONDS / rule.per_minute
+
+
+class Concurrency:
+    """How many requests of a key or account are in work: its open holds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._open: dict[str, int] = {}
+
+    def load(self, account_ids: Iterable[str], key_ids: Iterable[str]) -> None:
+        for column, subjects in ((holds.c.account_id, set(account_ids)), (holds.c.key_id, set(key_ids))):
+            if subjects:
+                query = sa.select(column, sa.func.count()).where(column.in_(subjects)).group_by(column)
+                counts: dict[str, int] = dict(self._connection.execute(query).all())
+                self._open |= dict.fromkeys(subjects, 0) | counts
+
+    def check(self, subject: str, what: Subject, concurrency_max: int) -> None:
+        if self._open.get(subject, 0) >= concurrency_max:
+            raise RateLimited(
+                f"This {what} may have {concurrency_max} requests in work at a time. Wait for one to end.",
+                code="concurrency_exceeded",
+                retry_after_seconds=1,
+            )
+
+    def change(self, subject: str | None, by: int) -> None:
+        """One more or less is open. Nothing for subjects that were not loaded: they have no limit."""
+        if subject in self._open:
+            self._open[subject] += by
+
+
+def allowance_headers(allowances: Iterable[Allowance]) -> dict[str, str]:
+    """The usual headers. Of two rules for one unit, the tighter one is told."""
+    headers: dict[str, str] = {}
+    for allowance in sorted(allowances, key=lambda allowance: allowance.remaining, reverse=True):
+        unit = allowance.rule.unit
+        headers[f"x-ratelimit-limit-{unit}"] = str(allowance.rule.per_minute)
+        headers[f"x-ratelimit-remaining-{unit}"] = str(allowance.remaining)
+        headers[f"x-ratelimit-reset-{unit}"] = f"{allowance.reset_seconds:.3f}s"
+    return headers
+
+
+def _seconds(wait: float) -> int:
+    return max(1, int(-(-wait // 1)))

@@ -1,0 +1,159 @@
+"""Which processes are alive, and what becomes of the holds of those that are not.
+
+Each process that holds credits is a node. It keeps a file in `TOLLWAY_HOME/nodes` locked, which the system unlocks the
+moment it dies, however it dies; and it beats in the database. A node of this machine whose file is not locked is dead, and its
+holds expire at once, before the service is ready again. A node of another machine counts as dead when it has not beaten for
+`NODE_SECONDS_MAX`. A node that was only out of touch finds its holds gone; its answers then fail and are not charged.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from tollway import clock
+from tollway.admission.idempotency import KEPT_SECONDS
+from tollway.admission.spend import KeySpend
+from tollway.ids import random_text
+from tollway.ledger import Books, Hold
+from tollway.storage import Database
+from tollway.storage.tables import holds, idempotency, nodes
+from tollway.storage.upsert import insert_or_replace
+
+BEAT_SECONDS = 5.0
+NODE_SECONDS_MAX = 30.0
+_EXPIRED_AT_ONCE_MAX = 500
+_SWEEP_SECONDS = 600.0
+
+log = structlog.get_logger()
+
+
+class Nodes:
+    """The node that is this process, and its eye on the others."""
+
+    def __init__(self, database: Database, home: Path) -> None:
+        self.id = "node_" + random_text(16)
+        self._database = database
+        self._folder = home / "nodes"
+        self._lock: int | None = None
+        self._beaten_at = 0.0
+        self._watches_from = 0.0
+        self._swept_at = 0.0
+
+    async def open(self) -> None:
+        """Registers this node, and expires what dead nodes of this machine held. Call it before the first hold."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self._folder / f".{self.id}"
+        self._lock = os.open(draft, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        draft.rename(self._folder / self.id)  # locked before anybody can see it
+        self._watches_from = clock.monotonic() + NODE_SECONDS_MAX
+        await self.beat()
+        await self._bury_local()
+
+    async def beat(self) -> None:
+        """Says that this node is alive. Call it every BEAT_SECONDS."""
+        now = clock.monotonic()
+        row = {"id": self.id, "beat_at": clock.now()}
+        await self._database.write(lambda connection: insert_or_replace(connection, nodes, [row]))
+        if now - self._beaten_at > NODE_SECONDS_MAX / 2:
+            # out of touch, as the others may have been too: they get time to beat before anybody calls them dead
+            self._watches_from = now + NODE_SECONDS_MAX
+        self._beaten_at = clock.monotonic()
+
+    async def watch(self) -> None:
+        """Expires the holds of nodes that died; now and then sweeps old rows away."""
+        await self._bury_local()
+        if clock.monotonic() >= self._watches_from:
+            silent = await self._database.read(_silent_nodes)
+            await self._bury([node_id for node_id in silent if node_id != self.id])
+        if clock.monotonic() - self._swept_at > _SWEEP_SECONDS:
+            old = sa.delete(idempotency).where(idempotency.c.at < clock.now() - KEPT_SECONDS)
+            await self._database.write(lambda connection: connection.execute(old))
+            self._swept_at = clock.monotonic()
+
+    async def run(self, *chores: Callable[[], Awaitable[None]]) -> None:
+        """Beats, watches and does the chores for good. A database that is away for a while does not end it."""
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                await self.beat()
+                await self.watch()
+                for chore in chores:
+                    await chore()
+            except Exception as error:  # noqa: BLE001 - whatever it is, this node must beat again
+                log.warning("node_out_of_touch", error=type(error).__name__)
+
+    async def close(self) -> None:
+        """The node ends in good order: everything that it held is resolved."""
+        with contextlib.suppress(Exception):  # whoever comes next buries it
+            await self._bury([self.id])
+        (self._folder / self.id).unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+
+    async def _bury_local(self) -> None:
+        dead = [path for path in self._folder.glob("node_*") if path.name != self.id and not _is_locked(path)]
+        await self._bury([path.name for path in dead])
+        for path in dead:
+            path.unlink(missing_ok=True)
+
+    async def _bury(self, node_ids: Sequence[str]) -> None:
+        if not node_ids:
+            return
+        count = 0
+        while expired := await self._database.write(lambda connection: expire_holds_of(connection, node_ids)):
+            count += expired
+        if count:
+            log.warning("holds_expired", holds=count, nodes=len(node_ids))
+
+
+def expire_holds_of(connection: Connection, node_ids: Iterable[str]) -> int:
+    """Gives back what the nodes held, up to _EXPIRED_AT_ONCE_MAX holds; how many. At 0 the nodes' rows are deleted too."""
+    node_ids = list(node_ids)
+    of_nodes = holds.c.node_id.in_(node_ids)
+    accounts = sa.select(holds.c.account_id).where(of_nodes).distinct()
+    books, spend = Books(connection), KeySpend(connection)
+    books.lock(connection.execute(accounts).scalars())
+    # only now, under the locks, is it certain which are still open
+    query = sa.select(*(holds.c[name] for name in Hold.__struct_fields__)).where(of_nodes).limit(_EXPIRED_AT_ONCE_MAX)
+    orphans = [Hold(**row) for row in connection.execute(query).mappings()]
+    orphans = [hold for hold in orphans if books.has(hold.account_id)]
+    spend.load((hold.key_id, hold.spend_window) for hold in orphans if hold.key_id and hold.spend_window is not None)
+    for hold in orphans:
+        books.resolve("expire", hold, note="the server that answered was gone")
+        if hold.key_id and hold.spend_window is not None:
+            spend.change((hold.key_id, hold.spend_window), held=-hold.credits)
+    books.flush()
+    spend.flush()
+    if not orphans:
+        connection.execute(sa.delete(nodes).where(nodes.c.id.in_(node_ids)))
+    return len(orphans)
+
+
+def _silent_nodes(connection: Connection) -> list[str]:
+    """Nodes that hold credits or are registered, and have not beaten for too long."""
+    known = dict(connection.execute(sa.select(nodes.c.id, nodes.c.beat_at)).all())
+    holding = set(connection.execute(sa.select(holds.c.node_id).distinct()).scalars())
+    limit = clock.now() - NODE_SECONDS_MAX
+    return [node_id for node_id in holding | known.keys() if known.get(node_id, 0.0) < limit]
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        handle = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return True  # somebody else has just buried it
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -1,0 +1,65 @@
+"""What admission is asked, and what it answers."""
+
+from msgspec import Struct
+
+from tollway.accounts import Caller
+from tollway.ledger import Hold
+from tollway.usage import RequestRecord
+
+
+class Order(Struct):
+    """A request that wants to be answered."""
+
+    request_id: str
+    caller: Caller
+    model: str
+    price_version: str
+    credits: int
+    """The most that it can cost."""
+    credits_min: int
+    """The least that must be set aside for it to make sense; less than `credits` when the answer may be cut to the money."""
+    tokens: int
+    """What counts against tokens per minute until the real figure is known."""
+    idempotency: "Idempotency | None" = None
+
+
+class Idempotency(Struct):
+    """A caller's name for a request, and what the request is."""
+
+    key: str
+    body_hash: bytes
+
+
+class Admitted(Struct):
+    """The request may be answered: the credits are set aside."""
+
+    order: Order
+    hold: Hold
+    headers: dict[str, str]
+
+
+class Replay(Struct):
+    """The request was answered before, under the same Idempotency-Key."""
+
+    answer: bytes
+
+
+class Outcome(Struct):
+    """How an admitted request ended."""
+
+    admitted: Admitted
+    record: RequestRecord | None = None
+    """`credits` is what it costs; what the hold does not cover becomes `loss` when it is written. None = it never began."""
+    tokens: int = 0
+    """What really counts against tokens per minute."""
+    answer: bytes | None = None
+    """What to replay under the Idempotency-Key."""
+
+
+class Settled(Struct, frozen=True):
+    """What was written."""
+
+    credits: int
+    available: int
+    """The account's available credits afterwards."""
+    posted: int

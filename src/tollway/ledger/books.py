@@ -1,0 +1,203 @@
+"""The only code that writes the ledger: the accounts' balances and entries within one transaction.
+
+Every change is an entry and a change of the account's balance row, in the same transaction. Three things keep it right, on both
+databases and with any number of processes:
+
+- an account's balance row is locked before it is read, so whoever decides on a hold sees every earlier one;
+- the row is written back only if it still has the number of entries that was read, and the database itself refuses a balance
+  below what is held (CHECK) and a second entry of a kind for one request (UNIQUE);
+- each entry holds the hash of its content and of the account's entry before it, so a changed, lost or added one is found.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from tollway import clock
+from tollway.ledger.records import Balance, Entry, Hold, Kind
+from tollway.storage.tables import balances, holds, ledger_entries
+from tollway.storage.upsert import insert_or_ignore
+
+FIRST_HASH = bytes(32)
+"""What stands before an account's first entry."""
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class LedgerFault(Exception):
+    """The books would be wrong: a fault of ours, never of a caller. The transaction must be rolled back."""
+
+
+def chained_hash(previous: bytes, entry: Entry) -> bytes:
+    """SHA-256 over the hash before and every field of the entry, as MessagePack."""
+    return hashlib.sha256(previous + _encode(msgspec.structs.astuple(entry))).digest()
+
+
+class Books:
+    """The ledger within one transaction. Lock the accounts first, flush last."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._pages: dict[str, _Page] = {}
+        self._entries: list[dict[str, Any]] = []
+        self._held: list[dict[str, Any]] = []
+        self._resolved: list[str] = []
+
+    def lock(self, account_ids: Iterable[str]) -> None:
+        """Reads the balances and keeps others from changing them until the transaction ends."""
+        wanted = sorted(set(account_ids) - self._pages.keys())  # in one order everywhere, so that nobody waits in a circle
+        if not wanted:
+            return
+        query = sa.select(balances).where(balances.c.account_id.in_(wanted)).order_by(balances.c.account_id).with_for_update()
+        rows = {row.account_id: row for row in self._connection.execute(query)}
+        for account_id in wanted:
+            if account_id not in rows:
+                self._open(account_id)
+                one = sa.select(balances).where(balances.c.account_id == account_id).with_for_update()
+                rows[account_id] = self._connection.execute(one).one()
+            self._pages[account_id] = _Page(rows[account_id])
+
+    def balance(self, account_id: str) -> Balance:
+        """As it is after what was entered so far. The account must be locked."""
+        page = self._pages[account_id]
+        return Balance(account_id, page.posted, page.held, page.number, page.head)
+
+    def has(self, account_id: str) -> bool:
+        """Whether the account is locked."""
+        return account_id in self._pages
+
+    def hold(self, hold: Hold, node_id: str, *, model: str, price_version: str) -> None:
+        """Sets credits aside. The caller has looked at the balance."""
+        now = clock.now()
+        self.enter(
+            "hold",
+            hold.account_id,
+            hold.request_id,
+            held=hold.credits,
+            at=now,
+            key_id=hold.key_id,
+            model=model,
+            price_version=price_version,
+        )
+        self._held.append(msgspec.structs.asdict(hold) | {"node_id": node_id, "at": now})
+
+    def resolve(
+        self,
+        kind: Kind,
+        hold: Hold,
+        *,
+        charged: int = 0,
+        loss: int = 0,
+        model: str | None = None,
+        reference: str | None = None,
+        price_version: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Ends a hold that is open: `settle` charges up to what was held, `release` and `expire` charge nothing."""
+        if not 0 <= charged <= hold.credits or (charged and kind != "settle"):
+            raise LedgerFault(f"{kind} of {charged} on a hold of {hold.credits}")
+        self.enter(
+            kind,
+            hold.account_id,
+            hold.request_id,
+            posted=-charged,
+            held=-hold.credits,
+            loss=loss,
+            key_id=hold.key_id,
+            model=model,
+            reference=reference,
+            price_version=price_version,
+            note=note,
+        )
+        self._resolved.append(hold.request_id)
+
+    def enter(
+        self,
+        kind: Kind,
+        account_id: str,
+        request_id: str,
+        *,
+        posted: int = 0,
+        held: int = 0,
+        loss: int = 0,
+        at: float | None = None,
+        key_id: str | None = None,
+        model: str | None = None,
+        reference: str | None = None,
+        price_version: str | None = None,
+        note: str | None = None,
+    ) -> Entry:
+        """Adds an entry. Raises LedgerFault when it would overdraw the account or belongs to no request."""
+        page = self._pages[account_id]
+        page.posted += posted
+        page.held += held
+        if page.held < 0 or page.posted < page.held or not request_id:
+            raise LedgerFault(f"{kind} for request {request_id!r} would leave {page.posted} posted and {page.held} held")
+        page.number += 1
+        at = clock.now() if at is None else at
+        entry = Entry(
+            account_id,
+            page.number,
+            kind,
+            request_id,
+            posted,
+            held,
+            loss,
+            at,
+            key_id,
+            model,
+            reference,
+            price_version,
+            note,
+        )
+        page.head = chained_hash(page.head, entry)
+        self._entries.append(msgspec.structs.asdict(entry) | {"hash": page.head})
+        return entry
+
+    def flush(self) -> None:
+        """Writes everything that was entered. Raises what the database refuses."""
+        execute = self._connection.execute
+        if self._entries:
+            execute(sa.insert(ledger_entries), self._entries)
+        for account_id, page in self._pages.items():
+            if page.number == page.number_read:
+                continue
+            change = _WRITE_BACK.where(balances.c.account_id == account_id, balances.c.entries == page.number_read)
+            values = {"posted": page.posted, "held": page.held, "entries": page.number, "head": page.head}
+            if execute(change, values).rowcount != 1:
+                raise LedgerFault(f"the balance of {account_id} changed under its lock")
+            page.number_read = page.number
+        if self._held:
+            execute(sa.insert(holds), self._held)
+        if self._resolved:
+            gone = execute(sa.delete(holds).where(holds.c.request_id.in_(self._resolved))).rowcount
+            if gone != len(self._resolved):
+                raise LedgerFault(f"{len(self._resolved)} holds resolved, but {gone} were open")
+        self._entries, self._held, self._resolved = [], [], []
+
+    def _open(self, account_id: str) -> None:
+        """An account's empty balance; of several processes that come at once, one makes it."""
+        row = {"account_id": account_id, "posted": 0, "held": 0, "entries": 0, "head": FIRST_HASH}
+        insert_or_ignore(self._connection, balances, [row])
+
+
+_WRITE_BACK = sa.update(balances).values(
+    posted=sa.bindparam("posted"), held=sa.bindparam("held"), entries=sa.bindparam("entries"), head=sa.bindparam("head")
+)
+
+
+class _Page:
+    """One account's balance while it is worked on."""
+
+    __slots__ = ("head", "held", "number", "number_read", "posted")
+
+    def __init__(self, row: Any) -> None:
+        self.posted: int = row.posted
+        self.held: int = row.held
+        self.number: int = row.entries
+        self.number_read: int = row.entries
+        self.head: bytes = bytes(row.head)

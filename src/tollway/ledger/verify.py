@@ -1,0 +1,144 @@
+"""Recomputing the whole ledger from its entries, and naming the first row that is wrong.
+
+Of each account every entry is read in order: numbers without a gap, the hash chain, each hold resolved at most once and by no
+more than was held, never overdrawn; and at the end the balance row, the open holds and the usage sums must say what the
+entries say.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from tollway.ledger.books import FIRST_HASH, chained_hash
+from tollway.ledger.records import RESOLUTIONS, Entry
+from tollway.storage.tables import balances, holds, ledger_entries, usage_buckets
+
+_PAGE_ROWS = 10_000
+
+
+class Wrong(Exception):
+    """The ledger is not what it was when it was written; the message names the first row."""
+
+
+class Totals(Struct):
+    """What a verified ledger adds up to, in credits."""
+
+    accounts: int = 0
+    entries: int = 0
+    granted: int = 0
+    refunded: int = 0
+    adjusted: int = 0
+    charged: int = 0
+    held: int = 0
+    posted: int = 0
+    loss: int = 0
+
+
+def verify(connection: Connection, progress: Callable[[int], None] = lambda _: None) -> Totals:
+    """The totals of a ledger that is right in every row. Raises Wrong. Reads one snapshot.
+
+    `progress` is told the number of entries checked so far, now and then.
+    """
+    totals = Totals()
+    for account in connection.execute(sa.select(balances).order_by(balances.c.account_id)).all():
+        _Account(connection, account, totals, progress).verify()
+    _no_strays(connection, totals)
+    if totals.granted + totals.refunded + totals.adjusted - totals.charged != totals.posted:
+        raise Wrong("the books do not balance: grants, refunds and adjustments less charges are not the balances' sum")
+    return totals
+
+
+class _Account:
+    def __init__(self, connection: Connection, row: Any, totals: Totals, progress: Callable[[int], None]) -> None:
+        self._connection = connection
+        self._row = row
+        self._totals = totals
+        self._progress = progress
+        self._open: dict[str, int] = {}
+        self._posted = self._held = self._number = self._settled = 0
+        self._head = FIRST_HASH
+
+    def verify(self) -> None:
+        for entry, stored in self._entries():
+            self._check(entry, stored)
+            self._totals.entries += 1
+            if self._totals.entries % _PAGE_ROWS == 0:
+                self._progress(self._totals.entries)
+        self._check_ends()
+        self._totals.accounts += 1
+        self._totals.posted += self._posted
+        self._totals.held += self._held
+        self._progress(self._totals.entries)
+
+    def _entries(self) -> Iterator[tuple[Entry, bytes]]:
+        fields = (*(ledger_entries.c[name] for name in Entry.__struct_fields__), ledger_entries.c.hash)
+        query = sa.select(*fields).where(ledger_entries.c.account_id == self._row.account_id)
+        query = query.order_by(ledger_entries.c.number).limit(_PAGE_ROWS)
+        last = 0
+        while rows := self._connection.execute(query.where(ledger_entries.c.number > last)).all():
+            for row in rows:
+                yield Entry(*row[:-1]), bytes(row[-1])
+            last = rows[-1].number
+
+    def _check(self, entry: Entry, stored: bytes) -> None:
+        where = f"entry {entry.number} of account {entry.account_id} ({entry.kind}, request {entry.request_id})"
+        self._number += 1
+        if entry.number != self._number:
+            raise Wrong(f"entry {self._number} of account {entry.account_id} is missing: the next one is {where}")
+        self._head = chained_hash(self._head, entry)
+        if self._head != stored:
+            raise Wrong(f"{where} was changed, or one before it: its hash does not fit")
+        self._posted += entry.posted
+        self._held += entry.held
+        if self._held < 0 or self._posted < self._held or entry.loss < 0:
+            raise Wrong(f"{where} overdraws the account")
+        if entry.kind == "hold":
+            if entry.request_id in self._open or entry.held < 0 or entry.posted:
+                raise Wrong(f"{where} is not a hold")
+            self._open[entry.request_id] = entry.held
+        elif entry.kind in RESOLUTIONS:
+            held = self._open.pop(entry.request_id, None)
+            if held is None or entry.held != -held or not 0 <= -entry.posted <= held:
+                raise Wrong(f"{where} resolves no open hold, or charges more than was held")
+        elif entry.held:
+            raise Wrong(f"{where} changes what is held")
+        self._add(entry)
+
+    def _add(self, entry: Entry) -> None:
+        totals = self._totals
+        totals.loss += entry.loss
+        match entry.kind:
+            case "grant":
+                totals.granted += entry.posted
+            case "refund":
+                totals.refunded += entry.posted
+            case "adjustment":
+                totals.adjusted += entry.posted
+            case _:
+                totals.charged -= entry.posted
+                self._settled -= entry.posted
+
+    def _check_ends(self) -> None:
+        row, account = self._row, f"account {self._row.account_id}"
+        if (row.posted, row.held, row.entries, bytes(row.head)) != (self._posted, self._held, self._number, self._head):
+            raise Wrong(
+                f"the balance of {account} says {row.posted} posted, {row.held} held, {row.entries} entries; its entries say "
+                f"{self._posted}, {self._held} and {self._number}, or the last one was changed"
+            )
+        query = sa.select(holds.c.request_id, holds.c.credits).where(holds.c.account_id == row.account_id)
+        if dict(self._connection.execute(query).all()) != self._open:
+            raise Wrong(f"the open holds of {account} are not those that its entries left open")
+        query_sum = sa.select(sa.func.coalesce(sa.func.sum(usage_buckets.c.credits), 0))
+        used = int(self._connection.execute(query_sum.where(usage_buckets.c.account_id == row.account_id)).scalar_one())
+        if used != self._settled:
+            raise Wrong(f"the usage of {account} says {used} credits were charged; its entries say {self._settled}")
+
+
+def _no_strays(connection: Connection, totals: Totals) -> None:
+    """Entries of accounts that have no balance would not have been looked at."""
+    count = connection.execute(sa.select(sa.func.count()).select_from(ledger_entries)).scalar_one()
+    if count != totals.entries:
+        raise Wrong(f"{count - totals.entries} entries belong to accounts without a balance")

@@ -1,0 +1,93 @@
+"""Writing down what a request used, in the transaction that settles it."""
+
+from typing import Literal
+
+import msgspec
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from tollway.storage.tables import requests, usage_buckets
+from tollway.storage.upsert import insert_or_add
+
+BUCKET_SECONDS = 900
+"""Sums are kept for quarters of an hour: every time zone's midnight is the edge of one."""
+
+Status = Literal["succeeded", "failed", "cancelled"]
+Origin = Literal["api", "playground"]
+
+_Place = tuple[str, int, str, str]
+_PLACE = ("account_id", "bucket", "key_id", "model")
+
+
+class RequestRecord(Struct):
+    """One request that was admitted, as the log shows it. Tokens and credits are integers; never the prompt or the answer."""
+
+    request_id: str
+    inference_id: str
+    client_request_id: str | None
+    account_id: str
+    key_id: str | None
+    origin: Origin
+    model: str
+    """The public model that was asked for."""
+    answered_by: str
+    route: str
+    """The upstream that answered, or was tried last."""
+    attempts: int
+    stream: bool
+    status: Status
+    finish_reason: str | None
+    error_code: str | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    held: int
+    credits: int
+    loss: int
+    """What the answer cost the operator beyond what was charged."""
+    price_version: str
+    flags: str | None
+    """What was wrong with the usage that the upstream reported, separated by commas."""
+    created_at: float
+    first_token_ms: int | None
+    duration_ms: int
+
+
+class UsageRecorder:
+    """The requests that one transaction ends."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._records: list[RequestRecord] = []
+
+    def add(self, record: RequestRecord) -> None:
+        self._records.append(record)
+
+    def flush(self) -> None:
+        if not self._records:
+            return
+        self._connection.execute(sa.insert(requests), [msgspec.structs.asdict(record) for record in self._records])
+        sums: dict[_Place, dict[str, int]] = {}
+        for record in self._records:
+            bucket = int(record.created_at) // BUCKET_SECONDS * BUCKET_SECONDS
+            total = sums.setdefault((record.account_id, bucket, record.key_id or "", record.model), {})
+            for name, amount in _amounts(record).items():
+                total[name] = total.get(name, 0) + amount
+        rows = [dict(zip(_PLACE, place, strict=True)) | total for place, total in sorted(sums.items())]
+        insert_or_add(self._connection, usage_buckets, rows)
+        self._records = []
+
+
+def _amounts(record: RequestRecord) -> dict[str, int]:
+    return {
+        "requests": 1,
+        "charged": int(record.credits > 0),
+        "succeeded": int(record.status == "succeeded"),
+        "failed": int(record.status == "failed"),
+        "prompt_tokens": record.prompt_tokens,
+        "completion_tokens": record.completion_tokens,
+        "credits": record.credits,
+        "loss": record.loss,
+    }

@@ -1,0 +1,215 @@
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from msgspec.structs import replace
+from tests.desks import Bench, limited, opened, order, outcome
+
+from tollway.accounts import Limits
+from tollway.admission import Admitted, Desk
+from tollway.errors import (
+    Conflict,
+    InsufficientCredits,
+    RateLimited,
+    ServiceUnavailable,
+    SpendLimitReached,
+    UnprocessableRequest,
+)
+from tollway.storage import Database
+from tollway.storage.tables import ledger_entries, requests, usage_buckets
+
+
+@pytest.fixture
+async def bench(database: Database) -> Bench:
+    return await opened(database, 1000)
+
+
+async def count(database: Database, table: sa.Table) -> int:
+    return await database.read(
+        lambda connection: connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+    )
+
+
+async def test_a_request_is_held_and_then_charged_what_it_cost(bench: Bench) -> None:
+    admitted = await bench.admit(100)
+    assert await bench.balance() == (1000, 100)
+    settled = await bench.settle(admitted, 30)
+    assert (settled.credits, settled.available) == (30, 970)
+    assert await bench.balance() == (970, 0)
+    assert [entry.kind for entry in await bench.ledger.entries_of(admitted.hold.request_id)] == ["hold", "settle"]
+    totals = await bench.verified()
+    assert (totals.granted, totals.charged, totals.held) == (1000, 30, 0)
+    assert await count(bench.database, requests) == await count(bench.database, usage_buckets) == 1
+
+
+async def test_what_costs_more_than_was_held_is_the_operators_loss(bench: Bench) -> None:
+    admitted = await bench.admit(100)
+    assert (await bench.settle(admitted, 130)).credits == 100
+    assert await bench.balance() == (900, 0)
+    assert (await bench.verified()).loss == 30
+
+
+async def test_a_failed_request_is_free(bench: Bench) -> None:
+    admitted = await bench.admit(100)
+    await bench.settle(admitted, 0, status="failed")
+    assert await bench.balance() == (1000, 0)
+    assert [entry.kind for entry in await bench.ledger.entries_of(admitted.hold.request_id)] == ["hold", "release"]
+    await bench.verified()
+
+
+async def test_nobody_gets_more_than_there_is(bench: Bench) -> None:
+    results = await asyncio.gather(*(bench.desk.admit(order(bench.caller, 10)) for _ in range(1000)), return_exceptions=True)
+    admitted = [result for result in results if isinstance(result, Admitted)]
+    refused = [result for result in results if isinstance(result, InsufficientCredits)]
+    assert (len(admitted), len(refused)) == (100, 900)
+    assert refused[0].data == {"kind": "err_insufficent_credits", "credits_needed": 10, "credits_available": 0}
+    assert await bench.balance() == (1000, 1000)
+    await asyncio.gather(*(bench.settle(one, 10) for one in admitted))
+    assert await bench.balance() == (0, 0)
+    await bench.verified()
+
+
+async def test_an_order_that_may_be_cut_gets_what_there_is(bench: Bench) -> None:
+    assert (await bench.admit(5000, least=10)).hold.credits == 1000
+    with pytest.raises(InsufficientCredits):
+        await bench.admit(5000, least=10)
+
+
+async def test_a_hold_is_resolved_once(bench: Bench) -> None:
+    admitted = await bench.admit(100)
+    first, second = await asyncio.gather(bench.settle(admitted, 30), bench.settle(admitted, 30), return_exceptions=True)
+    assert not isinstance(first, BaseException)
+    assert isinstance(second, ServiceUnavailable)
+    with pytest.raises(ServiceUnavailable, match="not charged"):
+        await bench.settle(admitted, 30)
+    assert await bench.balance() == (970, 0)
+    await bench.verified()
+
+
+async def test_one_request_id_cannot_be_held_twice(bench: Bench) -> None:
+    await bench.admit(100, request_id="same")
+    again = await bench.desk.admit(order(bench.caller, 100, request_id="same"))
+    assert isinstance(again, Admitted)  # the earlier attempt counts: this is how a lost answer to a commit is mended
+    assert await bench.balance() == (1000, 100)
+    await bench.verified()
+
+
+async def test_a_request_without_an_id_is_refused_and_harms_no_other(bench: Bench) -> None:
+    good, bad = await asyncio.gather(
+        bench.desk.admit(order(bench.caller, 1)),
+        bench.desk.admit(order(bench.caller, 1, request_id="")),
+        return_exceptions=True,
+    )
+    assert isinstance(good, Admitted)
+    assert isinstance(bad, Exception)
+    assert await bench.balance() == (1000, 1)
+
+
+async def test_who_leaves_while_being_admitted_holds_nothing(bench: Bench) -> None:
+    waiting = asyncio.create_task(bench.desk.admit(order(bench.caller, 100)))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    await bench.desk.close()
+    await asyncio.sleep(0)
+    await bench.desk.close()
+    assert await bench.balance() == (1000, 0)
+    assert await count(bench.database, ledger_entries) == 3  # the grant, the hold and its release
+    await bench.verified()
+
+
+async def test_two_desks_share_one_balance(bench: Bench) -> None:
+    other = Desk(bench.database, "node_other")
+    orders = [desk.admit(order(bench.caller, 10)) for _ in range(100) for desk in (bench.desk, other)]
+    results = await asyncio.gather(*orders, return_exceptions=True)
+    assert sum(isinstance(result, Admitted) for result in results) == 100
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+async def test_requests_per_minute(bench: Bench) -> None:
+    bench.caller = limited(bench.caller, key=Limits(requests_per_minute=3))
+    headers = [(await bench.admit(1)).headers for _ in range(3)]
+    assert [each["x-ratelimit-remaining-requests"] for each in headers] == ["2", "1", "0"]
+    assert headers[0]["x-ratelimit-limit-requests"] == "3"
+    with pytest.raises(RateLimited, match="3 requests per minute") as refusal:
+        await bench.admit(1)
+    assert refusal.value.retry_after_seconds == 20  # one of three comes back every 20 s
+    assert refusal.value.headers["x-ratelimit-remaining-requests"] == "0"
+    assert await bench.balance() == (1000, 3)
+
+
+async def test_tokens_per_minute_count_what_was_really_used(bench: Bench) -> None:
+    bench.caller = limited(bench.caller, account=Limits(tokens_per_minute=1000))
+    admitted = await bench.admit(1, tokens=900)
+    with pytest.raises(RateLimited, match="1,000 tokens per minute"):
+        await bench.admit(1, tokens=200)
+    await bench.settle(admitted, 1, tokens=100)
+    assert int((await bench.admit(1, tokens=200)).headers["x-ratelimit-remaining-tokens"]) in range(700, 760)
+    with pytest.raises(RateLimited, match="counts as up to 2,000 tokens"):
+        await bench.admit(1, tokens=2000)
+
+
+async def test_concurrency_is_the_number_of_open_holds(bench: Bench) -> None:
+    bench.caller = limited(bench.caller, key=Limits(concurrency_max=2))
+    results = await asyncio.gather(*(bench.desk.admit(order(bench.caller, 1)) for _ in range(5)), return_exceptions=True)
+    admitted = [result for result in results if isinstance(result, Admitted)]
+    assert len(admitted) == 2
+    with pytest.raises(RateLimited, match="2 requests in work"):
+        await bench.admit(1)
+    await bench.settle(admitted[0], 1)
+    await bench.admit(1)
+
+
+async def test_a_key_spends_no_more_than_its_own_limit(bench: Bench) -> None:
+    bench.caller = replace(bench.caller, spend_limit_credits=100, spend_window="day")
+    first = await bench.admit(60)
+    with pytest.raises(SpendLimitReached, match="100 credits a day; 40 are left") as refusal:
+        await bench.admit(60)
+    assert refusal.value.data is not None
+    assert refusal.value.data["credits_available"] == 40
+    await bench.settle(first, 50)
+    assert (await bench.admit(80, least=10)).hold.credits == 50
+
+
+# --- idempotency ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_idempotency_key_gets_the_same_answer(bench: Bench) -> None:
+    admitted = await bench.admit(10, key="k")
+    with pytest.raises(Conflict, match="being answered"):
+        await bench.admit(10, key="k")
+    await bench.settle(admitted, 5, answer=b"the answer")
+    assert await bench.replay(10, key="k") == b"the answer"
+    with pytest.raises(UnprocessableRequest):
+        await bench.admit(10, key="k", body=b"c" * 32)
+    assert await bench.balance() == (995, 0)
+
+
+async def test_parallel_duplicates_are_made_once(bench: Bench) -> None:
+    results = await asyncio.gather(
+        *(bench.desk.admit(order(bench.caller, 1, key="k")) for _ in range(50)), return_exceptions=True
+    )
+    assert [type(result) for result in results].count(Admitted) == 1
+    assert [type(result) for result in results].count(Conflict) == 49
+
+
+async def test_a_failed_answer_may_be_asked_for_again(bench: Bench) -> None:
+    admitted = await bench.admit(10, key="k")
+    await bench.settle(admitted, 0, status="failed")
+    await bench.admit(10, key="k")
+
+
+async def test_an_idempotency_key_is_its_accounts_own(bench: Bench) -> None:
+    other = await opened(bench.database, 1000)
+    await bench.admit(10, key="k")
+    await other.admit(10, key="k", body=b"c" * 32)
+
+
+async def test_an_outcome_of_nothing_known_is_a_release(bench: Bench) -> None:
+    admitted = await bench.admit(10)
+    settled = await bench.desk.finish(replace(outcome(admitted, 5), record=None))
+    assert settled.credits == 0
+    assert await bench.balance() == (1000, 0)
