@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import accounts, chat, doctor, keys, models, reference, serve
+from tollway.cli import accounts, chat, db, doctor, keys, models, reference, serve
 
 app = typer.Typer(
     name="tollway",
@@ -17,6 +17,7 @@ app.command(name="serve")(serve.serve)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(db.app, name="db")
 app.command(name="chat")(chat.chat)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="settings")(reference.settings)

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from tollway.errors import StorageUnavailable
 from tollway.settings import DatabaseUrl
+from tollway.storage.facts import Facts
 from tollway.storage.tables import SCHEMA_VERSION
 
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Backend(Protocol):
     def writing(self, *, durable: bool) -> contextlib.AbstractContextManager[Connection]: ...
     def migrating(self) -> contextlib.AbstractContextManager[Connection]: ...
     def integrity(self, connection: Connection) -> str: ...
+    def facts(self, connection: Connection) -> Facts: ...
     def trouble(self, error: Exception) -> str | None: ...
     def close(self) -> None: ...
 
@@ -121,14 +123,17 @@ class Database:
         """`ok`, or what is damaged."""
         return await self.read(self._backend.integrity)
 
-    def migrate(self) -> None:
-        """Creates the schema or brings it up to date; call it before anything else. Blocks.
+    async def facts(self) -> Facts:
+        return await self.read(self._backend.facts)
+
+    def migrate(self) -> str | None:
+        """Creates the schema or brings it up to date; call it before anything else. Blocks. The version that it was at before.
 
         Several processes and nodes may call it at once: a lock lets one through after the other. Raises SchemaError when the
         schema is newer than this code, because guessing at it could lose data.
         """
         with self._watched("write"), self._backend.migrating() as connection:
-            _upgrade(connection, self.where)
+            return _upgrade(connection, self.where)
 
     def close(self) -> None:
         """Finishes what was begun. Blocks for it."""
@@ -170,10 +175,10 @@ def _schema_version(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: Connection, where: str) -> None:
+def _upgrade(connection: Connection, where: str) -> str | None:
     version = _schema_version(connection)
     if version == SCHEMA_VERSION:
-        return
+        return version
     if version is not None and version > SCHEMA_VERSION:
         raise SchemaError(
             f"{where} has schema {version}, written by a newer Tollway; this one knows {SCHEMA_VERSION}. "
@@ -186,3 +191,4 @@ def _upgrade(connection: Connection, where: str) -> None:
     config.set_main_option("script_location", "tollway.storage:migrations")
     config.set_main_option("path_separator", "os")
     command.upgrade(config, "head")
+    return version

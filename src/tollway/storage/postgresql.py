@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, event
 
 from tollway import clock
 from tollway.settings import DatabaseUrl
+from tollway.storage.facts import Facts
 
 _CONNECTION = {
     "application_name": "tollway",
@@ -75,6 +76,10 @@ class Postgresql:
         query = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
         failures = connection.exec_driver_sql(query).scalar() or 0
         return f"{failures} pages did not fit their checksum" if failures else "ok"
+
+    def facts(self, connection: Connection) -> Facts:
+        size = connection.exec_driver_sql("SELECT pg_database_size(current_database())").scalar_one()
+        return Facts(f"PostgreSQL {connection.exec_driver_sql('SHOW server_version').scalar()}", size)
 
     def trouble(self, error: Exception) -> str | None:
         """Why the database cannot be used at the moment; None = the error is of another kind."""

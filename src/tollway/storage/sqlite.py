@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, event
 
-from tollway.storage.turns import TurnError, turn
+from tollway.storage.facts import Facts
+from tollway.storage.turns import TurnError, shared, turn
 
 _BUSY_SECONDS = 10
 _TROUBLES = {
@@ -42,6 +44,10 @@ class Sqlite:
         self._reading = sa.create_engine(url, pool_size=readers, max_overflow=0, hide_parameters=True)
         self._writing = sa.create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
         self._levels = {level: self._writing.execution_options(tollway_synchronous=level) for level in ("FULL", "NORMAL")}
+        self._opening = threading.Lock()
+        self._open_handle: int | None = None
+        event.listen(self._reading, "connect", self._say_that_it_is_open)
+        event.listen(self._writing, "connect", self._say_that_it_is_open)
         event.listen(self._reading, "connect", _on_connect("query_only = ON"))
         event.listen(self._reading, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
         event.listen(self._writing, "connect", _on_connect("synchronous = FULL"))
@@ -78,6 +84,10 @@ class Sqlite:
         """`ok`, or what is damaged. Reads the whole file."""
         return str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
 
+    def facts(self, connection: Connection) -> Facts:
+        pages, size = (connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size"))
+        return Facts(f"SQLite {sqlite3.sqlite_version}", pages * size)
+
     def trouble(self, error: Exception) -> str | None:
         """Why the database cannot be used at the moment; None = the error is of another kind."""
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
@@ -91,6 +101,20 @@ class Sqlite:
     def close(self) -> None:
         self._reading.dispose()
         self._writing.dispose()
+        if self._open_handle is not None:
+            os.close(self._open_handle)
+            self._open_handle = None
+
+    def _say_that_it_is_open(self, *_: object) -> None:
+        """Holds a shared lock from the first connection to the end, so that nobody replaces the file under us."""
+        with self._opening:
+            if self._open_handle is None:
+                self._open_handle = shared(open_lock_path(self.path))
+
+
+def open_lock_path(path: Path) -> Path:
+    """The file that is locked, shared, by all who have the database open."""
+    return path.with_name(path.name + ".open")
 
 
 def _on_connect(*pragmas: str) -> Any:

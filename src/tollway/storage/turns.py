@@ -18,10 +18,7 @@ def turn(path: Path, seconds_max: float | None = None) -> Iterator[None]:
 
     The operating system hands the lock to one that waits as soon as it is free, and lets go of it when its holder dies.
     """
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-    except OSError as error:
-        raise TurnError(f"{path}: {error.strerror}") from None
+    handle = _opened(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -30,6 +27,24 @@ def turn(path: Path, seconds_max: float | None = None) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def shared(path: Path) -> int:
+    """A handle that holds a shared lock on a file until it is closed. Raises TurnError when somebody has it for himself."""
+    handle = _opened(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise TurnError(f"{path}: the database is being replaced") from None
+    return handle
+
+
+def _opened(path: Path) -> int:
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        raise TurnError(f"{path}: {error.strerror}") from None
 
 
 def _wait(handle: int, path: Path, seconds_max: float | None) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import fcntl
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,9 @@ async def test_a_server_that_is_away_is_said_so_without_the_password(postgres: P
     await node.ping()
     await node.write(touch)
     with away(postgres):
-        for attempt in (node.ping, lambda: node.write(touch), lambda: asyncio.to_thread(node.migrate)):
+        attempts: list[Callable[[], Awaitable[object]]] = [node.ping, lambda: node.write(touch), node.facts]
+        attempts.append(lambda: asyncio.to_thread(node.migrate))
+        for attempt in attempts:
             with pytest.raises(StorageUnavailable) as caught:
                 await attempt()
             assert "tollway:***@127.0.0.1" in caught.value.reason

@@ -1,0 +1,264 @@
+"""`tollway db`: the database as a whole: look at it, bring it up to date, copy it out, put a copy back.
+
+A backup is a folder: the database as one file, the server secret (without it no API key is recognised), and a manifest with the
+SHA-256 of both. The folder gets its name when it is complete, so what an interruption leaves never passes for a backup.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from msgspec import Struct
+
+from tollway import __version__, clock
+from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force
+from tollway.errors import StorageUnavailable
+from tollway.settings import Settings
+
+if TYPE_CHECKING:
+    from tollway.storage.copies import Copies
+
+app = typer.Typer(help="Inspect, migrate, back up and restore the database.", no_args_is_help=True)
+
+_MANIFEST = "manifest.json"
+
+
+class File(Struct):
+    bytes: int
+    sha256: str
+
+
+class Manifest(Struct):
+    """What a backup folder holds. `database` is `sqlite` or `postgresql`; a backup of one cannot be restored to the other."""
+
+    format: int
+    created_at: str
+    tollway: str
+    database: str
+    schema: str
+    files: dict[str, File]
+
+
+@app.command()
+def info(
+    check: Annotated[bool, typer.Option("--check", help="Also look for damage, which reads all of a SQLite file.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show where the database is, its schema, size and software."""
+    from tollway.storage import Database
+    from tollway.storage.tables import SCHEMA_VERSION
+
+    settings = settings_in_force(home=home)
+    if isinstance(settings.database, Path) and not settings.database.exists():
+        fail(f"{settings.database} is not there yet; `tollway serve` or `tollway db migrate` makes it.")
+    database = Database(settings.database)
+
+    async def look() -> dict[str, Any]:
+        facts = await database.facts()
+        told = {"where": database.where, "schema": await database.schema_version(), "newest_schema": SCHEMA_VERSION}
+        return told | msgspec.structs.asdict(facts) | ({"integrity": await database.integrity()} if check else {})
+
+    with _one_line_errors():
+        try:
+            told = asyncio.run(look())
+        finally:
+            database.close()
+    if as_json:
+        print_json(told)
+    else:
+        for name, value in told.items():
+            shown = f"{value / 1e6:,.1f} MB" if name == "bytes" else str(value)
+            out.print(f"{name.removesuffix('_bytes').replace('_', ' '):14} {shown}", markup=False)
+    if told.get("integrity", "ok") != "ok":
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate(as_json: AsJson = False, home: Home = None) -> None:
+    """Create the schema or bring it up to date. `tollway serve` does so at every start."""
+    from tollway.storage import Database
+    from tollway.storage.tables import SCHEMA_VERSION
+
+    database = Database(settings_in_force(home=home).database)
+    with _one_line_errors():
+        try:
+            before = database.migrate()
+        finally:
+            database.close()
+    if as_json:
+        print_json({"where": database.where, "from": before, "to": SCHEMA_VERSION})
+    elif before == SCHEMA_VERSION:
+        out.print(f"{database.where} is at schema {before} already.", markup=False)
+    else:
+        out.print(f"{database.where} went from schema {before or 'none'} to {SCHEMA_VERSION}.", markup=False)
+
+
+@app.command()
+def backup(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder to make; default: `backups/<time>` in the home folder.", show_default=False),
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Copy database and server secret to a new folder, consistently, while the server goes on.
+
+    Guard the folder like the server itself. Models and `tollway.toml` are not in it.
+    """
+    from tollway.storage.copies import copies_of
+
+    settings = settings_in_force(home=home)
+    folder = (folder or settings.home / "backups" / _stamp()).absolute()
+    if folder.exists():
+        fail(f"{folder} is there already; a backup makes its own folder.", 2)
+    draft = folder.with_name(folder.name + ".partial")
+    with _one_line_errors():
+        schema = _schema(settings)
+        if schema is None:
+            fail(f"{settings.database} is empty: there is nothing to back up yet.")
+        try:
+            draft.mkdir(parents=True, mode=0o700)
+            _fill(draft, settings, copies_of(settings.database))
+            files = {path.name: File(path.stat().st_size, _sha256(path)) for path in sorted(draft.iterdir())}
+            kind = copies_of(settings.database).kind
+            manifest = Manifest(1, clock.iso(clock.now()), __version__, kind, schema, files)
+            _write(draft / _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+            draft.rename(folder)
+        finally:
+            if draft.exists():
+                shutil.rmtree(draft)
+    if as_json:
+        print_json({"folder": str(folder)} | msgspec.to_builtins(manifest))
+        return
+    for name, file in manifest.files.items():
+        out.print(f"{name}: {file.bytes / 1e6:,.1f} MB, sha256 {file.sha256[:12]}...", markup=False)
+    if "secret.key" not in manifest.files:
+        err.print("There is no secret.key in the home folder, so none is in the backup.")
+    out.print(f"Backed up to {folder}", markup=False)
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(help="A folder that `tollway db backup` made.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there; it is kept in `backups`.")] = False,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Put a backup back: database and server secret. Not while a server runs on it."""
+    from tollway.storage.copies import copies_of
+
+    settings = settings_in_force(home=home)
+    copies, aside = copies_of(settings.database), settings.home / "backups" / f"replaced-{_stamp()}"
+    with _one_line_errors():
+        manifest = _checked(folder, copies)
+        secret, new = settings.home / "secret.key", folder / "secret.key"
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with copies.alone():
+            other_secret = new.exists() and secret.exists() and secret.read_bytes() != new.read_bytes()
+            if not force and (other_secret or not copies.is_empty()):
+                fail(f"{settings.database} is there already. --force replaces it and keeps it in {aside}.")
+            copies.put_back(folder / copies.file_name, aside)
+            if new.exists():
+                if other_secret:
+                    aside.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    shutil.move(secret, aside / secret.name)
+                _write(secret, new.read_bytes())
+    kept = str(aside) if aside.exists() else None
+    if as_json:
+        restored = {"restored": str(settings.database), "kept": kept}
+        print_json(restored | msgspec.to_builtins(manifest))
+        return
+    out.print(f"{settings.database} is as it was at {manifest.created_at}.", markup=False)
+    if kept:
+        out.print(f"What was there before is in {kept}", markup=False)
+
+
+def _fill(draft: Path, settings: Settings, copies: "Copies") -> None:
+    from tollway.accounts import secret_path
+    from tollway.cli.models import shown_progress
+
+    with shown_progress() as progress:
+        progress.step(f"Copying {settings.database}")
+        copies.copy_out(draft / copies.file_name, progress.done)
+    secret = secret_path(settings.home)
+    if secret.exists():
+        _write(draft / secret.name, secret.read_bytes())
+
+
+def _checked(folder: Path, copies: "Copies") -> Manifest:
+    """The manifest of a backup that is whole and fits this Tollway. Exits otherwise."""
+    from tollway.storage.tables import SCHEMA_VERSION
+
+    try:
+        manifest = msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, msgspec.DecodeError):
+        fail(f"{folder} is no backup: it has no {_MANIFEST} that can be read.", 2)
+    if manifest.database != copies.kind:
+        fail(
+            f"{folder} is a backup of {manifest.database}, but this Tollway works with {copies.kind}: "
+            "set or unset TOLLWAY_DATABASE_URL."
+        )
+    if manifest.schema > SCHEMA_VERSION:
+        fail(f"{folder} has schema {manifest.schema}, of a newer Tollway; this one knows {SCHEMA_VERSION}. Install that one.")
+    if not {copies.file_name} <= set(manifest.files) <= {copies.file_name, "secret.key"}:
+        fail(f"{folder / _MANIFEST} does not name the files of a backup.")
+    for name, file in manifest.files.items():
+        path = folder / name
+        if not path.exists() or _sha256(path) != file.sha256:
+            fail(f"{path} is missing or damaged: its SHA-256 is not the one in {_MANIFEST}. Nothing was changed.")
+    copies.check(folder / copies.file_name)
+    return manifest
+
+
+def _schema(settings: Settings) -> str | None:
+    from tollway.storage import Database
+
+    if isinstance(settings.database, Path) and not settings.database.exists():
+        return None
+    database = Database(settings.database)
+    try:
+        return asyncio.run(database.schema_version())
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    from tollway.storage import SchemaError
+    from tollway.storage.copies import CopyError
+
+    try:
+        yield
+    except (CopyError, SchemaError, StorageUnavailable, OSError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail("Stopped. Nothing was kept.", 130)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file that only its owner may read, in one step."""
+    draft = path.with_name(path.name + ".draft")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp() -> str:
+    return clock.iso(clock.now()).replace(":", "-")
