@@ -121,6 +121,8 @@ def bound_for(request: ChatRequest, routes: Sequence[Route], body_bytes: int, ma
 def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: int) -> Bound:
     tariff = tariff_of(route.price, markup)
     prompt = min(prompt_tokens, route.context_tokens)
+    if route.upstream.bills_prompt_per_choice:
+        prompt *= request.choices_count
     asked = request.output_tokens_max
     output = min(route.output_max if asked is None else asked, route.output_max)
     # each of the three parts that a prompt may have is rounded up by itself

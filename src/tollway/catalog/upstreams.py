@@ -89,6 +89,11 @@ class Upstream(Struct, frozen=True):
     quirks: Quirks = Quirks()
     limits: Limits = Limits()
 
+    @property
+    def bills_prompt_per_choice(self) -> bool:
+        """Whether each of several choices is a call of its own, for which the prompt counts again."""
+        return self.dialect == "gemini"
+
     def __repr__(self) -> str:
         return f"Upstream({self.name!r}, {self.dialect!r}, {self.base_url!r})"
 

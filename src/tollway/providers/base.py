@@ -26,6 +26,10 @@ class Provider(Protocol):
     exactly one Usage as its last item. It raises a TollwayError for anything that goes wrong; before the first item that
     keeps its HTTP status, afterwards it becomes the stream's error event. Closing the generator cancels the upstream's work
     at once.
+
+    Before the first item, BadGateway, ServiceUnavailable, GatewayTimeout and RateLimited are retryable: the same request may
+    succeed at another time (after `retry_after_seconds`, where given) or at another upstream. InvalidRequest and its
+    subclasses are not: they say that the request is at fault.
     """
 
     def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]: ...

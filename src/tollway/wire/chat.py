@@ -327,6 +327,9 @@ class AnswerToolCall(Struct):
     id: str
     function: FunctionCall
     type: Literal["function"] = "function"
+    extra_content: Annotated[
+        dict[str, Any] | UnsetType, Meta(description="What the model wants back with the call in the next request.")
+    ] = UNSET
 
 
 class AnswerMessage(Struct):
@@ -410,12 +413,13 @@ class FunctionCallDelta(Struct, omit_defaults=True):
 
 
 class ToolCallDelta(Struct, omit_defaults=True):
-    """The next piece of a tool call; `id`, `type` and the name come with the first one."""
+    """The next piece of a tool call; `id`, `type`, the name and `extra_content` come with the first one."""
 
     index: int
     id: str | UnsetType = UNSET
     type: Literal["function"] | UnsetType = UNSET
     function: FunctionCallDelta | UnsetType = UNSET
+    extra_content: dict[str, Any] | UnsetType = UNSET
 
 
 class Delta(Struct, omit_defaults=True):

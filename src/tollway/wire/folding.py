@@ -61,6 +61,7 @@ class Fold:
             AnswerToolCall(
                 id=call.id or ids.tool_call_id(),
                 function=FunctionCall(name=(call.function.name or "") if call.function else "", arguments="".join(arguments)),
+                extra_content=call.extra_content,
             )
             for call, arguments in zip(self._calls, self._arguments, strict=True)
         ]

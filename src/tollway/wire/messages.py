@@ -1,6 +1,6 @@
 """The messages of a conversation, as callers send them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
@@ -52,6 +52,10 @@ class ToolCall(Struct):
     id: str
     function: FunctionCall
     type: Literal["function"] = "function"
+    extra_content: Annotated[
+        dict[str, Any] | None,
+        Meta(description="What the answer carried here, as it was: the signature of the thought behind the call."),
+    ] = None
 
 
 class UserMessage(Struct, tag_field="role", tag="user"):

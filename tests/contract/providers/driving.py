@@ -1,0 +1,101 @@
+"""Drives one provider against a fake upstream: a request in, chunks and the folded completion out."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from tests.fakes.gemini import FakeGemini
+
+from tollway.catalog import Model, Price, Route, Upstream
+from tollway.providers.base import Meter, Provider
+from tollway.providers.gemini import GeminiProvider
+from tollway.providers.images import ImageLoader
+from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
+from tollway.wire.decode import decode_chat_request
+from tollway.wire.folding import Fold
+
+PUBLIC_ID = "google/gemini-2.5-flash-lite-preview"
+CAPABILITIES = frozenset({"streaming", "tools", "parallel_tool_calls", "structured_output", "vision"})
+PRICE = Price(prompt="0.10", completion="0.40", cached_prompt="0.01", audio_prompt="0.30")
+
+
+def cases(path: Path) -> list[Any]:
+    """The cases of a data file. Each has a name."""
+    found: list[Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def chat_request(**fields: Any) -> ChatRequest:
+    body = {"model": PUBLIC_ID, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    return decode_chat_request(json.dumps(body).encode())[0]
+
+
+def gemini_route(
+    base_url: str, key: str | None, model: str = "gemini-2.5-flash-lite", capabilities: frozenset[str] = CAPABILITIES
+) -> Route:
+    public = Model(
+        id=PUBLIC_ID,
+        name="Gemini",
+        developer="Google",
+        description="",
+        context_length=1_000_000,
+        output_max=65_536,
+        price=PRICE,
+    )
+    return Route(
+        model=public,
+        answers_as=PUBLIC_ID,
+        upstream=Upstream("gemini", "gemini", base_url, key),
+        upstream_model=model,
+        price=PRICE,
+        context_tokens=1_000_000,
+        output_max=65_536,
+        capabilities=capabilities,
+        stand_in=False,
+    )
+
+
+@asynccontextmanager
+async def gemini_provider(images: ImageLoader | None = None, **options: Any) -> AsyncIterator[GeminiProvider]:
+    provider = GeminiProvider(images or ImageLoader(None), **options)
+    async with aiohttp.ClientSession() as session:
+        provider.open(session)
+        yield provider
+
+
+@asynccontextmanager
+async def gemini(model: str = "gemini-2.5-flash-lite") -> AsyncIterator[tuple[GeminiProvider, FakeGemini, Route]]:
+    """The provider, a fake upstream, and a route that leads there."""
+    async with FakeGemini() as fake, gemini_provider() as provider:
+        yield provider, fake, gemini_route(fake.base_url, fake.key, model)
+
+
+async def collect(
+    provider: Provider, request: ChatRequest, route: Route, meter: Meter | None = None
+) -> tuple[list[ChunkChoice], Usage]:
+    """The whole stream: chunks, then the one usage."""
+    provider.check(request, route)
+    chunks: list[ChunkChoice] = []
+    usage: Usage | None = None
+    async with aclosing(provider.stream(request, route, meter or Meter())) as stream:
+        async for item in stream:
+            assert usage is None, "something came after the usage"
+            if isinstance(item, Usage):
+                usage = item
+            else:
+                chunks.append(item)
+    assert usage is not None
+    return chunks, usage
+
+
+def folded(chunks: list[ChunkChoice], request: ChatRequest) -> list[Any]:
+    """The choices of the completion, as a caller gets them."""
+    folds = [Fold() for _ in range(request.choices_count)]
+    for chunk in chunks:
+        folds[chunk.index].add(chunk)
+    choices: list[Any] = msgspec.to_builtins([fold.choice(index) for index, fold in enumerate(folds)])
+    return choices
