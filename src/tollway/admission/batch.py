@@ -18,6 +18,7 @@ from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
 from tollway.admission.spend import KeySpend, Place, window_start
 from tollway.errors import InsufficientCredits, ServiceUnavailable, SpendLimitReached, TollwayError
 from tollway.ledger import Books, Hold
+from tollway.storage.prepared import PreparedIn
 from tollway.storage.tables import holds, ledger_entries
 from tollway.usage import UsageRecorder
 
@@ -85,8 +86,7 @@ class _Batch:
         self._spend.load(places)
         if self._outcomes:
             wanted = [outcome.admitted.hold.request_id for outcome in self._outcomes]
-            query = sa.select(*(holds.c[name] for name in Hold.__struct_fields__)).where(holds.c.request_id.in_(wanted))
-            self._open = {row["request_id"]: Hold(**row) for row in self._connection.execute(query).mappings()}
+            self._open = {row.request_id: Hold(*tuple(row)) for row in _OPEN_HOLDS(self._connection, wanted)}
 
     # --- a request comes ----------------------------------------------------------------------------------------------
 
@@ -199,6 +199,11 @@ class _Batch:
                 balance = self._books.balance(entry.account_id)
                 done[id(outcome)] = Settled(-entry.posted, balance.available, balance.posted)
         return done
+
+
+_OPEN_HOLDS = PreparedIn(
+    lambda ids: sa.select(*(holds.c[name] for name in Hold.__struct_fields__)).where(holds.c.request_id.in_(ids))
+)
 
 
 def rules_of(caller: Caller) -> list[Rule]:

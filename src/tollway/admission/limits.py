@@ -12,6 +12,7 @@ from msgspec import Struct
 from sqlalchemy import Connection
 
 from tollway.errors import RateLimited
+from tollway.storage.prepared import PreparedIn
 from tollway.storage.tables import holds, rates
 from tollway.storage.upsert import insert_or_replace
 
@@ -50,7 +51,7 @@ class Rates:
         """Reads what is stored of the rules' subjects. Their accounts are locked, so nobody else changes it meanwhile."""
         subjects = {rule.subject for rule in rules}
         if subjects:
-            for row in self._connection.execute(sa.select(rates).where(rates.c.subject.in_(subjects))):
+            for row in _RATES(self._connection, sorted(subjects)):
                 self._full_at[row.subject, row.unit] = row.full_at
 
     def check(self, rule: Rule, amount: int, now: float) -> None:
@@ -101,11 +102,11 @@ class Concurrency:
         self._open: dict[str, int] = {}
 
     def load(self, account_ids: Iterable[str], key_ids: Iterable[str]) -> None:
-        for column, subjects in ((holds.c.account_id, set(account_ids)), (holds.c.key_id, set(key_ids))):
+        for count, subjects in ((_OPEN_OF_ACCOUNTS, set(account_ids)), (_OPEN_OF_KEYS, set(key_ids))):
             if subjects:
-                query = sa.select(column, sa.func.count()).where(column.in_(subjects)).group_by(column)
-                counts: dict[str, int] = dict(self._connection.execute(query).all())
-                self._open |= dict.fromkeys(subjects, 0) | counts
+                self._open |= dict.fromkeys(subjects, 0)
+                for row in count(self._connection, sorted(subjects)):
+                    self._open[row.subject] = row.open
 
     def check(self, subject: str, what: Subject, concurrency_max: int) -> None:
         if self._open.get(subject, 0) >= concurrency_max:
@@ -119,6 +120,17 @@ class Concurrency:
         """One more or less is open. Nothing for subjects that were not loaded: they have no limit."""
         if subject in self._open:
             self._open[subject] += by
+
+
+def _open_by(column: "sa.Column[str] | sa.Column[str | None]") -> PreparedIn:
+    return PreparedIn(
+        lambda ids: sa.select(column.label("subject"), sa.func.count().label("open")).where(column.in_(ids)).group_by(column)
+    )
+
+
+_RATES = PreparedIn(lambda ids: sa.select(rates).where(rates.c.subject.in_(ids)))
+_OPEN_OF_ACCOUNTS = _open_by(holds.c.account_id)
+_OPEN_OF_KEYS = _open_by(holds.c.key_id)
 
 
 def allowance_headers(allowances: Iterable[Allowance]) -> dict[str, str]:

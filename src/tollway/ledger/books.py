@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.ledger.records import Balance, Entry, Hold, Kind
+from tollway.storage.prepared import Prepared, PreparedIn, insert_into
 from tollway.storage.tables import balances, holds, ledger_entries
 from tollway.storage.upsert import insert_or_ignore
 
@@ -52,13 +53,11 @@ class Books:
         wanted = sorted(set(account_ids) - self._pages.keys())  # in one order everywhere, so that nobody waits in a circle
         if not wanted:
             return
-        query = sa.select(balances).where(balances.c.account_id.in_(wanted)).order_by(balances.c.account_id).with_for_update()
-        rows = {row.account_id: row for row in self._connection.execute(query)}
+        rows = {row.account_id: row for row in _LOCK(self._connection, wanted)}
         for account_id in wanted:
             if account_id not in rows:
                 self._open(account_id)
-                one = sa.select(balances).where(balances.c.account_id == account_id).with_for_update()
-                rows[account_id] = self._connection.execute(one).one()
+                rows[account_id] = _LOCK(self._connection, [account_id]).one()
             self._pages[account_id] = _Page(rows[account_id])
 
     def balance(self, account_id: str) -> Balance:
@@ -160,21 +159,21 @@ class Books:
 
     def flush(self) -> None:
         """Writes everything that was entered. Raises what the database refuses."""
-        execute = self._connection.execute
+        connection = self._connection
         if self._entries:
-            execute(sa.insert(ledger_entries), self._entries)
+            _INSERT_ENTRY(connection, self._entries)
         for account_id, page in self._pages.items():
             if page.number == page.number_read:
                 continue
-            change = _WRITE_BACK.where(balances.c.account_id == account_id, balances.c.entries == page.number_read)
-            values = {"posted": page.posted, "held": page.held, "entries": page.number, "head": page.head}
-            if execute(change, values).rowcount != 1:
+            change = {"posted": page.posted, "held": page.held, "entries": page.number, "head": page.head}
+            where = {"account": account_id, "entries_read": page.number_read}
+            if _WRITE_BACK(connection, change | where).rowcount != 1:
                 raise LedgerFault(f"the balance of {account_id} changed under its lock")
             page.number_read = page.number
         if self._held:
-            execute(sa.insert(holds), self._held)
+            _INSERT_HOLD(connection, self._held)
         if self._resolved:
-            gone = execute(sa.delete(holds).where(holds.c.request_id.in_(self._resolved))).rowcount
+            gone = _DELETE_HOLDS(connection, self._resolved).rowcount
             if gone != len(self._resolved):
                 raise LedgerFault(f"{len(self._resolved)} holds resolved, but {gone} were open")
         self._entries, self._held, self._resolved = [], [], []
@@ -185,8 +184,18 @@ class Books:
         insert_or_ignore(self._connection, balances, [row])
 
 
-_WRITE_BACK = sa.update(balances).values(
-    posted=sa.bindparam("posted"), held=sa.bindparam("held"), entries=sa.bindparam("entries"), head=sa.bindparam("head")
+_LOCK = PreparedIn(
+    lambda ids: sa.select(balances).where(balances.c.account_id.in_(ids)).order_by(balances.c.account_id).with_for_update()
+)
+_INSERT_ENTRY = insert_into(ledger_entries, (*Entry.__struct_fields__, "hash"))
+_INSERT_HOLD = insert_into(holds, (*Hold.__struct_fields__, "node_id", "at"))
+_DELETE_HOLDS = PreparedIn(lambda ids: sa.delete(holds).where(holds.c.request_id.in_(ids)))
+_WRITE_BACK = Prepared(
+    lambda _: (
+        sa.update(balances)
+        .values({name: sa.bindparam(name) for name in ("posted", "held", "entries", "head")})
+        .where(balances.c.account_id == sa.bindparam("account"), balances.c.entries == sa.bindparam("entries_read"))
+    )
 )
 
 

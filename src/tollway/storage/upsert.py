@@ -1,42 +1,50 @@
 """`INSERT ... ON CONFLICT`, which both databases have and SQLAlchemy names by dialect."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from tollway.storage.prepared import Prepared, Row
 
-def insert_for(connection: Connection, table: sa.Table) -> "postgresql.Insert | sqlite.Insert":
-    """An insert that can take an `on_conflict_...` clause."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
-def insert_or_ignore(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts the rows whose key is new."""
-    if rows:
-        connection.execute(insert_for(connection, table).on_conflict_do_nothing(), rows)
+_prepared: dict[tuple[str, str], Prepared] = {}
 
 
-def insert_or_replace(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts the rows; a row whose primary key is there gets the new values."""
-    _on_conflict(connection, table, rows, add=False)
+def insert_or_ignore(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Inserts the rows whose key is new. Rows have all columns."""
+    _insert(connection, table, rows, "ignore")
 
 
-def insert_or_add(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]]) -> None:
-    """Inserts the rows; to a row whose primary key is there the new values are added."""
-    _on_conflict(connection, table, rows, add=True)
+def insert_or_replace(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Inserts the rows; a row whose primary key is there gets the new values. Rows have all columns."""
+    _insert(connection, table, rows, "replace")
 
 
-def _on_conflict(connection: Connection, table: sa.Table, rows: Sequence[dict[str, Any]], *, add: bool) -> None:
+def insert_or_add(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
+    """Inserts the rows; to a row whose primary key is there the new values are added. Rows have all columns."""
+    _insert(connection, table, rows, "add")
+
+
+def _insert(connection: Connection, table: sa.Table, rows: Sequence[Row], mode: Literal["ignore", "replace", "add"]) -> None:
     if not rows:
         return
-    statement = insert_for(connection, table)
-    key = [column.name for column in table.primary_key]
+    prepared = _prepared.get((table.name, mode))
+    if prepared is None:
+        prepared = _prepared[table.name, mode] = Prepared(lambda connection: _statement(connection, table, mode))
+    prepared(connection, rows[0] if len(rows) == 1 else rows)
+
+
+def _statement(connection: Connection, table: sa.Table, mode: str) -> sa.Executable:
+    make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = make(table).values({column.name: sa.bindparam(column.name) for column in table.columns})
+    if mode == "ignore":
+        return statement.on_conflict_do_nothing()
+    new = statement.excluded
     changed = {
-        column.name: column + statement.excluded[column.name] if add else statement.excluded[column.name]
+        column.name: column + new[column.name] if mode == "add" else new[column.name]
         for column in table.columns
         if not column.primary_key
     }
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)
+    return statement.on_conflict_do_update(index_elements=[column.name for column in table.primary_key], set_=changed)

@@ -3,10 +3,10 @@
 from typing import Literal
 
 import msgspec
-import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from tollway.storage.prepared import insert_into
 from tollway.storage.tables import requests, usage_buckets
 from tollway.storage.upsert import insert_or_add
 
@@ -68,7 +68,7 @@ class UsageRecorder:
     def flush(self) -> None:
         if not self._records:
             return
-        self._connection.execute(sa.insert(requests), [msgspec.structs.asdict(record) for record in self._records])
+        _INSERT_REQUEST(self._connection, [msgspec.structs.asdict(record) for record in self._records])
         sums: dict[_Place, dict[str, int]] = {}
         for record in self._records:
             bucket = int(record.created_at) // BUCKET_SECONDS * BUCKET_SECONDS
@@ -78,6 +78,9 @@ class UsageRecorder:
         rows = [dict(zip(_PLACE, place, strict=True)) | total for place, total in sorted(sums.items())]
         insert_or_add(self._connection, usage_buckets, rows)
         self._records = []
+
+
+_INSERT_REQUEST = insert_into(requests, RequestRecord.__struct_fields__)
 
 
 def _amounts(record: RequestRecord) -> dict[str, int]:
