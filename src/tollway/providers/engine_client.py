@@ -1,7 +1,7 @@
 """Talking to one engine process over its loopback port; its faults become Tollway's errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -92,7 +92,7 @@ class EngineClient:
             answer: dict[str, Any] = msgspec.json.decode(await exchange.rest())
             return answer
 
-    async def complete(self, body: dict[str, Any]) -> AsyncIterator[EngineEvent]:
+    async def complete(self, body: dict[str, Any]) -> AsyncGenerator[EngineEvent]:
         """The events of one completion. Leaving the loop early closes the connection, which frees the engine's slots."""
         async with self._answer("/completion", body) as exchange:
             try:

@@ -6,30 +6,25 @@ reading of the answer are ours.
 """
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from typing import Any
-
-from msgspec import Struct
 
 from tollway.catalog import Route
 from tollway.engine import EngineEndpoint
-from tollway.errors import BadGateway, InvalidRequest, RateLimited, UnsupportedParameter
+from tollway.errors import InvalidRequest, RateLimited, UnsupportedParameter
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Meter
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
-from tollway.providers.engine_client import EngineClient, EngineEvent
+from tollway.providers.engine_client import EngineClient
+from tollway.providers.generation import SEED_MODULUS, ChoiceStream, Prompt, PromptValue, generate, generate_bounded, usage_of
 from tollway.providers.images import IMAGES_MAX, ImageLoader
 from tollway.providers.template import Templates
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
 from tollway.wire.chat import (
     ChatRequest,
     ChunkChoice,
-    CompletionTokensDetails,
-    Delta,
-    FinishReason,
-    Logprobs,
-    PromptTokensDetails,
     Usage,
     images_of,
     text_of,
@@ -41,20 +36,9 @@ DEFAULT_SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.0
 # Reasoning tokens before the thought is closed for the model; the figures of Google's own OpenAI layer.
 REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 
-_SEED_MODULUS = 2**31 - 1  # the engine reads the seed as a signed 32-bit integer
 _TOKENS_MAX = 2**31 - 1
 _WITHOUT_EFFECT = ("store", "service_tier", "user", "metadata", "safety_identifier", "prompt_cache_key")
 _STAND_IN = re.compile("\ue000([0-9]+)\ue001")
-
-
-class _Prompt(Struct):
-    """A rendered prompt, and how the answer to it begins."""
-
-    value: str | list[str | int] | dict[str, Any]
-    """Text; text and token ids in turn; or text with images, as the engine takes them."""
-    thinking: Mode
-    end_marks: int
-    """How often the end-of-turn mark stands in the prompt; see `_penalties`."""
 
 
 class LocalProvider:
@@ -93,20 +77,26 @@ class LocalProvider:
             constraint = constraint_for(request)
             prompt = await self._render(engine, request, constraint)
             body = _completion_body(engine.endpoint, request, prompt, constraint)
-            tally = _Tally()
+            budget = REASONING_BUDGETS.get(request.reasoning_effort or "") if prompt.thinking is Mode.REASONING else None
+            choices = [_choice(engine, request, prompt, index, meter) for index in range(request.choices_count)]
             for first in range(0, request.choices_count, slots):
-                group = range(first, min(first + slots, request.choices_count))
+                group = choices[first : first + slots]
                 body["n_cmpl"] = len(group)
                 if request.seed is not None:
-                    body["seed"] = (request.seed + first) % _SEED_MODULUS
-                choices = [_choice(engine, request, prompt, index) for index in group]
-                async for chunk in _generate(engine, body, choices, tally, meter):
-                    yield chunk
-            yield tally.usage(predicted=request.prediction is not None)
+                    body["seed"] = (request.seed + first) % SEED_MODULUS
+                chunks = (
+                    generate(engine.client, body, group)
+                    if budget is None
+                    else generate_bounded(engine.client, body, group, budget=budget)
+                )
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        yield chunk
+            yield usage_of(choices, predicted=request.prediction is not None)
         finally:
             engine.busy -= places
 
-    async def _render(self, engine: "_Engine", request: ChatRequest, constraint: Constraint) -> _Prompt:
+    async def _render(self, engine: "_Engine", request: ChatRequest, constraint: Constraint) -> Prompt:
         """The conversation through the model's own template, with the caller's text kept from being read as its marks."""
         pictures = [await self._images.load(image.url, param=param) for param, image in images_of(request)]
         shielded: list[str] = []
@@ -129,8 +119,8 @@ class LocalProvider:
         if pictures:
             # With images the engine takes no token ids; a zero-width space makes a mark of the caller's plain text.
             restored = _STAND_IN.sub(lambda match: _broken(shielded[int(match[1])]), text)
-            return _Prompt({"prompt_string": restored, "multimodal_data": pictures}, thinking, end_marks)
-        return _Prompt(await engine.unshielded(text, shielded) if shielded else text, thinking, end_marks)
+            return Prompt({"prompt_string": restored, "multimodal_data": pictures}, thinking, end_marks)
+        return Prompt(await engine.unshielded(text, shielded) if shielded else text, thinking, end_marks)
 
 
 class _Engine:
@@ -196,7 +186,7 @@ def _broken(mark: str) -> str:
 # --- the parameters ---------------------------------------------------------------------------------------------------
 
 
-def _completion_body(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt, constraint: Constraint) -> dict[str, Any]:
+def _completion_body(endpoint: EngineEndpoint, request: ChatRequest, prompt: Prompt, constraint: Constraint) -> dict[str, Any]:
     """The request's parameters in the engine's words."""
     body: dict[str, Any] = {
         "prompt": prompt.value,
@@ -217,7 +207,7 @@ def _completion_body(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Pr
             body["preserved_tokens"] = [constraint.trigger]
     if request.logprobs:
         body["n_probs"] = max(request.top_logprobs or 0, 1)
-    # The engine counts from the opening mark that it generates: a thought that the template opened is not bounded.
+    # The engine counts from the opening mark that it generates; for a thought that the template opened, see generation.py.
     if prompt.thinking is Mode.UNDECIDED and request.reasoning_effort in REASONING_BUDGETS:
         body["reasoning_budget_tokens"] = REASONING_BUDGETS[request.reasoning_effort]
         body["reasoning_budget_start_tag"] = THINK_OPENING
@@ -243,7 +233,7 @@ def _sampling(request: ChatRequest) -> dict[str, Any]:
     return sampling
 
 
-def _penalties(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt) -> dict[str, Any]:
+def _penalties(endpoint: EngineEndpoint, request: ChatRequest, prompt: Prompt) -> dict[str, Any]:
     """OpenAI's formula over the text so far, prompt included; and the caller's own biases.
 
     The prompt's end-of-turn marks are counted too, which would make the model less and less willing to end its turn. An equal
@@ -267,107 +257,15 @@ def _penalties(endpoint: EngineEndpoint, request: ChatRequest, prompt: _Prompt) 
     return fields
 
 
-# --- the answer -------------------------------------------------------------------------------------------------------
-
-
-async def _generate(
-    engine: _Engine, body: dict[str, Any], choices: "Sequence[_ChoiceStream]", tally: "_Tally", meter: Meter
-) -> AsyncIterator[ChunkChoice]:
-    """One group of choices, each in its own slot, as chunk choices in the order in which their tokens come."""
-    unfinished = len(choices)
-    async for event in engine.client.complete(body):
-        choice = choices[event.index]
-        meter.prompt_tokens = event.tokens_evaluated or meter.prompt_tokens
-        meter.completion_tokens = (meter.completion_tokens or 0) + event.tokens_predicted - choice.tokens_seen
-        for chunk in await choice.read(event):
-            yield chunk
-        if event.stop:
-            tally.add(event, choice)
-            unfinished -= 1
-    if unfinished:
-        raise BadGateway("The engine ended its answer early. Try again.", code="engine_interrupted")
-
-
-def _choice(engine: _Engine, request: ChatRequest, prompt: _Prompt, index: int) -> "_ChoiceStream":
+def _choice(engine: _Engine, request: ChatRequest, prompt: Prompt, index: int, meter: Meter) -> ChoiceStream:
     assembler = ChoiceAssembler(
         calls=bool(callable_tools(request)),
         thinking=prompt.thinking,
         forced_call=must_call(request),
         forced_name=forced_name(request),
     )
-    collector = None
-    if request.logprobs:
-        collector = LogprobCollector(engine.vocabulary, request.top_logprobs or 0, prompt.value, engine.client)
-    return _ChoiceStream(index, assembler, collector)
 
+    def collector(value: PromptValue) -> LogprobCollector:
+        return LogprobCollector(engine.vocabulary, request.top_logprobs or 0, value, engine.client)
 
-class _ChoiceStream:
-    """One choice: the engine's events in, chunk choices out."""
-
-    def __init__(self, index: int, assembler: ChoiceAssembler, collector: LogprobCollector | None) -> None:
-        self.index = index
-        self.reasoning_tokens = 0
-        self._assembler = assembler
-        self._collector = collector
-        self._started = False
-        self.tokens_seen = 0
-
-    async def read(self, event: EngineEvent) -> list[ChunkChoice]:
-        chunks: list[ChunkChoice] = []
-        if not self._started:
-            self._started = True
-            chunks.append(ChunkChoice(self.index, Delta(role="assistant", content="")))
-        if self._assembler.mode is Mode.REASONING:
-            self.reasoning_tokens += event.tokens_predicted - self.tokens_seen
-        self.tokens_seen = event.tokens_predicted
-        deltas = self._assembler.feed(event.content)
-        if event.stop:
-            deltas += self._assembler.finish()
-        logprobs = None
-        if self._collector is not None and (entries := await self._collector.collect(event)):
-            logprobs = Logprobs(entries)
-            deltas = deltas or [Delta()]
-        for delta in deltas:
-            chunks.append(ChunkChoice(self.index, delta, logprobs=logprobs))
-            logprobs = None
-        if event.stop:
-            chunks.append(ChunkChoice(self.index, Delta(), finish_reason=self._finish_reason(event)))
-        return chunks
-
-    def _finish_reason(self, event: EngineEvent) -> FinishReason:
-        if event.stop_type == "limit":
-            return "length"
-        return "tool_calls" if self._assembler.has_calls else "stop"
-
-
-class _Tally:
-    """Usage summed over the choices; the prompt counts once, however many choices were made from it."""
-
-    def __init__(self) -> None:
-        self._prompt = self._cached = self._completion = self._reasoning = self._drafted = self._accepted = 0
-
-    def add(self, event: EngineEvent, choice: _ChoiceStream) -> None:
-        self._completion += event.tokens_predicted
-        self._reasoning += choice.reasoning_tokens
-        if event.timings is not None:
-            self._drafted += event.timings.draft_n
-            self._accepted += event.timings.draft_n_accepted
-        if choice.index == 0:
-            self._prompt = event.tokens_evaluated
-            self._cached = min(event.timings.cache_n, self._prompt) if event.timings is not None else 0
-
-    def usage(self, *, predicted: bool) -> Usage:
-        details = None
-        if self._reasoning or predicted:
-            details = CompletionTokensDetails(
-                reasoning_tokens=self._reasoning,
-                accepted_prediction_tokens=self._accepted if predicted else None,
-                rejected_prediction_tokens=self._drafted - self._accepted if predicted else None,
-            )
-        return Usage(
-            prompt_tokens=self._prompt,
-            completion_tokens=self._completion,
-            total_tokens=self._prompt + self._completion,
-            completion_tokens_details=details,
-            prompt_tokens_details=PromptTokensDetails(cached_tokens=self._cached),
-        )
+    return ChoiceStream(index, assembler, meter, collector if request.logprobs else None)
