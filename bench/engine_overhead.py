@@ -30,13 +30,11 @@ import aiohttp
 import msgspec
 from tests.live import free_port
 
-from tollway.accounts import Accounts, load_secret
 from tollway.app import WorkerConfig
 from tollway.catalog import load_configuration
-from tollway.cli.serve import serve_http
+from tollway.cli.serve import _prepare_database, serve_http
 from tollway.engine import EngineEndpoint, ModelStore, Supervisor
-from tollway.settings import Settings, load
-from tollway.storage import Database
+from tollway.settings import load
 
 TOKENS = 64
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -130,15 +128,6 @@ def processor_seconds(pid: int) -> float | None:
     )
 
 
-async def make_key(settings: Settings) -> str:
-    database = Database(settings.database)
-    database.migrate()
-    key = await Accounts(database, load_secret(settings.home)).bootstrap()
-    database.close()
-    assert key
-    return key.secret
-
-
 async def measure(port: int, key: str, pid: int, engine: EngineEndpoint, scale: float) -> dict[str, dict[str, float]]:
     targets = [
         Target("engine", engine.url, engine.api_key, engine.model),
@@ -209,7 +198,7 @@ def main() -> None:
         config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
         api = multiprocessing.get_context("spawn").Process(target=serve_http, args=(config,))
         try:
-            key = asyncio.run(make_key(settings))
+            key = asyncio.run(_prepare_database(settings)) or ""
             api.start()
             results = asyncio.run(measure(settings.port, key, api.pid or 0, supervisor.endpoints()[0], arguments.scale))
         finally:

@@ -85,7 +85,7 @@ async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Api]:
     marks = {"<think>": TokenType.USER_DEFINED, "</think>": TokenType.USER_DEFINED}
     for name, template in TEMPLATES.items():
         pull(str(write_tiny_model(folder / f"{name}.gguf", chat_template=template, extra_tokens=marks)), store)
-    settings = engine_settings(folder / "home", store.path, engine_threads=1, engine_slots=3)
+    settings = engine_settings(folder / "home", store.path, engine_threads=1, engine_slots=3, billing=False)
     settings.home.mkdir(exist_ok=True)
     supervisor = Supervisor(settings, store)
     supervisor.start()
