@@ -3,17 +3,25 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import msgspec
+from msgspec import structs
 from tests.fakes.gemini import FakeGemini
 
-from tollway.catalog import Model, Price, Route, Upstream
+from tollway.accounts import Caller
+from tollway.admission import OpenDesk
+from tollway.catalog import Catalog, Limits, Model, Plan, Price, Route, Upstream
+from tollway.completions import Answer, Call, Completions
+from tollway.observability import Metrics
 from tollway.providers.base import Meter, Provider
 from tollway.providers.gemini import GeminiProvider
 from tollway.providers.images import ImageLoader
+from tollway.providers.routing import Router
+from tollway.settings import Settings
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 from tollway.wire.decode import decode_chat_request
 from tollway.wire.folding import Fold
@@ -21,6 +29,9 @@ from tollway.wire.folding import Fold
 PUBLIC_ID = "google/gemini-2.5-flash-lite-preview"
 CAPABILITIES = frozenset({"streaming", "tools", "parallel_tool_calls", "structured_output", "vision"})
 PRICE = Price(prompt="0.10", completion="0.40", cached_prompt="0.01", audio_prompt="0.30")
+
+CALLER = Caller("account", "Tests", "key", "tw_abcdef", "tests")
+ONE_TRY = Limits(first_token_seconds=0.3, between_tokens_seconds=0.3, total_seconds=5, attempts_max=1, breaker_failures=0)
 
 
 def cases(path: Path) -> list[Any]:
@@ -90,6 +101,33 @@ async def collect(
                 chunks.append(item)
     assert usage is not None
     return chunks, usage
+
+
+@dataclass
+class House:
+    """Tollway's answering side, without HTTP, engine and database, in front of a fake upstream."""
+
+    completions: Completions
+    fake: FakeGemini
+    session: aiohttp.ClientSession
+
+    async def start(self, **fields: Any) -> Answer:
+        """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
+        return await self.completions.start(Call(chat_request(**fields), [], 1000, CALLER, "request"))
+
+
+@asynccontextmanager
+async def house(limits: Limits = ONE_TRY) -> AsyncIterator[House]:
+    """One public model with one route to a fake Gemini, which is asked once."""
+    async with FakeGemini() as fake, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        provider = GeminiProvider(ImageLoader(None))
+        provider.open(session)
+        route = gemini_route(fake.base_url, fake.key)
+        route = structs.replace(route, upstream=structs.replace(route.upstream, limits=limits))
+        catalog = Catalog([Plan(route.model, (route,))])
+        completions = Completions(catalog, Router({"gemini": provider}, Metrics()), OpenDesk(), Settings())
+        yield House(completions, fake, session)
+        await completions.drain(0)
 
 
 def folded(chunks: list[ChunkChoice], request: ChatRequest) -> list[Any]:
