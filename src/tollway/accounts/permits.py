@@ -10,7 +10,7 @@ def require(caller: Caller, scope: Scope, model: Model) -> None:
     """Raises Forbidden unless the caller's key may use `model` for `scope`. A key may name a model by its id or by an alias."""
     if caller.management:
         raise _forbidden(
-            "management_key",
+            "management",
             f"{caller.key_prefix}... is a management key: it manages API keys and asks no models. Use an API key.",
         )
     if caller.scopes is not None and scope not in caller.scopes:

@@ -176,7 +176,7 @@ class Accounts:
         secret = make_key()
 
         def work(connection: Connection) -> NewKey:
-            key = _find_key(connection, prefix_or_id, account_id, kind, to_change=True)
+            key = _find_key(connection, prefix_or_id, account_id, kind)
             now = clock.now()
             values = {
                 "prefix": prefix_of(secret),
@@ -199,7 +199,7 @@ class Accounts:
         values = _as_stored(values) | {"updated_at": clock.now()}
 
         def work(connection: Connection) -> ApiKey:
-            key = _find_key(connection, prefix_or_id, account_id, kind, to_change=True)
+            key = _find_key(connection, prefix_or_id, account_id, kind)
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
             return _key(connection.execute(_SELECT_KEY.where(api_keys.c.id == key.id)).mappings().one())
 
@@ -266,22 +266,12 @@ def _refuse_too_many(connection: Connection, account_id: str) -> None:
         raise InvalidRequest(f"The account has {KEYS_MAX:,} keys, and more is too many: delete those that nobody uses.")
 
 
-def _find_key(
-    connection: Connection,
-    prefix_or_id: str,
-    account_id: str | None = None,
-    kind: KeyKind | None = None,
-    *,
-    to_change: bool = False,
-) -> ApiKey:
-    """The one key that is meant. A whole key is taken by its prefix: people paste what they have.
-
-    `to_change` keeps it as it is until the end of the transaction; only for writers.
-    """
+def _find_key(connection: Connection, prefix_or_id: str, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
+    """The one key that is meant. A whole key is taken by its prefix: people paste what they have."""
     prefix = prefix_of(prefix_or_id) if looks_like_key(prefix_or_id) else prefix_or_id
     named = sa.or_(api_keys.c.id == prefix_or_id, api_keys.c.prefix == prefix) if is_storable(prefix_or_id) else sa.false()
     query = _SELECT_KEY.where(named, api_keys.c.deleted_at.is_(None), *_within(account_id, kind)).limit(2)
-    rows = connection.execute(query.with_for_update() if to_change else query).mappings().all()
+    rows = connection.execute(query).mappings().all()
     if not rows:
         raise NotFound("There is no such API key. `tollway keys list` shows the prefix and name of each.")
     if len(rows) > 1:

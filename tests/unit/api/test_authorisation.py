@@ -166,6 +166,6 @@ async def test_a_refusal_says_what_would_be_allowed(tmp_path: Path) -> None:
         kind, message = await refusal("other model")
         assert (kind, "google/gemini-2.5-flash-lite-preview" in message) == ("err_key_model", True)
         kind, message = await refusal("management")
-        assert (kind, "manages API keys" in message) == ("err_key_management_key", True)
+        assert (kind, "manages API keys" in message) == ("err_key_management", True)
         kind, message = await refusal("api", "/v1/keys", {})
         assert (kind, "--management" in message) == ("err_management_key_required", True)
