@@ -30,10 +30,11 @@ from tollway.providers.guarded_fetch import GuardedFetcher
 from tollway.providers.images import ImageLoader
 from tollway.providers.local import LocalProvider
 from tollway.providers.routing import Router
-from tollway.settings import DatabaseUrl, Settings
+from tollway.settings import Hidden, Settings
 from tollway.storage import Database
 from tollway.usage import PriceList
 from tollway.web.pages import PAGES, not_found
+from tollway.webhooks import LowBalanceNotifier
 
 log = structlog.get_logger()
 
@@ -82,8 +83,8 @@ class WorkerConfig(Struct):
         return msgspec.json.decode(raw, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
-def _plain(value: Path | DatabaseUrl) -> str:
-    return value.reveal() if isinstance(value, DatabaseUrl) else str(value)
+def _plain(value: Path | Hidden) -> str:
+    return value.reveal() if isinstance(value, Hidden) else str(value)
 
 
 def create_app() -> ASGIApp:
@@ -105,7 +106,8 @@ def build(config: WorkerConfig) -> ASGIApp:
     metrics = Metrics()
     router = Router({"local": local}, metrics, workers=settings.workers)
     nodes = Nodes(database, settings.home)
-    desk = Desk(database, nodes.id) if settings.billing else OpenDesk()
+    notifier = LowBalanceNotifier(settings)
+    desk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()
     completions = Completions(catalog, router, desk, settings)
     price_list = PriceList(database, completions.tariffs)
     services = Services(
@@ -129,6 +131,7 @@ def build(config: WorkerConfig) -> ASGIApp:
         await completions.drain(settings.drain_seconds)
         watch.cancel()
         await desk.close()
+        await notifier.close()
         await nodes.close()
         if fetcher is not None:
             await fetcher.close()

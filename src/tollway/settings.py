@@ -4,6 +4,7 @@ A value comes from, last wins: the default, `tollway.toml` (in TOLLWAY_HOME), th
 flag (--port). `docs/settings.md` is generated from this table.
 """
 
+import base64
 import difflib
 import os
 import tomllib
@@ -20,11 +21,12 @@ CLIENT_VARIABLES = frozenset({"TOLLWAY_API_KEY"})
 CONFIGURATION_TABLES = ("upstreams", "models")
 
 # Settings that hold a secret: their values are never repeated.
-SECRETS = frozenset({"database_url"})
+SECRETS = frozenset({"database_url", "low_balance_webhook_secret"})
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+WebUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@]+(/\S*)?$")]
 
 
 class SettingsError(Exception):
@@ -35,33 +37,64 @@ def default_home() -> Path:
     return platformdirs.user_data_path("tollway", appauthor=False)
 
 
-class DatabaseUrl:
-    """The address of a PostgreSQL database, as libpq reads it: `postgresql://user:password@host:port/database?sslmode=require`.
-
-    Its str and repr never show the password; `reveal` does. Raises ValueError, without repeating what was given.
-    """
+class Hidden:
+    """A value that holds a secret: its str and repr never show it, `reveal` does."""
 
     __slots__ = ("_shown", "_text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, shown: str) -> None:
         self._text = text
-        self._shown = _without_password(text)
+        self._shown = shown
 
     def reveal(self) -> str:
-        """The whole address. Not for logs, messages or the environment of other programs."""
+        """All of it. Not for logs, messages or the environment of other programs."""
         return self._text
 
     def __str__(self) -> str:
         return self._shown
 
     def __repr__(self) -> str:
-        return f"DatabaseUrl({self._shown!r})"
+        return f"{type(self).__name__}({self._shown!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, DatabaseUrl) and other._text == self._text
+        return type(other) is type(self) and other._text == self._text
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+class DatabaseUrl(Hidden):
+    """The address of a PostgreSQL database, as libpq reads it: `postgresql://user:password@host:port/database?sslmode=require`.
+
+    Shown without its password. Raises ValueError, without repeating what was given.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, _without_password(text))
+
+
+class WebhookSecret(Hidden):
+    """The key that webhooks are signed with: `whsec_` and 24 to 64 bytes in base64, as of Standard Webhooks.
+
+    Raises ValueError, without repeating what was given.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, "whsec_***")
+        try:
+            good = text.startswith("whsec_") and 24 <= len(self.key) <= 64
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError('must be whsec_ and 24 to 64 random bytes in base64: echo "whsec_$(openssl rand -base64 32)"')
+
+    @property
+    def key(self) -> bytes:
+        return base64.b64decode(self._text.removeprefix("whsec_"), validate=True)
 
 
 def _without_password(text: str) -> str:
@@ -152,6 +185,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_bytes_max: Annotated[Count, Meta(description="Largest request body.")] = 20_000_000
     heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0
     drain_seconds: Annotated[Seconds, Meta(description="How long running answers may finish after SIGTERM.")] = 20.0
+    low_balance_webhook_url: Annotated[
+        WebUrl | None, Meta(description="Where a POST goes when an account's balance falls below what it calls low.")
+    ] = None
+    low_balance_webhook_secret: Annotated[
+        WebhookSecret | None,
+        Meta(description="Signs those POSTs, as of Standard Webhooks; prefer the environment to the flag."),
+    ] = None
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Meta(description="Log lines for people or for machines; auto = by terminal."),
@@ -211,7 +251,12 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             problem = str(error).split(" - at ")[0]
             shown = "..." if name in SECRETS else repr(value)
             raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
-    return _converted(given)
+    settings = _converted(given)
+    if settings.low_balance_webhook_url is not None and settings.low_balance_webhook_secret is None:
+        raise SettingsError(
+            "low_balance_webhook_url needs low_balance_webhook_secret, so that its receiver can trust what comes."
+        )
+    return settings
 
 
 def _known(name: str, names: set[str]) -> str:

@@ -174,6 +174,7 @@ def _row(connection: Connection, digest: bytes) -> sa.Row[tuple[object, ...]] | 
         sa.select(
             api_keys,
             accounts.c.name.label("account_name"),
+            accounts.c.low_balance_credits,
             *(accounts.c[name].label(f"account_{name}") for name in Limits.__struct_fields__),
         )
         .join(accounts, accounts.c.id == api_keys.c.account_id)
@@ -200,6 +201,7 @@ def _known(row: sa.Row[tuple[object, ...]], trusted_until: float, current: bool)
             spend_window=row.spend_window,
             limits=Limits(row.requests_per_minute, row.tokens_per_minute, row.concurrency_max),
             account_limits=Limits(row.account_requests_per_minute, row.account_tokens_per_minute, row.account_concurrency_max),
+            low_balance_credits=row.low_balance_credits,
         ),
         enabled=row.enabled,
         expires_at=min(ends, default=None),

@@ -119,6 +119,8 @@ class Caller(Struct, frozen=True):
     limits: Limits = Limits()
     """The key's own; the account's hold besides."""
     account_limits: Limits = Limits()
+    low_balance_credits: int = 10_000
+    """A balance of the account below it is called low."""
 
 
 def from_json_text(text: str | None) -> tuple[str, ...] | None:

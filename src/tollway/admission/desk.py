@@ -7,7 +7,7 @@ the log of both databases is written in order.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import sqlalchemy as sa
@@ -29,15 +29,18 @@ _RETRY_PAUSE_SECONDS = 0.05
 
 log = structlog.get_logger()
 
+OnBalance = Callable[[str, int, int], None]
+"""Told of each new balance: account id, posted credits, and the credits below which that account's balance is low."""
 _Waiting = tuple[Command, "asyncio.Future[Result]"]
 
 
 class Desk:
     """Admits requests and writes down how they ended. One instance serves one process."""
 
-    def __init__(self, database: Database, node_id: str) -> None:
+    def __init__(self, database: Database, node_id: str, on_balance: OnBalance | None = None) -> None:
         self._database = database
         self._node_id = node_id
+        self._on_balance = on_balance
         self._waiting: list[_Waiting] = []
         self._owed: list[Admitted] = []
         self._pump: asyncio.Task[None] | None = None
@@ -66,6 +69,9 @@ class Desk:
                 self._owed.append(outcome.admitted)
             raise result
         assert isinstance(result, Settled)  # noqa: S101 - what a batch answers to an Outcome
+        if self._on_balance is not None:
+            caller = outcome.admitted.order.caller
+            self._on_balance(caller.account_id, result.posted, caller.low_balance_credits)
         return result
 
     async def make_good(self) -> None:

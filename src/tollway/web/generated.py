@@ -9,7 +9,7 @@ from msgspec import inspect
 
 from tollway.api import examples
 from tollway.errors import TollwayError
-from tollway.settings import DatabaseUrl, Settings
+from tollway.settings import DatabaseUrl, Hidden, Settings, WebhookSecret
 
 
 def settings_page() -> str:
@@ -105,6 +105,8 @@ def _kind(node: inspect.Type) -> str:
             return f"text like `{pattern}`" if pattern else "text"
         case inspect.CustomType(cls=cls) if cls is DatabaseUrl:
             return "`postgresql://user:password@host:port/database`"
+        case inspect.CustomType(cls=cls) if cls is WebhookSecret:
+            return "`whsec_` and base64"
         case _:
             return "path"
 
@@ -122,4 +124,4 @@ def variable(name: str) -> str:
 def plain(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, Path | DatabaseUrl) else value  # without its password
+    return str(value) if isinstance(value, Path | Hidden) else value  # without what is secret in it
