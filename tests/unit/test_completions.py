@@ -1,0 +1,322 @@
+"""What is charged, whatever becomes of an answer: the use case with a real desk and database, and a scripted provider."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from tests.desks import Bench, opened
+
+from tollway.admission import Idempotency
+from tollway.catalog import LOCAL, Catalog, Model, Plan, Price, Route
+from tollway.completions import Answer, Call, Completions
+from tollway.errors import BadGateway, Conflict, InsufficientCredits, InternalError, ServiceUnavailable, TollwayError
+from tollway.ids import request_id
+from tollway.observability import Metrics
+from tollway.providers.base import Meter
+from tollway.providers.routing import Router
+from tollway.settings import Settings
+from tollway.storage import Database
+from tollway.storage.tables import requests
+from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, PromptTokensDetails, Usage
+from tollway.wire.decode import decode_chat_request
+
+# 2 credits a token of either kind
+PRICE = Price(prompt="1", completion="1", cached_prompt="0.5", audio_prompt="1")
+MODEL = Model("house/model", "Model", "House", "", 100_000, 1000, PRICE)
+ROUTE = Route(MODEL, MODEL.id, LOCAL, "m", PRICE, 100_000, 1000, frozenset(), stand_in=False)
+WORDS = ("one ", "two ", "three")
+USAGE = Usage(prompt_tokens=10, completion_tokens=3, total_tokens=13)
+
+Step = ChunkChoice | Usage | Exception | float
+
+
+def say(word: str) -> ChunkChoice:
+    return ChunkChoice(0, Delta(content=word))
+
+
+END = ChunkChoice(0, Delta(), finish_reason="stop")
+GOOD: tuple[Step, ...] = (*map(say, WORDS), END, USAGE)
+
+
+@dataclass
+class Script:
+    """A provider that plays `steps`; a float is a pause. `counts` is what it writes to the meter with each word."""
+
+    steps: tuple[Step, ...] = GOOD
+    counts: Callable[[Meter], None] = lambda meter: None
+    requests: list[ChatRequest] = field(default_factory=list)
+    closed: int = 0
+
+    def check(self, request: ChatRequest, route: Route) -> list[str]:
+        return []
+
+    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+        self.requests.append(request)
+        try:
+            for step in self.steps:
+                if isinstance(step, float):
+                    await asyncio.sleep(step)
+                elif isinstance(step, Exception):
+                    raise step
+                else:
+                    if isinstance(step, ChunkChoice) and step.delta.content:
+                        self.counts(meter)
+                    yield step
+        finally:
+            self.closed += 1
+
+
+@dataclass
+class House:
+    bench: Bench
+    completions: Completions
+    script: Script
+
+    def call(self, *, key: str | None = None, **fields: Any) -> Call:
+        body = json.dumps({"model": MODEL.id, "messages": [{"role": "user", "content": "Hi"}], **fields}).encode()
+        request, unknown = decode_chat_request(body)
+        asked = None if key is None else Idempotency(key, hashlib.sha256(body).digest())
+        return Call(request, unknown, len(body), self.bench.caller, request_id(), idempotency=asked)
+
+    async def start(self, **fields: Any) -> Answer:
+        return await self.completions.start(self.call(**fields))
+
+    async def text(self, **fields: Any) -> str:
+        completion = await (await self.start(**fields)).completion()
+        return completion.choices[0].message.content or ""
+
+    async def row(self) -> Any:
+        """The newest row of the request log."""
+        query = requests.select().order_by(requests.c.id.desc()).limit(1)
+        return await self.bench.database.read(lambda connection: connection.execute(query).one())
+
+    async def ended(self) -> None:
+        """Waits until no answer is in work."""
+        while self.completions._running:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def house_with(database: Database, credits_granted: int, script: Script) -> AsyncIterator[House]:
+    bench = await opened(database, credits_granted)
+    router = Router({"local": script}, Metrics())
+    completions = Completions(Catalog([Plan(MODEL, (ROUTE,))]), router, bench.desk, Settings())
+    yield House(bench, completions, script)
+    await completions.drain(0)
+    await bench.desk.close()
+    assert (await bench.verified()).held == 0
+
+
+@pytest.fixture
+async def house(database: Database) -> AsyncIterator[House]:
+    async with house_with(database, 1_000_000, Script()) as house:
+        yield house
+
+
+async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: House) -> None:
+    answer = await house.start(stream=True)
+    async for chunk in answer.chunks():
+        if chunk.choices and chunk.choices[0].finish_reason:
+            assert await house.bench.balance() == (1_000_000 - 26, 0)
+            assert chunk.meta is not None and chunk.meta.usage is not None  # type: ignore[union-attr]  # noqa: PT018
+            assert chunk.meta.usage.credits_used == 26  # type: ignore[union-attr]
+    row = await house.row()
+    assert (row.status, row.finish_reason, row.credits, row.prompt_tokens, row.completion_tokens) == (
+        "succeeded",
+        "stop",
+        26,
+        10,
+        3,
+    )
+
+
+async def test_cached_tokens_cost_their_own_price(house: House) -> None:
+    cached = Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=4))
+    house.script.steps = (say("x"), END, cached)
+    completion = await (await house.start()).completion()
+    assert completion.meta.usage is not None
+    assert completion.meta.usage.credits_used == 6 * 2 + 4 * 1 + 3 * 2
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+async def test_a_failed_answer_is_free_and_its_cost_is_the_operators(house: House, before: int) -> None:
+    def counts(meter: Meter) -> None:
+        meter.prompt_tokens, meter.completion_tokens = 10, (meter.completion_tokens or 0) + 1
+
+    house.script.counts = counts
+    house.script.steps = (*map(say, WORDS[:before]), BadGateway("broken"))
+    with pytest.raises(BadGateway):
+        await house.text()
+    assert await house.bench.balance() == (1_000_000, 0)
+    row = await house.row()
+    assert (row.status, row.error_code, row.credits) == ("failed", "upstream_error", 0)
+    assert row.loss == (20 + 2 * before if before else 0)
+
+
+async def test_a_bug_in_a_provider_is_free(house: House) -> None:
+    house.script.steps = (say("x"), ValueError("oops"))
+    with pytest.raises(InternalError):
+        await house.text()
+    assert await house.bench.balance() == (1_000_000, 0)
+
+
+async def test_an_empty_answer_is_free(house: House) -> None:
+    house.script.steps = (END, Usage(10, 0, 10))
+    assert await house.text() == ""
+    assert await house.bench.balance() == (1_000_000, 0)
+    assert (await house.row()).loss == 20
+
+
+@pytest.mark.parametrize(("prompt", "completion", "expected"), [(10, 2, 24), (None, None, None)])
+async def test_who_leaves_pays_for_what_was_made(
+    house: House, prompt: int | None, completion: int | None, expected: int | None
+) -> None:
+    def counts(meter: Meter) -> None:
+        meter.prompt_tokens, meter.completion_tokens = prompt, completion
+
+    house.script.counts = counts
+    house.script.steps = (say("one "), say("two "), 60.0, END, USAGE)
+    call = house.call(stream=True)
+    answer = await house.completions.start(call)
+    chunks = answer.chunks()
+    for _ in range(2):
+        await anext(chunks)
+    answer.abandon()
+    await house.ended()
+    assert house.script.closed == 1
+    if expected is None:  # nobody counted: a token for every four bytes
+        expected = 2 * (-(-call.body_bytes // 4)) + 2 * 2
+    assert await house.bench.balance() == (1_000_000 - expected, 0)
+    assert (await house.row()).status == "cancelled"
+
+
+async def test_who_leaves_before_anything_was_made_pays_nothing(house: House) -> None:
+    house.script.steps = (60.0, *GOOD)
+    answer = await house.start(stream=True)
+    await asyncio.sleep(0.01)
+    answer.abandon()
+    await house.ended()
+    assert await house.bench.balance() == (1_000_000, 0)
+
+
+HOSTILE = [
+    Usage(-10, -3, -13),
+    Usage(2**63, 2**63, 2**64),
+    Usage(10, 3, -1),
+    Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=50)),
+    Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=-50)),
+    Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=8, audio_tokens=8)),
+]
+
+
+@pytest.mark.parametrize("usage", HOSTILE, ids=str)
+async def test_hostile_usage_never_pays_out_and_never_costs_more_than_was_held(house: House, usage: Usage) -> None:
+    house.script.steps = (say("x"), END, usage)
+    call = house.call(max_tokens=5)
+    held = house.completions.dry_run(call).credits_max
+    completion = await (await house.completions.start(call)).completion()
+    posted, _ = await house.bench.balance()
+    assert 1_000_000 - held <= posted <= 1_000_000
+    assert completion.usage.total_tokens == completion.usage.prompt_tokens + completion.usage.completion_tokens >= 0
+    details = completion.usage.prompt_tokens_details
+    if details is not None and details.cached_tokens is not None:
+        assert 0 <= details.cached_tokens <= completion.usage.prompt_tokens
+
+
+async def test_missing_usage_is_estimated_and_flagged(house: House) -> None:
+    house.script.steps = (say("12345678"), END)
+    call = house.call()
+    await (await house.completions.start(call)).completion()
+    row = await house.row()
+    assert (row.completion_tokens, row.flags) == (2, "usage_missing")
+
+
+async def test_refused_for_lack_of_credits_before_anybody_is_asked(database: Database) -> None:
+    async with house_with(database, 5000, Script()) as house:
+        with pytest.raises(InsufficientCredits) as refusal:
+            await house.start(max_tokens=1000, n=3)
+        data = refusal.value.data
+        assert data is not None
+        assert data["credits_available"] == 5000 < data["credits_needed"]
+        assert house.script.requests == []
+        fitting = data["max_tokens_affordable"]
+        assert f"max_tokens: {fitting}" in refusal.value.message
+        await house.start(max_tokens=fitting, n=3)
+        await house.ended()
+        assert len(house.script.requests) == 1
+
+
+async def test_without_max_tokens_the_answer_is_cut_to_what_is_affordable(database: Database) -> None:
+    async with house_with(database, 2500, Script()) as house:
+        call = house.call()
+        await (await house.completions.start(call)).completion()
+        asked = house.script.requests[0].output_tokens_max
+        assert asked is not None
+        assert 1 <= asked < 1000
+        rich = await house.bench.ledger.grant(house.bench.caller.account_id, 1_000_000)
+        assert rich is not None
+        await house.text()
+        assert house.script.requests[1].output_tokens_max is None
+
+
+async def test_a_restart_ends_answers_with_an_error_and_free(house: House) -> None:
+    house.script.steps = (say("one"), 60.0, END, USAGE)
+    answer = await house.start(stream=True)
+    chunks = answer.chunks()
+    await anext(chunks)
+    await house.completions.drain(0.01)
+    with pytest.raises(ServiceUnavailable, match="restarted"):
+        await anext(chunks)
+    assert await house.bench.balance() == (1_000_000, 0)
+
+
+# --- Idempotency-Key --------------------------------------------------------------------------------------------------
+
+
+async def read(answer: Answer) -> list[Any]:
+    return [chunk async for chunk in answer.chunks()]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_the_same_request_again_gets_the_same_answer_and_is_charged_once(house: House, stream: bool) -> None:
+    outcomes = []
+    for _ in range(2):
+        answer = await house.start(key="k", stream=stream)
+        outcomes.append(await read(answer) if stream else await answer.completion())
+        assert answer.inference_id
+    assert outcomes[0] == outcomes[1]
+    assert len(house.script.requests) == 1
+    assert await house.bench.balance() == (1_000_000 - 26, 0)
+    assert answer.replayed
+
+
+async def test_fifty_at_once_are_made_once(house: House) -> None:
+    house.script.steps = (0.05, *GOOD)
+    results = await asyncio.gather(*(house.text(key="k") for _ in range(50)), return_exceptions=True)
+    assert [type(result) for result in results if not isinstance(result, str)] == [Conflict] * 49
+    assert len(house.script.requests) == 1
+    assert await house.bench.balance() == (1_000_000 - 26, 0)
+
+
+async def test_an_idempotent_answer_is_made_to_its_end_though_its_caller_left(house: House) -> None:
+    house.script.steps = (*(say(f"{number} ") for number in range(400)), 0.05, END, USAGE)  # more than the queue takes
+    answer = await house.start(key="k", stream=True)
+    await anext(answer.chunks())
+    answer.abandon()
+    await house.ended()
+    again = await house.start(key="k", stream=True)
+    assert len(await read(again)) == 401
+    assert len(house.script.requests) == 1
+
+
+async def test_a_failure_is_not_replayed(house: House) -> None:
+    house.script.steps = (BadGateway("broken"),)
+    with pytest.raises(TollwayError):
+        await house.text(key="k")
+    house.script.steps = GOOD
+    assert await house.text(key="k") == "one two three"
