@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.postgres import PASSWORD, PostgresServer
 from typer.testing import CliRunner
 
 from tollway.cli import app, doctor
@@ -104,6 +105,27 @@ def test_a_database_from_the_future_or_from_nowhere(home: Path) -> None:
     found = finding("database")
     assert not found.ok
     assert "not a database" in found.detail
+
+
+def test_a_postgresql_that_is_well_away_or_from_the_future(
+    home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.new_database()
+    monkeypatch.setenv("TOLLWAY_DATABASE_URL", url.reveal())
+    found = finding("database")
+    assert (found.ok, found.detail.startswith(f"{url}, schema ")) == (True, True)
+    assert finding("secret").ok
+
+    postgres.sql("UPDATE alembic_version SET version_num = '9999'", url.reveal().rpartition("/")[2])
+    assert "9999 is newer" in finding("database").detail
+
+    monkeypatch.setenv("TOLLWAY_DATABASE_URL", url.reveal().replace("/test_", "/absent_"))
+    found = finding("database")
+    assert (found.ok, "does not exist" in found.detail, "TOLLWAY_DATABASE_URL" in found.mend) == (False, True, True)
+    assert PASSWORD not in f"{found}"
+
+    monkeypatch.setenv("TOLLWAY_DATABASE_URL", "postgresql://tollway:wrong@127.0.0.1:1/tollway")
+    assert "refused" in finding("database").detail
 
 
 def test_too_little_disk_or_memory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
