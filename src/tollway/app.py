@@ -26,9 +26,7 @@ from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
 from tollway.observability import Metrics, configure_logging
-from tollway.providers.guarded_fetch import GuardedFetcher
-from tollway.providers.images import ImageLoader
-from tollway.providers.local import LocalProvider
+from tollway.providers.adapters import Adapters
 from tollway.providers.routing import Router
 from tollway.settings import Hidden, Settings
 from tollway.storage import Database
@@ -101,10 +99,9 @@ def build(config: WorkerConfig) -> ASGIApp:
     database = Database(settings.database)
     accounts = Accounts(database, load_secret(settings.home))
     catalog = catalog_of(config)
-    fetcher = GuardedFetcher() if settings.image_fetch == "https" else None
-    local = LocalProvider(config.engines, ImageLoader(fetcher), workers=settings.workers)
+    adapters = Adapters(settings, config.engines)
     metrics = Metrics()
-    router = Router({"local": local}, metrics, workers=settings.workers)
+    router = Router(adapters.by_dialect, metrics, workers=settings.workers)
     nodes = Nodes(database, settings.home)
     notifier = LowBalanceNotifier(settings)
     desk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()
@@ -117,26 +114,25 @@ def build(config: WorkerConfig) -> ASGIApp:
         catalog=catalog,
         completions=completions,
         metrics=metrics,
-        engine_health=local.health,
+        engine_health=adapters.local.health,
     )
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        await nodes.open()
-        await price_list.write()
-        watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write))
-        reloads = asyncio.create_task(_follow_reloads(config, catalog))
-        yield
-        reloads.cancel()
-        await completions.drain(settings.drain_seconds)
-        watch.cancel()
-        await desk.close()
-        await notifier.close()
-        await nodes.close()
-        if fetcher is not None:
-            await fetcher.close()
-        await accounts.close()
-        database.close()
+        async with adapters.opened():
+            await nodes.open()
+            await price_list.write()
+            watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write))
+            reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
+            yield
+            reloads.cancel()
+            await completions.drain(settings.drain_seconds)
+            watch.cancel()
+            await desk.close()
+            await notifier.close()
+            await nodes.close()
+            await accounts.close()
+            database.close()
 
     return routing.build((*ENDPOINTS, *PAGES), services, lifespan=lifespan, default=not_found)
 
@@ -151,7 +147,7 @@ def catalog_of(config: WorkerConfig) -> Catalog:
     )
 
 
-async def _follow_reloads(config: WorkerConfig, catalog: Catalog) -> None:
+async def _follow_reloads(config: WorkerConfig, catalog: Catalog, price_list: PriceList) -> None:
     """Takes over the configuration whenever the server's main process has written another one.
 
     By looking, not by signal: it reaches every worker, also one that starts just then.
@@ -167,6 +163,7 @@ async def _follow_reloads(config: WorkerConfig, catalog: Catalog) -> None:
                 if received != known:
                     catalog.become(catalog_of(msgspec.structs.replace(config, configuration=received)))
                     known = received
+                    await price_list.write()
                     log.info("configuration_in_force", models=len(catalog.models))
         except FileNotFoundError:
             return  # the server is ending

@@ -7,6 +7,7 @@ flag (--port). `docs/settings.md` is generated from this table.
 import base64
 import difflib
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ CONFIGURATION_TABLES = ("upstreams", "models")
 
 # Settings that hold a secret: their values are never repeated.
 SECRETS = frozenset({"database_url", "low_balance_webhook_secret"})
+
+_HOST = re.compile(r"\s*(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+\s*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
@@ -180,7 +183,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0)], Meta(description="Threads of a local model's engine; 0 = one per core.")
     ] = 0
     image_fetch: Annotated[
-        Literal["https", "off"], Meta(description="Whether https image URLs are downloaded for models that see.")
+        str,
+        Meta(
+            description="Which image URLs are downloaded for models that see: `https` = all of the public web, `off` = none, "
+            "or host names separated by commas, `*.example.com` for all below one."
+        ),
     ] = "https"
     body_bytes_max: Annotated[Count, Meta(description="Largest request body.")] = 20_000_000
     heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0
@@ -196,6 +203,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "console", "json"],
         Meta(description="Log lines for people or for machines; auto = by terminal."),
     ] = "auto"
+
+    def __post_init__(self) -> None:
+        if self.image_fetch not in {"https", "off"} and not all(map(_HOST.fullmatch, self.image_fetch.split(","))):
+            raise ValueError("must be `https`, `off`, or host names such as `images.example.com, *.example.org`")
+
+    @property
+    def image_hosts(self) -> frozenset[str] | None:
+        """The hosts that images are downloaded from; None = all."""
+        if self.image_fetch == "https":
+            return None
+        return frozenset() if self.image_fetch == "off" else frozenset(name.strip() for name in self.image_fetch.split(","))
 
     @property
     def models_path(self) -> Path:

@@ -75,8 +75,8 @@ def _item(services: Services, model: Model) -> ModelItem:
             name=model.name,
             developer=model.developer,
             description=model.description,
-            contextLength=route.context_tokens,
-            outputMax=route.output_max,
+            contextLength=route.context_tokens if route.stand_in else model.context_length,
+            outputMax=route.output_max if route.stand_in else model.output_max,
             releasedAt=model.released_at or UNSET,
         ),
         tags=list(model.tags),
@@ -86,7 +86,7 @@ def _item(services: Services, model: Model) -> ModelItem:
         answered_by=route.answers_as if route.stand_in else UNSET,
         modalities=Modalities(input=list(answering.input_modalities), output=list(answering.output_modalities)),
         capabilities=list(answering.capabilities),
-        pricing=_pricing(route.price, services.settings.markup),
+        pricing=_pricing(route.price if route.stand_in else model.price, services.settings.markup),
     )
 
 

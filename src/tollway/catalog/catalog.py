@@ -120,6 +120,11 @@ class Catalog:
             for alias in plan.model.aliases:
                 self._plans.setdefault(alias, plan)
 
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        """Of all models, those that are not served last."""
+        return (*(self._plans[model.id] for model in self.models), *self.unserved)
+
     def become(self, other: "Catalog") -> None:
         """Takes over the other's models: for a reload, in one step of the event loop."""
         self.models, self.unserved, self._plans = other.models, other.unserved, other._plans

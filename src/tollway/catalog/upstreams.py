@@ -47,6 +47,7 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     reasoning_field: Literal["reasoning_content", "reasoning"] | None = None
     """The name under which the thoughts of earlier answers are sent back in messages; None = they are left out."""
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
+    """What it calls the limit on the answer's tokens."""
 
     def __post_init__(self) -> None:
         changeable = {*ChatRequest.__struct_fields__} - _FIXED

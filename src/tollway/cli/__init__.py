@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import accounts, chat, db, doctor, keys, models, reference, serve
+from tollway.cli import accounts, chat, db, doctor, keys, models, public_models, reference, serve
 
 app = typer.Typer(
     name="tollway",
@@ -16,11 +16,14 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
+models.app.command(name="list")(public_models.list_models)
+models.app.command(name="test")(public_models.try_model)
 app.add_typer(models.app, name="models")
 app.add_typer(db.app, name="db")
 app.command(name="chat")(chat.chat)
 app.command(name="doctor")(doctor.doctor)
 app.command(name="settings")(reference.settings)
+app.command(name="configuration")(reference.configuration)
 app.command(name="openapi")(reference.openapi)
 app.command(name="errors", hidden=True)(reference.errors)
 

@@ -1,4 +1,4 @@
-"""`tollway models`: the model files on this machine."""
+"""`tollway models`: the model files on this machine. What is public is in public_models.py."""
 
 import contextlib
 import time
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from tollway.engine import ModelStore
     from tollway.engine.facts import ModelFacts
 
-app = typer.Typer(help="Pull, list, verify and remove models.", no_args_is_help=True, rich_markup_mode="markdown")
+app = typer.Typer(
+    help="Show and test public models; pull, verify and remove model files.", no_args_is_help=True, rich_markup_mode="markdown"
+)
 
-Name = Annotated[str, typer.Argument(help="The model's name, as `tollway models list` shows it.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The model's name, as `tollway models files` shows it.", show_default=False)]
 
 _QUIET_SECONDS = 10.0
 _PULL_HELP = """Bring a model onto this machine. Without SOURCE: the default model.
@@ -73,11 +75,11 @@ def pull(
     err.print(f"{facts.name} {what}: {_size(facts.size_bytes)}, {facts.quantisation}.", markup=False)
 
 
-@app.command(name="list")
-def list_(as_json: AsJson = False, home: Home = None) -> None:
-    """List the models on this machine.
+@app.command()
+def files(as_json: AsJson = False, home: Home = None) -> None:
+    """List the model files on this machine.
 
-    Examples: `tollway models list`, `tollway models list --json | jq '.[].name'`
+    Examples: `tollway models files`, `tollway models files --json | jq '.[].name'`
     """
     from tollway.engine import EngineError
 

@@ -63,6 +63,13 @@ def errors(as_json: AsJson = False, markdown: AsMarkdown = False) -> None:
     out.print(table)
 
 
+def configuration() -> None:
+    """Explain every field of the tables in `tollway.toml`: upstreams, models, routes and prices."""
+    from tollway.web.configuration_page import configuration_page
+
+    print(configuration_page(), end="")
+
+
 def _origin(field: msgspec.structs.FieldInfo, value: Any, home: Path | None) -> str:
     if field.name == "home" and home is not None:
         return "flag"

@@ -207,6 +207,7 @@ class GuardedFetcher:
     """Fetches https URLs from public addresses only.
 
     Works in the event loop of its first `get`, on a session of its own: no cookies, credentials, proxies or referrer.
+    `hosts` are the only ones that it goes to, `*.example.com` for all below one; None = all.
     `resolve`, `is_public`, `ports` and `ssl_context` are there for tests.
     """
 
@@ -216,6 +217,7 @@ class GuardedFetcher:
         bytes_max: int = 20_000_000,
         seconds_max: float = 10.0,
         redirects_max: int = 3,
+        hosts: frozenset[str] | None = None,
         resolve: Resolve | None = None,
         is_public: Callable[[Address], bool] = is_public,
         ports: frozenset[int] = PORTS,
@@ -224,6 +226,7 @@ class GuardedFetcher:
         self._bytes_max = bytes_max
         self._seconds_max = seconds_max
         self._redirects_max = redirects_max
+        self._hosts = hosts
         self._names = _SystemNames()
         self._resolve: Resolve = resolve or self._names.resolve
         self._is_public = is_public
@@ -261,6 +264,8 @@ class GuardedFetcher:
     async def _follow(self, text: str) -> bytes:
         for _ in range(self._redirects_max + 1):
             target = parse_target(text, self._ports)
+            if not self._may_visit(target.host):
+                raise _Failure("images are not fetched from its host here. Send the image as a data URL.", _FORBIDDEN)
             _pinned.set((target.host, await self._public_addresses(target)))
             async with self._client().get(target.url, allow_redirects=False) as response:
                 if response.status not in _REDIRECTS:
@@ -273,6 +278,12 @@ class GuardedFetcher:
             if not text:
                 raise _Failure("its server redirects to nowhere.")
         raise _Failure(f"it redirects more than {self._redirects_max} times.")
+
+    def _may_visit(self, host: str) -> bool:
+        if self._hosts is None or host in self._hosts:
+            return True
+        labels = host.split(".")
+        return any(".".join(["*", *labels[start:]]) in self._hosts for start in range(1, len(labels)))
 
     async def _public_addresses(self, target: Target) -> list[Address]:
         """The addresses to connect to; raises _Failure when there are none, or when even one of them is not public."""

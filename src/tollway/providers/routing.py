@@ -69,12 +69,9 @@ class Router:
     def begin(self, request: ChatRequest, plan: Plan, request_id: str = "") -> "Journey":
         """A request's way through the routes that can honour it. Raises the 400 of the first one when none can."""
         choices: list[_Choice] = []
-        refusal: TollwayError | None = None
+        refusal: InvalidRequest | None = None
         for route in plan.routes:
-            provider = self._providers.get(route.upstream.dialect)
-            if provider is None:
-                refusal = refusal or ServiceUnavailable(f"This version cannot speak to `{route.upstream.name}` yet.")
-                continue
+            provider = self._providers[route.upstream.dialect]
             try:
                 ignored = provider.check(request, route)
             except InvalidRequest as error:

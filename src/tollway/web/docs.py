@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tollway.errors import NotFound
 from tollway.web import generated, markup
+from tollway.web.configuration_page import configuration_page
 from tollway.web.markup import Rendered
 from tollway.web.operations import operation_documents
 
@@ -32,12 +33,16 @@ class Document(Struct, frozen=True):
         return f"/docs/{self.name}"
 
 
-_GENERATED: dict[str, Callable[[], str]] = {"errors": generated.errors_page, "settings": generated.settings_page}
+_GENERATED: dict[str, Callable[[], str]] = {
+    "configuration": configuration_page,
+    "errors": generated.errors_page,
+    "settings": generated.settings_page,
+}
 GUIDE = (
     ("Get started", ("quickstart", "authentication")),
     ("Build", ("streaming", "tools", "structured-outputs", "images", "reasoning")),
     ("Rely on it", ("errors", "limits", "billing")),
-    ("Run it", ("self-hosting", "local-models", "settings", "upgrading")),
+    ("Run it", ("self-hosting", "local-models", "settings", "configuration", "upgrading")),
 )
 
 

@@ -112,13 +112,13 @@ async def nothing_here(visit: Visit) -> Response:
 def row(services: Services, model: Model) -> dict[str, Any]:
     """A model as the pages show it. A stand-in is described by what really answers: its context, its abilities, its price."""
     route: Route = services.catalog.resolve(model.id).routes[0]
-    answering = services.catalog.get(route.answers_as)
+    answering = services.catalog.get(route.answers_as) if route.stand_in else model
     return {
         "model": model,
         "route": route,
         "capabilities": answering.capabilities,
         "modalities": answering.input_modalities,
-        "prices": prices(route.price, services.settings.markup),
+        "prices": prices(route.price if route.stand_in else model.price, services.settings.markup),
     }
 
 

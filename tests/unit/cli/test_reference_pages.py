@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[3]
         (["settings", "--markdown"], "docs/settings.md"),
         (["errors", "--markdown"], "docs/errors.md"),
         (["openapi"], "openapi.json"),
+        (["configuration"], "docs/configuration.md"),
     ],
 )
 def test_the_committed_page_is_what_the_command_prints(arguments: list[str], page: str) -> None:

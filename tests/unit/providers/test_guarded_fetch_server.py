@@ -183,6 +183,19 @@ async def test_rebinding_between_redirects(server: Server, certificate: Path, ne
     assert network == [("socket.connect", ("127.0.0.1", server.port))]
 
 
+async def test_a_redirect_may_not_leave_the_allow_list(
+    server: Server, certificate: Path, network: list[tuple[str, Any]]
+) -> None:
+    server.handler = redirect(f"https://other.test:{server.port}/")
+    async with local_fetcher(server, certificate, hosts=frozenset({"image.test"})) as guarded:
+        assert (await refusal(guarded, f"https://image.test:{server.port}/")).code == "image_url_forbidden"
+    assert len(network) == len(server.heads) == 1
+
+    server.handler = answer(PNG)
+    async with local_fetcher(server, certificate, hosts=frozenset({"*.test"})) as guarded:
+        assert await guarded.get(f"https://image.test:{server.port}/", param=PARAM) == PNG
+
+
 async def test_each_fetch_connects_to_what_it_was_told(
     server: Server, certificate: Path, network: list[tuple[str, Any]]
 ) -> None:

@@ -1,0 +1,167 @@
+"""Routing between real HTTP upstreams: every fault beside a healthy fallback, stalls within their limits, a third failing."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from msgspec import structs
+from tests.contract.providers.openai_support import Gateway, route_to
+from tests.contract.providers.test_openai_faults import GOOD, OUTCOMES, TEXT, outcome
+from tests.fakes.faults import FAULTS, Drip, Heartbeats, Reply, Wait
+from tests.fakes.openai import FakeOpenAI, chunk, stream_reply
+
+from tollway.admission import OpenDesk
+from tollway.catalog import Catalog, Limits, Plan, Route
+from tollway.completions import Answer, Completions
+from tollway.errors import GatewayTimeout, TollwayError
+from tollway.observability import Metrics
+from tollway.providers.images import ImageLoader
+from tollway.providers.openai_compatible import OpenAIProvider
+from tollway.providers.routing import Router
+from tollway.settings import Settings
+
+LIMITS = Limits(first_token_seconds=0.4, between_tokens_seconds=0.4, total_seconds=5)
+TEXT_WHOLE = "".join(TEXT)
+
+
+def named(route: Route, name: str, priority: int) -> Route:
+    return structs.replace(route, priority=priority, upstream=structs.replace(route.upstream, name=name))
+
+
+@asynccontextmanager
+async def house_of(*routes: Route) -> AsyncIterator[Gateway]:
+    provider = OpenAIProvider(ImageLoader(None))
+    router = Router({"openai": provider}, Metrics())
+    completions = Completions(Catalog([Plan(routes[0].model, routes)]), router, OpenDesk(), Settings())
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        provider.open(session)
+        yield Gateway(completions, provider, routes[0], session)
+        await completions.drain(0)
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[FakeOpenAI, FakeOpenAI]]:
+    async with FakeOpenAI() as shaky, FakeOpenAI() as healthy:
+        yield shaky, healthy
+
+
+def routes_to(shaky: FakeOpenAI, healthy: FakeOpenAI, limits: Limits = LIMITS) -> tuple[Route, Route]:
+    return (
+        named(route_to(shaky.base_url, limits=limits), "shaky", 0),
+        named(route_to(healthy.base_url, limits=limits), "healthy", 1),
+    )
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_fault_before_content_goes_to_the_fallback_and_one_after_it_to_the_caller(
+    pair: tuple[FakeOpenAI, FakeOpenAI], fault: str
+) -> None:
+    shaky, healthy = pair
+    kind, begun = OUTCOMES[fault]
+    shaky.queue(FAULTS[fault](GOOD))
+    async with house_of(*routes_to(shaky, healthy)) as house:
+        answer = await house.start(stream=True)
+        text, error = await outcome_of(answer)
+    assert len(shaky.received) == 1
+    if begun:
+        assert type(error) is kind
+        assert healthy.received == []
+        assert answer.route_label == "shaky/fake-model; attempts=1"
+    else:
+        assert error is None
+        assert text == "".join(FakeOpenAI.TEXT)
+        assert len(healthy.received) == 1
+        assert answer.route_label == "healthy/fake-model; attempts=2"
+
+
+async def outcome_of(answer: Answer) -> tuple[str, TollwayError | None]:
+    text = ""
+    try:
+        async for event in answer.chunks():
+            for choice in event.choices:
+                text += choice.delta.content or ""
+    except TollwayError as error:
+        return text, error
+    return text, None
+
+
+async def test_a_refused_connection_goes_to_the_fallback(pair: tuple[FakeOpenAI, FakeOpenAI]) -> None:
+    shaky, healthy = pair
+    await shaky.stop()
+    async with house_of(*routes_to(shaky, healthy)) as house:
+        text, error = await outcome(house)
+    assert (error, "".join(text)) == (None, "".join(FakeOpenAI.TEXT))
+
+
+STALLS = {
+    "silent": FAULTS["stall_before_headers"](GOOD),
+    "silent after headers": FAULTS["stall_before_first_byte"](GOOD),
+    "heartbeats only": FAULTS["heartbeats_only"](GOOD),
+    "empty deltas only": Reply([Heartbeats(0.02, b'data: {"id":"x","object":"chat.completion.chunk","created":1,"model":"m",'
+                                b'"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}]}\n\n')]),
+    "midway": FAULTS["stall_after_first_event"](GOOD),
+    "heartbeats midway": FAULTS["heartbeats_after_first_event"](GOOD),
+    "a byte at a time": stream_reply([chunk({"content": "x" * 400})]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stall", STALLS)
+async def test_a_stall_is_an_error_within_its_limit(stall: str) -> None:
+    reply = STALLS[stall]
+    if stall == "a byte at a time":
+        reply = Reply([Drip(step, 0.02) if isinstance(step, bytes) else step for step in reply.steps])
+    async with FakeOpenAI() as fake:
+        fake.queue(reply)
+        async with house_of(route_to(fake.base_url, limits=LIMITS)) as house:
+            began = time.monotonic()
+            _, error = await outcome(house)
+            taken = time.monotonic() - began
+            assert type(error) is GatewayTimeout
+            assert taken < 0.4 + 1
+            async with asyncio.timeout(1):
+                await fake.received[0].left.wait()  # it is not left generating
+        assert len(fake.received) == 1
+
+
+async def test_with_a_third_of_the_calls_failing_and_one_healthy_fallback_all_are_answered(
+    pair: tuple[FakeOpenAI, FakeOpenAI],
+) -> None:
+    """RELIABILITY row 14: 1,000 requests, 16 at a time, at least 999 answered, at most 200 ms more than without faults."""
+    shaky, healthy = pair
+    dice = random.Random(14)
+    early = [name for name, (_, begun) in OUTCOMES.items() if not begun and "stall" not in name and "heartbeats" not in name]
+    shaky.queue(*(FAULTS[dice.choice(early)](GOOD) if dice.random() < 0.3 else GOOD for _ in range(1000)))
+    seconds: list[float] = []
+    answered = 0
+
+    async with house_of(*routes_to(shaky, healthy, structs.replace(LIMITS, first_token_seconds=5.0))) as house:
+
+        async def worker(count: int) -> None:
+            nonlocal answered
+            for _ in range(count):
+                began = time.monotonic()
+                text, error = await outcome(house)
+                seconds.append(time.monotonic() - began)
+                answered += error is None and "".join(text) in (TEXT_WHOLE, "".join(FakeOpenAI.TEXT))
+
+        await asyncio.gather(*(worker(50) for _ in range(20)))
+    assert answered >= 999
+    assert len(healthy.received) >= 200
+    seconds.sort()
+    assert seconds[989] - seconds[99] < 0.2
+
+
+async def test_while_one_route_waits_others_are_answered(pair: tuple[FakeOpenAI, FakeOpenAI]) -> None:
+    shaky, healthy = pair
+    shaky.queue(Reply([Wait(0.3), *GOOD.steps]))
+    shaky_route, healthy_route = routes_to(shaky, healthy)
+    async with house_of(shaky_route, structs.replace(healthy_route, priority=0)) as house:
+        answers = await asyncio.gather(*(house.completion() for _ in range(6)))
+    assert all(answer["choices"][0]["message"]["content"] for answer in answers)
+    assert shaky.received
+    assert healthy.received
