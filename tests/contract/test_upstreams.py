@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fakes.gemini import KEY, FakeGemini
 from tests.fakes.openai import API_KEY, MODEL, FakeOpenAI
+from tests.live import MODEL as REFERENCE
 from tests.live import LiveServer, serving
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -97,6 +99,28 @@ async def test_the_readmes_configuration_answers_falls_back_and_tells_nothing(
     assert '"upstream_failed"' in log
     assert API_KEY not in log
     assert list((tmp_path / "home").glob("workers-*")) == []
+
+
+async def test_a_gemini_key_makes_the_reference_model_gemini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    home = tmp_path / "home"
+    home.mkdir()
+    async with FakeGemini() as gemini:
+        (home / "tollway.toml").write_text(f'[upstreams.gemini]\nbase_url = "{gemini.base_url}"\n')
+        with serving(home, tmp_path / "models", local_models="none") as server:
+            body = {"model": REFERENCE, "messages": [{"role": "user", "content": "Hello"}]}
+            status, headers, raw = await asyncio.to_thread(server.request, "POST", "/v1/chat/completions", body)
+            listed = json.loads((await asyncio.to_thread(server.request, "GET", "/v1/models?include=pricing"))[2])["data"]
+        completion = json.loads(raw)
+        assert gemini.complaints == []
+        assert (status, headers["x-tollway-route"]) == (200, "gemini/gemini-2.5-flash-lite; attempts=1")
+        assert "x-tollway-stand-in" not in headers
+        assert (completion["model"], completion["choices"][0]["message"]["content"]) == (REFERENCE, "Hello wörld")
+        assert [item["id"] for item in listed] == [REFERENCE]
+        assert "stand_in" not in listed[0]
+        assert listed[0]["info"]["contextLength"] == 1_000_000
+        assert [unit["price"] for unit in listed[0]["pricing"]["units"]] == [0.1, 0.4, 0.01, 0.3]
+    assert KEY not in (tmp_path / "home.log").read_text()
 
 
 def test_a_configuration_that_cannot_be_used_ends_the_start_and_says_where(tmp_path: Path) -> None:

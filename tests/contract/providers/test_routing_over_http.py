@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,12 +132,12 @@ async def test_a_stall_is_an_error_within_its_limit(stall: str) -> None:
 async def test_with_a_third_of_the_calls_failing_and_one_healthy_fallback_all_are_answered(
     pair: tuple[FakeOpenAI, FakeOpenAI],
 ) -> None:
-    """RELIABILITY row 14: 1,000 requests, 16 at a time, at least 999 answered, at most 200 ms more than without faults."""
+    """RELIABILITY row 14: 1,000 requests, 20 at a time; at least 999 answered, and falling back adds at most 200 ms."""
     shaky, healthy = pair
     dice = random.Random(14)
     early = [name for name, (_, begun) in OUTCOMES.items() if not begun and "stall" not in name and "heartbeats" not in name]
     shaky.queue(*(FAULTS[dice.choice(early)](GOOD) if dice.random() < 0.3 else GOOD for _ in range(1000)))
-    seconds: list[float] = []
+    seconds: dict[str, list[float]] = {"shaky": [], "healthy": []}
     answered = 0
 
     async with house_of(*routes_to(shaky, healthy, structs.replace(LIMITS, first_token_seconds=5.0))) as house:
@@ -145,15 +146,15 @@ async def test_with_a_third_of_the_calls_failing_and_one_healthy_fallback_all_ar
             nonlocal answered
             for _ in range(count):
                 began = time.monotonic()
-                text, error = await outcome(house)
-                seconds.append(time.monotonic() - began)
-                answered += error is None and "".join(text) in (TEXT_WHOLE, "".join(FakeOpenAI.TEXT))
+                answer = await house.start(stream=True)
+                text, error = await outcome_of(answer)
+                seconds[answer.route_label.partition("/")[0]].append(time.monotonic() - began)
+                answered += error is None and text in (TEXT_WHOLE, "".join(FakeOpenAI.TEXT))
 
         await asyncio.gather(*(worker(50) for _ in range(20)))
     assert answered >= 999
-    assert len(healthy.received) >= 200
-    seconds.sort()
-    assert seconds[989] - seconds[99] < 0.2
+    assert len(seconds["healthy"]) >= 200
+    assert statistics.median(seconds["healthy"]) - statistics.median(seconds["shaky"]) < 0.2
 
 
 async def test_while_one_route_waits_others_are_answered(pair: tuple[FakeOpenAI, FakeOpenAI]) -> None:

