@@ -15,6 +15,7 @@ from tollway.api.services import Services
 from tollway.api.table import Auth, Endpoint, Tag
 from tollway.catalog import LocalModel, load_catalog
 from tollway.completions import Completions
+from tollway.people import People
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
 from tollway.web.pages import PAGES, not_found
@@ -37,17 +38,21 @@ async def installed(home: Path, **changes: Any) -> AsyncIterator[Services]:
     settings = Settings(home=home, **{name: changes.pop(name) for name in list(changes) if name in Settings.__struct_fields__})
     database = Database(settings.database)
     database.migrate()
-    accounts = Accounts(database, load_secret(home))
+    secret = load_secret(home)
+    accounts = Accounts(database, secret)
+    people = People(database, accounts, secret)
     services = Services(
         settings=settings,
         database=database,
         accounts=accounts,
+        people=people,
         catalog=load_catalog([LOCAL], default_model=LOCAL.name, stand_in=settings.stand_in),
         completions=cast("Completions", None),
     )
     try:
         yield replace(services, **changes)
     finally:
+        people.close()
         await accounts.close()
         database.close()
 

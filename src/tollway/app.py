@@ -26,6 +26,7 @@ from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
 from tollway.observability import Metrics, configure_logging
+from tollway.people import People
 from tollway.providers.adapters import Adapters
 from tollway.providers.routing import Router
 from tollway.settings import Hidden, Settings
@@ -97,7 +98,9 @@ def build(config: WorkerConfig) -> ASGIApp:
     """Wires the parts. What needs a running event loop is opened and closed by the lifespan."""
     settings = config.settings
     database = Database(settings.database)
-    accounts = Accounts(database, load_secret(settings.home))
+    secret = load_secret(settings.home)
+    accounts = Accounts(database, secret)
+    people = People(database, accounts, secret)
     catalog = catalog_of(config)
     adapters = Adapters(settings, config.engines)
     metrics = Metrics()
@@ -111,6 +114,7 @@ def build(config: WorkerConfig) -> ASGIApp:
         settings=settings,
         database=database,
         accounts=accounts,
+        people=people,
         catalog=catalog,
         completions=completions,
         metrics=metrics,
@@ -131,6 +135,7 @@ def build(config: WorkerConfig) -> ASGIApp:
             await desk.close()
             await notifier.close()
             await nodes.close()
+            people.close()
             await accounts.close()
             database.close()
 

@@ -189,6 +189,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "or host names separated by commas, `*.example.com` for all below one."
         ),
     ] = "https"
+    public_url: Annotated[
+        Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")],
+        Meta(description="The address that people use, such as `https://ai.example.org`; empty = as each request says."),
+    ] = ""
+    signup: Annotated[
+        Literal["open", "invitation", "closed"],
+        Meta(description="Who may sign up: everybody, who has an invitation, or nobody. The first owner has a link."),
+    ] = "closed"
     body_bytes_max: Annotated[Count, Meta(description="Largest request body.")] = 20_000_000
     heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0
     drain_seconds: Annotated[Seconds, Meta(description="How long running answers may finish after SIGTERM.")] = 20.0

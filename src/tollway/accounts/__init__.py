@@ -10,6 +10,7 @@ from tollway.accounts.records import (
     KeyChanges,
     Limits,
     NewKey,
+    Origin,
 )
 from tollway.accounts.service import Accounts
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
@@ -24,6 +25,7 @@ __all__ = [
     "KeyKind",
     "Limits",
     "NewKey",
+    "Origin",
     "Scope",
     "SpendWindow",
     "load_secret",

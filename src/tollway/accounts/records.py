@@ -1,5 +1,7 @@
 """What the rest of Tollway sees of accounts and keys. Times are seconds since the epoch, money is credits."""
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
@@ -101,13 +103,16 @@ class NewKey(Struct, frozen=True):
         return f"NewKey({self.record!r})"
 
 
+Origin = Literal["api", "playground"]
+
+
 class Caller(Struct, frozen=True):
     """Who sends a request: the proof that a key was checked, as a value. What it says is less than a second old."""
 
     account_id: str
     account_name: str
     key_id: str
-    """Stays when the key is rotated; count by it."""
+    """Stays when the key is rotated; count by it. Empty for the playground, which sends a session instead."""
     key_prefix: str
     """Of the secret that was used."""
     key_name: str
@@ -121,6 +126,7 @@ class Caller(Struct, frozen=True):
     account_limits: Limits = Limits()
     low_balance_credits: int = 10_000
     """A balance of the account below it is called low."""
+    origin: Origin = "api"
 
 
 def from_json_text(text: str | None) -> tuple[str, ...] | None:

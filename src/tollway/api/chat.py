@@ -41,6 +41,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
         context.caller,
         context.request_id,
         context.client_request_id.decode() if context.client_request_id else None,
+        context.caller.origin,
         idempotency=_idempotency(headers, body),
     )
     if _wants_dry_run(headers):

@@ -60,6 +60,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="POST",
         paths=("/v1/chat/completions", "/chat/completions"),
         handler=chat.chat_completions,
+        sessions=True,
         tag=Tag.CHAT,
         summary="Answer a conversation",
         description="With `stream: true` the answer comes as server-sent events: chunks, and `[DONE]` at the end.",

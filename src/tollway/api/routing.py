@@ -15,6 +15,7 @@ from tollway.accounts import Caller
 from tollway.api.context import Scope, context_of
 from tollway.api.middleware import RequestMiddleware
 from tollway.api.services import Services
+from tollway.api.sessions import csrf_header, refuse_other_origins, session_token
 from tollway.api.table import Auth
 from tollway.errors import Forbidden, MethodNotAllowed, NotFound
 
@@ -32,6 +33,8 @@ class Row(Protocol):
     def handler(self) -> ASGIApp: ...
     @property
     def auth(self) -> Auth: ...
+    @property
+    def sessions(self) -> bool: ...
     @property
     def cors(self) -> bool: ...
 
@@ -89,7 +92,7 @@ class _Path:
             )
         context.cors = endpoint.cors
         if endpoint.auth is not Auth.NONE:
-            caller = await authenticate(scope, context.services)
+            caller = await authenticate(scope, context.services, sessions=endpoint.sessions)
             context.authenticated(caller)
             if endpoint.auth is Auth.MANAGEMENT and not caller.management:
                 raise Forbidden(
@@ -100,11 +103,17 @@ class _Path:
         await endpoint.handler(scope, receive, send)
 
 
-async def authenticate(scope: Scope, services: Services) -> Caller:
-    """The caller that the request proves. Raises Unauthorized."""
+async def authenticate(scope: Scope, services: Services, *, sessions: bool = False) -> Caller:
+    """The caller that the request proves. Raises Unauthorized; with `sessions` Forbidden, too.
+
+    A session counts only where there is no Authorization header, and only in a request that one of our own pages sent.
+    """
     header: str | None = None
     for name, value in scope["headers"]:
         if name == b"authorization":
             # two of them are nobody's intention; joined they are refused as malformed
             header = value.decode("latin-1") if header is None else f"{header}, {value.decode('latin-1')}"
+    if header is None and sessions and (token := session_token(scope)) is not None and (csrf := csrf_header(scope)) is not None:
+        refuse_other_origins(scope, services.settings.public_url)
+        return await services.people.caller(token, csrf)
     return await services.accounts.authenticate(header)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tollway.accounts import Accounts
 from tollway.catalog import Catalog
 from tollway.observability import Metrics
+from tollway.people import People
 from tollway.settings import Settings
 from tollway.storage import Database
 
@@ -29,6 +30,7 @@ class Services:
     settings: Settings
     database: Database
     accounts: Accounts
+    people: People
     catalog: Catalog
     completions: "Completions"
     """The use case behind the chat endpoint; it has the providers."""

@@ -63,6 +63,8 @@ class Endpoint:
     auth: Auth
     """There is no default: every row decides."""
     answers: tuple[Answer, ...]
+    sessions: bool = False
+    """Whether the playground may call it: with a session in the place of a key."""
     description: str = ""
     request: Any = None
     """Type of the JSON body."""

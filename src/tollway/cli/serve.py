@@ -96,10 +96,10 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
                 ensure_pulled(settings.default_model, store, progress)
         supervisor = Supervisor(settings, store)  # it looks at once at which models there are
         supervisor.start()
-        first_key = asyncio.run(_prepare_database(settings))  # last: its secret must not be lost to a start that fails
+        secrets = asyncio.run(_prepare_database(settings))  # last: they must not be lost to a start that fails
         engines = supervisor.endpoints()
         config = WorkerConfig(settings, engines, configuration)
-        threading.Thread(target=_announce, args=(config, first_key), daemon=True).start()
+        threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()
         serve_http(config)
     except (EngineError, SchemaError, StorageUnavailable, ValueError) as error:
         out.print(f"[red]error[/red] {error}")
@@ -156,22 +156,24 @@ def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
             log.info("configuration_reloaded", models=len(config.configuration.models))
 
 
-async def _prepare_database(settings: Settings) -> str | None:
-    """Migrates; the secret of the first key when this start created it."""
+async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]:
+    """Migrates. (The first key when this start created it, the token of a link for the first owner while there is none)."""
     from tollway.accounts import Accounts, load_secret
     from tollway.ledger import Ledger
+    from tollway.people import People
     from tollway.storage import Database
 
     database = Database(settings.database)
     try:
         database.migrate()
-        accounts = Accounts(database, load_secret(settings.home))
+        secret = load_secret(settings.home)
+        accounts = Accounts(database, secret)
         created = await accounts.bootstrap()
         if settings.first_grant_credits:
             first = await accounts.first_account()
             ledger = Ledger(database)
             await ledger.grant(first.id, settings.first_grant_credits, reason="init", once=f"first_grant_{first.id}")
-        return created.secret if created else None
+        return created.secret if created else None, await People(database, accounts, secret).first_owner_link()
     finally:
         database.close()
 
@@ -192,7 +194,7 @@ def _with_free_port(settings: Settings) -> Settings:
         return msgspec.structs.replace(settings, port=probe.getsockname()[1])
 
 
-def _announce(config: "WorkerConfig", first_key: str | None) -> None:
+def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | None) -> None:
     """Says how to use the service, once it answers."""
     from tollway.app import catalog_of
 
@@ -200,7 +202,8 @@ def _announce(config: "WorkerConfig", first_key: str | None) -> None:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     if not _answers(host, settings.port):
         return
-    base_url = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/v1"
+    address = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    base_url = f"{address}/v1"
     catalog = catalog_of(config)
     out.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
     out.print(f"  Base URL  [cyan]{base_url}[/cyan]")
@@ -208,6 +211,11 @@ def _announce(config: "WorkerConfig", first_key: str | None) -> None:
         out.print(f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)")
     else:
         out.print("  API key   one of yours; `tollway keys create` makes another")
+    if owner_token:
+        link = f"[cyan]{address}/welcome/{owner_token}[/cyan]   (makes you the owner; works once, for 24 hours)"
+        out.print(f"  Dashboard {link}", soft_wrap=True)
+    else:
+        out.print(f"  Dashboard [cyan]{address}/signin[/cyan]")
     for engine in config.engines:
         out.print(f"  Model     local/{engine.model}   ({engine.context_tokens:,} tokens of context, {engine.slots} at a time)")
     for model in catalog.models:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -260,4 +260,54 @@ prices = Table(
     Column("version", String(16), primary_key=True),
     Column("terms", Text, nullable=False),
     Column("at", Double, nullable=False),
+)
+
+# --- people -----------------------------------------------------------------------------------------------------------
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("account_id", String(32), ForeignKey("accounts.id"), nullable=False, index=True),
+    # in lower case
+    Column("email", String(255), nullable=False, unique=True),
+    # argon2id, with its parameters
+    Column("password_hash", String(200), nullable=False),
+    # "owner": runs this installation; "member": uses their account
+    Column("role", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("last_login_at", Double),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    # of the token in the cookie, which is nowhere else
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("user_id", String(32), ForeignKey("users.id"), nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
+links = Table(
+    "links",
+    metadata,
+    # a link that was used is gone
+    Column("digest", LargeBinary(32), primary_key=True),
+    # "first_owner", "invitation" or "reset"
+    Column("purpose", String(16), nullable=False),
+    Column("account_id", String(32), ForeignKey("accounts.id")),
+    Column("role", String(16), nullable=False),
+    Column("user_id", String(32), ForeignKey("users.id")),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+login_tries = Table(
+    "login_tries",
+    metadata,
+    # digest of an email address, or of the address that a request comes from
+    Column("subject", String(64), primary_key=True),
+    Column("began_at", Double, nullable=False, index=True),
+    Column("tries", BigInteger, nullable=False),
 )

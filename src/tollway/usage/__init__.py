@@ -1,6 +1,7 @@
 """What was used: one row a request, and sums of them. Never what was said."""
 
+from tollway.accounts import Origin
 from tollway.usage.prices import PriceList
-from tollway.usage.recording import BUCKET_SECONDS, Origin, RequestRecord, Status, UsageRecorder
+from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, Status, UsageRecorder
 
 __all__ = ["BUCKET_SECONDS", "Origin", "PriceList", "RequestRecord", "Status", "UsageRecorder"]

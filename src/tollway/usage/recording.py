@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from tollway.accounts import Origin
 from tollway.storage.prepared import insert_into
 from tollway.storage.tables import requests, usage_buckets
 from tollway.storage.upsert import insert_or_add
@@ -14,7 +15,6 @@ BUCKET_SECONDS = 900
 """Sums are kept for quarters of an hour: every time zone's midnight is the edge of one."""
 
 Status = Literal["succeeded", "failed", "cancelled"]
-Origin = Literal["api", "playground"]
 
 _Place = tuple[str, int, str, str]
 _PLACE = ("account_id", "bucket", "key_id", "model")

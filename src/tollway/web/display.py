@@ -1,10 +1,14 @@
 """Numbers and words as people read them."""
 
+import datetime as dt
 import re
 from decimal import Decimal
 
 from markupsafe import Markup, escape
 
+from tollway import clock
+
+_STEPS = ((60.0, "second"), (3600.0, "minute"), (86_400.0, "hour"), (31 * 86_400.0, "day"))
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -27,6 +31,27 @@ def money(usd: Decimal | float | str) -> str:
     text = f"{Decimal(str(usd)):.9f}".rstrip("0")
     whole, _, cents = text.partition(".")
     return f"${int(whole):,}.{cents:0<2}"
+
+
+def date(at_seconds: float) -> str:
+    """`23 Nov 2026`, in UTC."""
+    moment = dt.datetime.fromtimestamp(at_seconds, dt.UTC)
+    return f"{moment.day} {moment:%b %Y}"
+
+
+def ago(at_seconds: float) -> str:
+    """`5 minutes ago`, `in 3 days`; a date when it is more than a month away."""
+    seconds = clock.now() - at_seconds
+    if abs(seconds) < 5:
+        return "just now"
+    size = 1.0
+    for limit, unit in _STEPS:
+        if abs(seconds) < limit:
+            number = int(abs(seconds) // size)
+            words = f"{number} {unit}{'s' if number != 1 else ''}"
+            return f"{words} ago" if seconds > 0 else f"in {words}"
+        size = limit
+    return date(at_seconds)
 
 
 def inline_code(text: str) -> Markup:

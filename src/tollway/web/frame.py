@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import jinja2
 import structlog
@@ -16,11 +17,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
 
-from tollway import __version__
+from tollway import __version__, clock
 from tollway.api.context import Scope, context_of
 from tollway.api.errors import as_tollway_error, error_headers
 from tollway.api.services import Services
-from tollway.errors import TollwayError
+from tollway.api.sessions import SESSION_COOKIE, session_token
+from tollway.errors import Forbidden, TollwayError, Unauthorized
+from tollway.ids import random_text
+from tollway.people import SESSION_SECONDS, Session
 from tollway.web import assets, display, icons
 
 if TYPE_CHECKING:
@@ -47,6 +51,9 @@ SECURITY_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
+_VISITOR_COOKIE = "tollway_visitor"
+_VISITOR_SECONDS = 24 * 3600
+_LOOPBACK = ("127.0.0.1", "::1")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 
 log = structlog.get_logger(__name__)
@@ -55,14 +62,50 @@ log = structlog.get_logger(__name__)
 class Visit:
     """One request for a page: what handlers read of it, and how they answer."""
 
-    def __init__(self, request: Request, services: Services) -> None:
+    def __init__(self, request: Request, services: Services, session: Session | None) -> None:
         self.request = request
         self.services = services
+        self.session = session
+        self._visitor = request.cookies.get(_VISITOR_COOKIE, "")[:100]
+        self._new_visitor = False
+
+    @property
+    def session_token(self) -> str | None:
+        return session_token(self.request.scope)
+
+    @property
+    def signed_in(self) -> Session:
+        """The session, on pages that need one."""
+        if self.session is None:
+            raise LookupError("this page's row lets everybody in")
+        return self.session
+
+    @property
+    def account_id(self) -> str:
+        return self.signed_in.user.account_id
+
+    @property
+    def csrf(self) -> str:
+        """What every form carries. Somebody who is not signed in gets a cookie for it."""
+        if self.session is not None:
+            return self.session.csrf
+        if not self._visitor:
+            self._visitor, self._new_visitor = random_text(32), True
+        return self.services.people.csrf_for_visitor(self._visitor)
+
+    @property
+    def address(self) -> str:
+        """Where the request comes from; a proxy on this machine is believed when it says so."""
+        client = self.request.client.host if self.request.client else ""
+        forwarded = self.request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        return forwarded[:100] if forwarded and client in _LOOPBACK else client
 
     @property
     def origin(self) -> str:
         """The address of this service as the visitor wrote it, such as `http://127.0.0.1:8080`."""
         settings = self.services.settings
+        if settings.public_url:
+            return settings.public_url
         host = self.request.headers.get("host", "")
         if not _HOST.fullmatch(host):  # it is shown and linked: anything odd is not
             host = f"{settings.host}:{settings.port}"
@@ -91,8 +134,11 @@ class Visit:
                 **values,
             )
         )
-        headers = SECURITY_HEADERS | {"cache-control": "no-store" if secret else "private, no-cache"}
-        return Response(html, status_code=status, media_type="text/html", headers=headers)
+        headers = SECURITY_HEADERS | {"cache-control": "no-store" if secret or self.session else "private, no-cache"}
+        response = Response(html, status_code=status, media_type="text/html", headers=headers)
+        if self._new_visitor:
+            self._set_cookie(response, _VISITOR_COOKIE, self._visitor, _VISITOR_SECONDS)
+        return response
 
     def text(self, content: str, media_type: str) -> Response:
         return Response(content, media_type=media_type, headers=SECURITY_HEADERS | {"cache-control": "private, no-cache"})
@@ -100,6 +146,21 @@ class Visit:
     def redirect(self, path: str) -> Response:
         """To one of our own pages, with GET."""
         return Response(status_code=303, headers=SECURITY_HEADERS | {"location": path, "cache-control": "no-store"})
+
+    def signed(self, token: str, path: str) -> Response:
+        """To one of our own pages, as the person whose new session this is."""
+        response = self.redirect(path)
+        self._set_cookie(response, SESSION_COOKIE, token, int(SESSION_SECONDS))
+        return response
+
+    def signed_out(self, path: str) -> Response:
+        response = self.redirect(path)
+        self._set_cookie(response, SESSION_COOKIE, "", 0)
+        return response
+
+    def _set_cookie(self, response: Response, name: str, value: str, seconds: int) -> None:
+        secure = self.origin.startswith("https:")
+        response.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
 
     def error(self, error: TollwayError) -> Response:
         response = self.render(
@@ -116,14 +177,16 @@ class Visit:
         return response
 
 
-def page_app(answer: Callable[[Visit], Awaitable[Response]], access: "Access") -> ASGIApp:  # noqa: ARG001
-    """The ASGI callable of a page. What goes wrong inside is told as a page, too."""
+def page_app(answer: Callable[[Visit], Awaitable[Response]], access: "Access", *, alone: bool = False) -> ASGIApp:
+    """The ASGI callable of a page. What goes wrong inside is told as a page, too. `alone`: it is the same for everybody."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         context_of(scope).cors = False  # no other site may read a page
-        visit = Visit(Request(scope, receive), context_of(scope).services)
+        visit = Visit(Request(scope, receive), context_of(scope).services, None)
         try:
-            response = await answer(visit)
+            if not alone:
+                visit.session = await visit.services.people.session(session_token(scope))
+            response = _turned_away(visit, access) or await answer(visit)
         except Exception as error:
             if not isinstance(error, TollwayError):
                 log.exception("unexpected error", request_id=context_of(scope).request_id, route=context_of(scope).route)
@@ -131,6 +194,20 @@ def page_app(answer: Callable[[Visit], Awaitable[Response]], access: "Access") -
         await response(scope, receive, send)
 
     return app
+
+
+def _turned_away(visit: Visit, access: "Access") -> Response | None:
+    """What somebody gets who may not see the page."""
+    if access == "public":
+        return None
+    if visit.session is None:
+        if visit.request.method != "GET":
+            raise Unauthorized("Your session is over. Sign in again, then repeat what you did.", code="session_over")
+        query = f"?{visit.request.url.query}" if visit.request.url.query else ""
+        return visit.redirect(f"/signin?next={quote(visit.request.url.path + query, safe='/')}")
+    if access == "owner" and visit.session.user.role != "owner":
+        raise Forbidden("This page is for the owner of this installation.")
+    return None
 
 
 @functools.cache
@@ -146,4 +223,5 @@ def environment() -> jinja2.Environment:
     )
     made.globals |= {"asset": assets.url, "icon": icons.icon}
     made.filters |= {"count": display.count, "money": display.money, "code": display.inline_code, "short": display.short_count}
+    made.filters |= {"date": display.date, "ago": display.ago, "iso": clock.iso}
     return made

@@ -3,7 +3,7 @@
 from starlette.types import Receive, Scope, Send
 
 from tollway.api import routing
-from tollway.web import assets, public
+from tollway.web import assets, keys, people, public
 from tollway.web.frame import page_app
 from tollway.web.table import Access, Page
 
@@ -16,7 +16,24 @@ PAGES: tuple[Page, ...] = (
     Page(name="search", paths=("/search",), answer=public.find, access=Access.PUBLIC),
     Page(name="llms", paths=("/llms.txt",), answer=public.llms, access=Access.PUBLIC),
     Page(name="robots", paths=("/robots.txt",), answer=public.robots, access=Access.PUBLIC),
-    Page(name="static", paths=("/static/{version}/{name}",), answer=assets.serve, access=Access.PUBLIC),
+    Page(name="signin", paths=("/signin",), answer=people.sign_in_form, access=Access.PUBLIC),
+    Page(name="signinPost", method="POST", paths=("/signin",), answer=people.sign_in, access=Access.PUBLIC),
+    Page(name="signoutPost", method="POST", paths=("/signout",), answer=people.sign_out, access=Access.PUBLIC),
+    Page(name="signup", paths=("/signup",), answer=people.sign_up_form, access=Access.PUBLIC),
+    Page(name="signupPost", method="POST", paths=("/signup",), answer=people.sign_up, access=Access.PUBLIC),
+    Page(name="welcome", paths=("/welcome/{token}",), answer=people.welcome_form, access=Access.PUBLIC),
+    Page(name="welcomePost", method="POST", paths=("/welcome/{token}",), answer=people.welcome, access=Access.PUBLIC),
+    Page(name="people", paths=("/people",), answer=people.people, access=Access.OWNER),
+    Page(name="peopleInvite", method="POST", paths=("/people/invite",), answer=people.invite, access=Access.OWNER),
+    Page(name="keys", paths=("/keys",), answer=keys.keys, access=Access.PERSON),
+    Page(name="keysCreate", method="POST", paths=("/keys",), answer=keys.create, access=Access.PERSON),
+    Page(name="key", paths=("/keys/{id}",), answer=keys.key, access=Access.PERSON),
+    Page(name="keyChange", method="POST", paths=("/keys/{id}",), answer=keys.change, access=Access.PERSON),
+    Page(name="keyEnable", method="POST", paths=("/keys/{id}/enable",), answer=keys.switching(True), access=Access.PERSON),
+    Page(name="keyDisable", method="POST", paths=("/keys/{id}/disable",), answer=keys.switching(False), access=Access.PERSON),
+    Page(name="keyRotate", method="POST", paths=("/keys/{id}/rotate",), answer=keys.rotate, access=Access.PERSON),
+    Page(name="keyDelete", method="POST", paths=("/keys/{id}/delete",), answer=keys.delete, access=Access.PERSON),
+    Page(name="static", paths=("/static/{version}/{name}",), answer=assets.serve, access=Access.PUBLIC, alone=True),
 )
 
 _nothing_here = page_app(public.nothing_here, Access.PUBLIC)

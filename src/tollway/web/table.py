@@ -37,11 +37,14 @@ class Page:
     access: Access
     """There is no default: every row decides."""
     method: str = "GET"
+    alone: bool = False
+    """It is the same for everybody, so nobody is asked who they are."""
     auth: Auth = field(default=Auth.NONE, init=False)
     """Pages know people by their session, never by an API key."""
+    sessions: bool = field(default=False, init=False)
     cors: bool = field(default=False, init=False)
     """No other site may read a page."""
 
     @cached_property
     def handler(self) -> ASGIApp:
-        return page_app(self.answer, self.access)
+        return page_app(self.answer, self.access, alone=self.alone)

@@ -79,6 +79,9 @@ async def test_every_link_leads_somewhere_and_every_anchor_is_there(tmp_path: Pa
         while waiting:
             path = waiting.pop()
             reply = await get(app, path)
+            if reply.status == 303:  # a page for people who are signed in
+                assert (reply.header("location") or "").startswith("/signin?next=/")
+                continue
             assert reply.status == 200, path
             text = seen[path] = reply.body.decode()
             links = re.findall(r'(?:src|href)="([^"]*)"', text) + re.findall(r"\]\((?:http://ai[^/]*)?(/[^)]*)\)", text)

@@ -1,0 +1,223 @@
+"""Sign up, sign in, sign out, and who a cookie belongs to."""
+
+import hmac
+import re
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from tollway import clock
+from tollway.accounts import Accounts, Caller
+from tollway.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
+from tollway.ids import random_text
+from tollway.people import links, sessions, throttle
+from tollway.people.links import FIRST_OWNER_SECONDS, INVITATION_SECONDS, RESET_SECONDS, Link
+from tollway.people.passwords import Passwords, checked_password
+from tollway.people.records import Role, Session, User
+from tollway.storage import Database
+from tollway.storage.tables import users
+
+_EMAIL = re.compile(r"[^\s@<>\"',;:\\]{1,64}@[^\s@<>\"',;:\\]{1,190}")
+_WRONG = "The email address or the password is wrong."
+PLAYGROUND = "playground"
+
+
+class People:
+    """Everything that is known of who may sign in. Tokens go out once, and only their digests stay."""
+
+    def __init__(self, database: Database, accounts: Accounts, secret: bytes) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._secret = secret
+        self._passwords = Passwords()
+
+    # --- links --------------------------------------------------------------------------------------------------------
+
+    async def first_owner_link(self) -> str | None:
+        """The token of a link for the first owner, while there is none; links that were made before stop working."""
+        link = Link("first_owner", None, "owner", None, clock.now() + FIRST_OWNER_SECONDS)
+        return await self._database.write(
+            lambda connection: None if _has_owner(connection) else links.insert(connection, link, self._secret)
+        )
+
+    async def invite(self, *, account_id: str | None = None, role: Role = "member") -> str:
+        """The token of a link by which one person may sign up."""
+        link = Link("invitation", account_id, role, None, clock.now() + INVITATION_SECONDS)
+        return await self._database.write(lambda connection: links.insert(connection, link, self._secret))
+
+    async def reset_link(self, email: str) -> str:
+        """The token of a link by which a person sets a new password. Raises NotFound."""
+
+        def work(connection: Connection) -> str:
+            row = _by_email(connection, email)
+            if row is None:
+                raise NotFound("There is nobody with this email address.")
+            link = Link("reset", row["account_id"], row["role"], row["id"], clock.now() + RESET_SECONDS)
+            return links.insert(connection, link, self._secret)
+
+        return await self._database.write(work)
+
+    async def link(self, token: str) -> Link:
+        """What a link is good for; it stays good. Raises NotFound."""
+        return await self._database.read(lambda connection: links.find(connection, token, self._secret))
+
+    async def has_owner(self) -> bool:
+        return await self._database.read(_has_owner)
+
+    # --- in and out ---------------------------------------------------------------------------------------------------
+
+    async def sign_up(self, email: str, password: str, address: str, *, token: str | None) -> str:
+        """A session's token for a new person, or for one who sets a new password by a link.
+
+        Without a link (`token` None) the caller has made sure that sign-up is open. `address` is where the request comes from.
+        Raises InvalidRequest, NotFound, RateLimited.
+        """
+        if token is None:
+            wait = await self._database.write(lambda connection: throttle.count(connection, "", address))
+            if wait is not None:
+                raise throttle.too_many(wait)
+        link = await self.link(token) if token is not None else None
+        if link is not None and link.purpose == "reset":
+            return await self._reset(token or "", password)
+        email = checked_email(email)
+        hashed = await self._passwords.hash(checked_password(password, email))
+        account_id = await self._account_for(link, email)
+
+        def work(connection: Connection) -> str:
+            used = links.use(connection, token, self._secret) if token is not None else None
+            if used is not None and used.purpose == "first_owner" and _has_owner(connection):
+                raise links.link_is_gone()
+            user_id = _insert_user(connection, account_id, email, hashed, used.role if used else "member")
+            return sessions.insert(connection, user_id, self._secret)
+
+        try:
+            return await self._database.write(work)
+        except sa.exc.IntegrityError:
+            raise InvalidRequest("This email address cannot be used. If it is yours, sign in.", param="email") from None
+
+    async def sign_in(self, email: str, password: str, address: str, *, old_token: str | None = None) -> str:
+        """A new session's token; the old one, if any, is over. Raises Unauthorized, RateLimited.
+
+        `address` is where the request comes from. What is wrong is never told: neither that nobody has this email address.
+        """
+        email = email.strip().lower()[:300]
+        wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
+        if wait is not None:
+            raise throttle.too_many(wait)
+        row = await self._database.read(lambda connection: _by_email(connection, email))
+        if not await self._passwords.check(row["password_hash"] if row else None, password[:1000]) or row is None:
+            raise Unauthorized(_WRONG, code="wrong_password")
+
+        def work(connection: Connection) -> str:
+            throttle.forget(connection, email)
+            if old_token is not None:
+                sessions.delete(connection, old_token, self._secret)
+            connection.execute(sa.update(users).where(users.c.id == row["id"]).values(last_login_at=clock.now()))
+            return sessions.insert(connection, row["id"], self._secret)
+
+        return await self._database.write(work)
+
+    async def sign_out(self, token: str) -> None:
+        await self._database.write(lambda connection: sessions.delete(connection, token, self._secret))
+
+    # --- who is it ----------------------------------------------------------------------------------------------------
+
+    async def session(self, token: str | None) -> Session | None:
+        """The person whom a cookie belongs to, or None."""
+        if not token:
+            return None
+        return await self._database.read(lambda connection: sessions.find(connection, token, self._secret))
+
+    async def caller(self, token: str, csrf: str) -> Caller:
+        """The caller of a request that the playground sends with a session. Raises Unauthorized, Forbidden."""
+        session = await self.session(token)
+        if session is None:
+            raise Unauthorized("Your session is over. Sign in again.", code="session_over")
+        if not hmac.compare_digest(session.csrf.encode(), csrf.encode("utf-8", "replace")):
+            raise Forbidden("This request did not come from one of our own pages. Reload the page and try again.")
+        account = await self._accounts.find_account(session.user.account_id)
+        return Caller(
+            account_id=account.id,
+            account_name=account.name,
+            key_id="",
+            key_prefix=PLAYGROUND,
+            key_name=PLAYGROUND,
+            account_limits=account.limits,
+            origin="playground",
+        )
+
+    def csrf_for_visitor(self, visitor: str) -> str:
+        """The token for the forms of somebody who is not signed in; `visitor` is what a cookie of theirs holds."""
+        return sessions.csrf_of("visitor:" + visitor, self._secret)
+
+    async def list_users(self) -> list[User]:
+        """Oldest first."""
+        query = sa.select(*(users.c[name] for name in User.__struct_fields__)).order_by(users.c.created_at, users.c.id)
+        rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
+        return [User(**row) for row in rows]
+
+    def close(self) -> None:
+        self._passwords.close()
+
+    async def _reset(self, token: str, password: str) -> str:
+        link = await self.link(token)
+        row = await self._database.read(
+            lambda connection: connection.execute(sa.select(users).where(users.c.id == link.user_id)).mappings().first()
+        )
+        if row is None:
+            raise links.link_is_gone()
+        hashed = await self._passwords.hash(checked_password(password, row["email"]))
+
+        def work(connection: Connection) -> str:
+            links.use(connection, token, self._secret)
+            connection.execute(sa.update(users).where(users.c.id == row["id"]).values(password_hash=hashed))
+            sessions.delete_all(connection, row["id"])  # whoever knew the old password is out
+            throttle.forget(connection, row["email"])
+            return sessions.insert(connection, row["id"], self._secret)
+
+        return await self._database.write(work)
+
+    async def _account_for(self, link: Link | None, email: str) -> str:
+        """The first owner takes the first account, who is invited to one takes that, everybody else gets one of their own."""
+        if link is not None and link.account_id is not None:
+            return link.account_id
+        if link is not None and link.purpose == "first_owner":
+            return (await self._accounts.first_account()).id
+        taken = await self._database.read(lambda connection: _by_email(connection, email) is not None)
+        if taken:
+            raise InvalidRequest("This email address cannot be used. If it is yours, sign in.", param="email")
+        return (await self._accounts.create_account(_account_name(email))).id
+
+
+def checked_email(email: str) -> str:
+    email = email.strip().lower()
+    if not _EMAIL.fullmatch(email) or not email.isprintable():
+        raise InvalidRequest("This is no email address.", param="email")
+    return email
+
+
+def _account_name(email: str) -> str:
+    return f"{email[:80]} {random_text(4)}"
+
+
+def _has_owner(connection: Connection) -> bool:
+    return connection.execute(sa.select(users.c.id).where(users.c.role == "owner").limit(1)).first() is not None
+
+
+def _by_email(connection: Connection, email: str) -> sa.RowMapping | None:
+    return connection.execute(sa.select(users).where(users.c.email == email.strip().lower())).mappings().first()
+
+
+def _insert_user(connection: Connection, account_id: str, email: str, hashed: str, role: Role) -> str:
+    now = clock.now()
+    row = {
+        "id": "usr_" + random_text(21),
+        "account_id": account_id,
+        "email": email,
+        "password_hash": hashed,
+        "role": role,
+        "created_at": now,
+        "last_login_at": now,
+    }
+    connection.execute(sa.insert(users).values(row))
+    return str(row["id"])

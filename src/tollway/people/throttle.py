@@ -1,0 +1,57 @@
+"""Guessing is slow: so many tries for one email address, so many from one place, within a window of time.
+
+A try counts before the password is looked at, in a transaction of its own: guesses that come at once are counted like those
+that come one after the other. It counts for addresses that nobody has just as well, so that the answers tell nothing.
+"""
+
+import hashlib
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects import postgresql, sqlite
+
+from tollway import clock
+from tollway.errors import RateLimited
+from tollway.storage.tables import login_tries
+
+WINDOW_SECONDS = 15 * 60.0
+TRIES_PER_EMAIL_MAX = 10
+TRIES_PER_ADDRESS_MAX = 50
+
+
+def count(connection: Connection, email: str, address: str) -> int | None:
+    """Counts one try; without an email address only for the place. Seconds to wait when there were too many, else None.
+
+    The caller commits either way.
+    """
+    now = clock.now()
+    connection.execute(sa.delete(login_tries).where(login_tries.c.began_at <= now - WINDOW_SECONDS))
+    limits = (("email", email, TRIES_PER_EMAIL_MAX), ("address", address, TRIES_PER_ADDRESS_MAX))
+    waits = [_count(connection, _subject(kind, text), most, now) for kind, text, most in limits if text]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def forget(connection: Connection, email: str) -> None:
+    """After a sign-in that succeeded."""
+    connection.execute(sa.delete(login_tries).where(login_tries.c.subject == _subject("email", email)))
+
+
+def too_many(wait_seconds: int) -> RateLimited:
+    minutes = max(1, -(-wait_seconds // 60))
+    return RateLimited(
+        f"Too many tries. Wait {minutes} minute{'s' if minutes > 1 else ''} and try again.", retry_after_seconds=wait_seconds
+    )
+
+
+def _count(connection: Connection, subject: str, most: int, now: float) -> int | None:
+    again = {"tries": login_tries.c.tries + 1}
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    counting = insert(login_tries).values(subject=subject, began_at=now, tries=1)
+    connection.execute(counting.on_conflict_do_update(index_elements=["subject"], set_=again))
+    row = connection.execute(sa.select(login_tries).where(login_tries.c.subject == subject)).mappings().one()
+    return int(row["began_at"] + WINDOW_SECONDS - now) + 1 if row["tries"] > most else None
+
+
+def _subject(kind: str, text: str) -> str:
+    """A digest: what people mistype into the field for the address may be their password."""
+    return f"{kind}:{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:48]}"

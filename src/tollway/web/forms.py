@@ -1,0 +1,58 @@
+"""What people send with a form: read with a limit, and only from our own pages."""
+
+import hmac
+from urllib.parse import parse_qs
+
+from tollway.api.sessions import refuse_other_origins
+from tollway.errors import Forbidden, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from tollway.web.frame import Visit
+
+FORM_BYTES_MAX = 100_000
+_FIELDS_MAX = 1_000
+
+
+class Form:
+    """The fields of a form."""
+
+    def __init__(self, fields: dict[str, list[str]]) -> None:
+        self._fields = fields
+
+    def text(self, name: str) -> str:
+        """The field, or nothing; spaces around it are gone."""
+        return self._fields.get(name, [""])[0].strip()
+
+    def secret(self, name: str) -> str:
+        """The field as it was typed."""
+        return self._fields.get(name, [""])[0]
+
+    def all(self, name: str) -> list[str]:
+        return self._fields.get(name, [])
+
+    def number(self, name: str) -> int | None:
+        """A whole number, or None where nothing was typed. Raises InvalidRequest."""
+        text = self.text(name).replace(",", "")
+        if not text:
+            return None
+        if not text.isascii() or not text.isdigit() or len(text) > 15:
+            raise InvalidRequest(f"{name.replace('_', ' ').capitalize()} is a whole number.", param=name)
+        return int(text)
+
+
+async def read_form(visit: Visit) -> Form:
+    """The form of a POST. Raises Forbidden for one that did not come from our own page, and what a bad body deserves."""
+    request = visit.request
+    refuse_other_origins(request.scope, visit.services.settings.public_url)
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
+        raise UnsupportedMediaType("A form is sent as application/x-www-form-urlencoded.")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > FORM_BYTES_MAX:
+            raise PayloadTooLarge(f"The form is larger than {FORM_BYTES_MAX:,} bytes.")
+    try:
+        form = Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
+    except ValueError:  # UnicodeDecodeError among them
+        raise InvalidRequest("The form cannot be read.") from None
+    if not hmac.compare_digest(form.text("csrf").encode("utf-8", "replace"), visit.csrf.encode()):
+        raise Forbidden("This form is too old, or not from one of our own pages. Go back, reload the page and try again.")
+    return form

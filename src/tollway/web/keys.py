@@ -1,0 +1,175 @@
+"""API keys of the account: make, show once, enable, disable, change, rotate, delete."""
+
+import json
+from collections.abc import Awaitable, Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, get_args
+
+from msgspec import UNSET, UnsetType
+from starlette.responses import Response
+
+from tollway import clock
+from tollway.accounts import ApiKey, KeyChanges, NewKey, SpendWindow
+from tollway.errors import InvalidRequest, NotFound, TollwayError
+from tollway.money import CREDITS_PER_USD
+from tollway.web import dialects, markup
+from tollway.web.forms import Form, read_form
+from tollway.web.frame import Visit
+
+_DAY = 24 * 3600.0
+EXPIRIES = {"never": None, "1": _DAY, "7": 7 * _DAY, "30": 30 * _DAY, "90": 90 * _DAY, "365": 365 * _DAY}
+"""What the form offers, in days -> seconds from now; None = never."""
+OVERLAPS = {"0": 0, "1": 3600, "24": 24 * 3600, "168": 7 * 24 * 3600}
+"""Hours -> seconds that the old secret goes on working after a rotation."""
+
+
+async def keys(visit: Visit) -> Response:
+    return await _list(visit)
+
+
+async def create(visit: Visit) -> Response:
+    form = await read_form(visit)
+    try:
+        changes = _changes(form, creating=True)
+        new = await visit.services.accounts.create_key(visit.account_id, settings=changes)
+    except InvalidRequest as error:
+        return await _list(visit, error=error, form=form)
+    return _show_once(visit, new, "Your new key")
+
+
+async def key(visit: Visit) -> Response:
+    """One key, to be changed."""
+    return _edit(visit, await _own(visit))
+
+
+async def change(visit: Visit) -> Response:
+    form = await read_form(visit)
+    own = await _own(visit)
+    try:
+        await visit.services.accounts.update_key(own.id, _changes(form, creating=False), account_id=visit.account_id)
+    except InvalidRequest as error:
+        if isinstance(error, NotFound):
+            raise
+        return _edit(visit, own, error=error)
+    return visit.redirect("/keys")
+
+
+async def rotate(visit: Visit) -> Response:
+    form = await read_form(visit)
+    own = await _own(visit)
+    new = await visit.services.accounts.rotate_key(
+        own.id, overlap_seconds=OVERLAPS.get(form.text("overlap"), 0), account_id=visit.account_id
+    )
+    return _show_once(visit, new, "The key's new secret")
+
+
+def switching(enabled: bool) -> Callable[[Visit], Awaitable[Response]]:
+    async def switch(visit: Visit) -> Response:
+        await read_form(visit)
+        own = await _own(visit)
+        await visit.services.accounts.update_key(own.id, KeyChanges(enabled=enabled), account_id=visit.account_id)
+        return visit.redirect("/keys")
+
+    return switch
+
+
+async def delete(visit: Visit) -> Response:
+    await read_form(visit)
+    own = await _own(visit)
+    await visit.services.accounts.delete_key(own.id, account_id=visit.account_id)
+    return visit.redirect("/keys")
+
+
+async def _own(visit: Visit) -> ApiKey:
+    """The key that the path names. Raises NotFound, also for keys of others."""
+    try:
+        return await visit.services.accounts.find_key(visit.request.path_params["id"], account_id=visit.account_id)
+    except NotFound:
+        raise NotFound("There is no such key any more. It may have been deleted in another window.") from None
+
+
+async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form | None = None) -> Response:
+    own = await visit.services.accounts.list_keys(visit.account_id)
+    spent = await visit.services.monthly_usage([one.id for one in own])
+    return visit.render(
+        "keys.html",
+        status=error.status if error else 200,
+        keys=[(one, _state(one), Decimal(spent.get(one.id, 0)) / CREDITS_PER_USD) for one in own],
+        error=error,
+        form=form,
+        **_choices(visit),
+    )
+
+
+def _edit(visit: Visit, own: ApiKey, *, error: TollwayError | None = None) -> Response:
+    return visit.render("key.html", status=error.status if error else 200, key=own, error=error, form=None, **_choices(visit))
+
+
+def _choices(visit: Visit) -> dict[str, Any]:
+    return {"models": visit.services.catalog.models, "windows": get_args(SpendWindow), "now": clock.now()}
+
+
+def _show_once(visit: Visit, new: NewKey, title: str) -> Response:
+    models = visit.services.catalog.models
+    model = new.record.models[0] if new.record.models else models[0].id if models else "MODEL"
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    base_url = f"{visit.origin}/v1"
+    code = [
+        (dialect, markup.code_block(dialects.write(dialect, base_url, body, new.secret), dialect.language))
+        for dialect in dialects.dialects()
+    ]
+    call = {"secret": new.secret, "body": json.dumps(body | {"max_tokens": 60})}
+    return visit.render("key_once.html", secret=True, title=title, new=new, code=code, call=call)
+
+
+def _state(own: ApiKey) -> str:
+    if own.expires_at is not None and own.expires_at <= clock.now():
+        return "expired"
+    return "enabled" if own.enabled else "disabled"
+
+
+def _changes(form: Form, *, creating: bool) -> KeyChanges:
+    """What the form says. Raises InvalidRequest for what cannot be."""
+    chosen = tuple(form.all("models")) if form.text("which_models") == "some" else None
+    if chosen is not None and not chosen:
+        raise InvalidRequest("Choose at least one model, or all of them.", param="models")
+    spend = _credits(form.text("spend_limit"))
+    window = form.text("spend_window")
+    return KeyChanges(
+        name=form.text("name"),
+        expires_at=_expiry(form.text("expires"), creating=creating),
+        models=chosen,
+        spend_limit_credits=spend,
+        spend_window=None if spend is None else _window(window),
+        requests_per_minute=form.number("requests_per_minute"),
+        tokens_per_minute=form.number("tokens_per_minute"),
+        concurrency_max=form.number("concurrency_max"),
+    )
+
+
+def _expiry(choice: str, *, creating: bool) -> float | UnsetType | None:
+    if choice not in EXPIRIES:
+        return None if creating else UNSET
+    seconds = EXPIRIES[choice]
+    return None if seconds is None else clock.now() + seconds
+
+
+def _window(text: str) -> SpendWindow:
+    for window in get_args(SpendWindow):
+        if window == text:
+            found: SpendWindow = window
+            return found
+    return "month"
+
+
+def _credits(text: str) -> int | None:
+    """US dollars as they are typed, in credits."""
+    if not text:
+        return None
+    try:
+        usd = Decimal(text.replace(",", "").removeprefix("$"))
+    except InvalidOperation:
+        usd = Decimal(-1)
+    if not usd.is_finite() or not 0 <= usd <= 1_000_000_000:
+        raise InvalidRequest("The spend limit is an amount of US dollars, such as 5 or 0.50.", param="spend_limit")
+    return int(usd * CREDITS_PER_USD)

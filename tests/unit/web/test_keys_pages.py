@@ -1,0 +1,184 @@
+"""The keys page: made, shown once, used, disabled, changed, rotated, deleted."""
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+from tests.asgi import call
+from tests.installation import installed, site_of
+from tests.visitor import Visitor, owner_of
+
+from tollway.api.services import Services
+from tollway.errors import Unauthorized
+
+NASTY = (
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "שלום עולם مرحبا",
+    "{{ 7*7 }}",
+    "'; DROP TABLE api_keys; --",
+    "x" * 100,
+    "\u202egnp.exe",
+)
+
+
+async def signed_in(services: Services) -> Visitor:
+    token = await services.people.first_owner_link()
+    assert token is not None
+    return await owner_of(site_of(services), token)
+
+
+async def works(services: Services, secret: str) -> bool:
+    try:
+        await services.accounts.authenticate(f"Bearer {secret}")
+    except Unauthorized:
+        return False
+    return True
+
+
+def secret_in(page: str) -> str:
+    found = re.search(r'data-copy-text="(tw_\w{36})"', page)
+    assert found, page
+    return found[1]
+
+
+async def test_from_making_a_key_to_deleting_it(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        assert "There are no keys yet" in owner.text
+
+        reply = await owner.post("/keys", {"name": "laptop", "expires": "30"})
+        secret = secret_in(owner.page)
+        assert reply.header("cache-control") == "no-store"
+        assert owner.page.count(secret) > 5, "the first call has the key in it"
+        assert await works(services, secret)
+        await owner.get("/keys")
+        assert secret not in owner.page
+        assert "laptop" in owner.text
+        (key,) = await services.accounts.list_keys()
+        assert "in 29 days" in owner.text
+
+        await owner.post(f"/keys/{key.id}/disable")
+        assert 'aria-checked="false"' in owner.page
+        assert not await works(services, secret)
+        await owner.post(f"/keys/{key.id}/enable")
+        assert await works(services, secret)
+
+        await owner.post(f"/keys/{key.id}/rotate", {"overlap": "24"})
+        fresh = secret_in(owner.page)
+        assert fresh != secret
+        assert await works(services, fresh)
+        assert await works(services, secret), "both, for a day"
+        await owner.get("/keys")
+        assert "Old secret" in owner.text
+
+        await owner.post(f"/keys/{key.id}/delete")
+        assert "There are no keys yet" in owner.text
+        assert not await works(services, fresh)
+        await owner.get("/keys")
+        for action in ("", "/disable", "/rotate", "/delete"):  # still open in another tab
+            assert (await owner.post(f"/keys/{key.id}{action}", {"name": "x"})).status == 404
+            assert "There is no such key any more" in owner.text
+            await owner.get("/keys")
+
+
+async def test_limits_are_set_and_changed(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        fields = {
+            "name": "ci",
+            "expires": "never",
+            "spend_limit": "$1,250.50",
+            "spend_window": "week",
+            "requests_per_minute": "60",
+            "which_models": "some",
+            "models": "google/gemini-2.5-flash-lite-preview",
+        }
+        await owner.post("/keys", fields)
+        (key,) = await services.accounts.list_keys()
+        assert (key.spend_limit_credits, key.spend_window) == (2_501_000_000, "week")
+        assert (key.requests_per_minute, key.tokens_per_minute) == (60, None)
+        assert key.models == ("google/gemini-2.5-flash-lite-preview",)
+
+        await owner.get("/keys")
+        assert "$1,250.50 a week" in owner.text
+        await owner.get(f"/keys/{key.id}")
+        assert 'value="1,250.50"' in owner.page
+        await owner.post(f"/keys/{key.id}", {"name": "ci2", "expires": "keep", "which_models": "all", "tokens_per_minute": "9"})
+        (key,) = await services.accounts.list_keys()
+        assert (key.name, key.spend_limit_credits, key.models, key.tokens_per_minute) == ("ci2", None, None, 9)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("name", "x" * 101),
+        ("name", "a\x07b"),
+        ("spend_limit", "NaN"),
+        ("spend_limit", "-1"),
+        ("spend_limit", "1e99"),
+        ("spend_limit", "five"),
+        ("requests_per_minute", "1.5"),
+        ("requests_per_minute", "٣"),
+        ("tokens_per_minute", "9" * 40),
+        ("which_models", "some"),
+    ],
+)
+async def test_what_cannot_be_is_said(tmp_path: Path, field: str, value: str) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        reply = await owner.post("/keys", {"name": "fine", "expires": "never"} | {field: value})
+        assert reply.status == 400, owner.text
+        assert 'role="alert"' in owner.page
+        assert await services.accounts.list_keys() == []
+
+
+async def test_a_form_that_is_sent_twice_makes_one_key(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        token = owner.csrf
+        await owner.submit("/keys", {"name": "twice", "csrf": token})
+        reply = await owner.submit("/keys", {"name": "twice", "csrf": token})
+        assert reply.status == 400
+        assert [key.name for key in await services.accounts.list_keys()] == ["twice"]
+
+
+@pytest.mark.parametrize("name", NASTY)
+async def test_names_are_text(tmp_path: Path, name: str) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        await owner.post("/keys", {"name": name})
+        (key,) = await services.accounts.list_keys()
+        assert key.name == name
+        for path in ("/keys", f"/keys/{key.id}"):
+            await owner.get(path)
+            assert html.escape(name, quote=False) in owner.page.replace("&#34;", '"').replace("&#39;", "'")
+            assert "<script>alert" not in owner.page
+            assert "<img" not in owner.page
+            assert "<bdi>" in owner.page
+
+
+async def test_the_playground_may_ask_with_a_session(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        session = await services.people.session(owner.cookies["tollway_session"])
+        assert session is not None
+        cookie = {"cookie": f"tollway_session={owner.cookies['tollway_session']}"}
+        good = cookie | {"host": "tollway.test", "origin": "http://tollway.test", "x-csrf-token": session.csrf}
+        app = owner.app
+
+        async def status(headers: dict[str, str], path: str = "/v1/chat/completions") -> int:
+            return (await call(app, "POST", path, headers=headers, json_body={"model": 1})).status
+
+        assert await status(good) == 400, "past the door: the body is wrong"
+        for name in ("origin", "x-csrf-token", "cookie"):
+            assert await status({key: value for key, value in good.items() if key != name}) in {401, 403}
+        assert await status(good | {"origin": "http://evil.test"}) == 403
+        assert await status(good | {"x-csrf-token": "0" * 40}) == 403
+        assert await status(good | {"cookie": "tollway_session=x"}) == 401
+        assert await status(good | {"cookie": good["cookie"] + "; tollway_session=planted"}) == 401
+        assert await status(good | {"authorization": "Bearer x"}) == 401, "a key that is sent has to be right"
+        caller = await services.people.caller(owner.cookies["tollway_session"], session.csrf)
+        assert (caller.origin, caller.key_id) == ("playground", "")
