@@ -105,7 +105,7 @@ def serving(home: Path, models: Path | None = None, **settings_given: str) -> It
     server = LiveServer(port, "", home, process, environment)
     try:
         _wait_until_ready(server, Path(log.name))
-        server.key = server.cli("keys", "create", "--name", "tests", "--quiet").strip()
+        server.key = server.cli("keys", "create", "--name", f"tests {port}", "--quiet").strip()
         yield server
     finally:
         process.send_signal(signal.SIGTERM)

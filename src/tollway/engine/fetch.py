@@ -3,7 +3,7 @@
 import contextlib
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 from msgspec import Struct
 
+from tollway.engine.describe import Task, describe, describe_apart
 from tollway.engine.errors import ModelFileError, PullError
 from tollway.engine.facts import MODEL_FILE, PROJECTOR_FILE, ModelFacts
 from tollway.engine.hub import HUB_PREFIX, HubFile
@@ -102,11 +103,13 @@ def pull(
     name: str | None = None,
     sha256: str | None = None,
     mmproj: str | None = None,
+    apart: bool = False,
 ) -> Pulled:
     """Brings a model into the store, whole or not at all; quick when it is already there. Raises EngineError.
 
     `source` is a name of known_models.toml, `hf:ORG/REPO:FILE[@REVISION]`, or a path. `sha256` pins the source file's bytes.
-    `mmproj` is the source of a vision projector. Two pulls of one model at a time are safe: the later one finds it there.
+    `mmproj` is the source of a vision projector. `apart` is for processes that live on, see describe.py. Two pulls of one model
+    at a time are safe: the later one finds it there.
     """
     progress = progress or Silent()
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
@@ -125,16 +128,17 @@ def pull(
             return Pulled(present, already_there=True)
         check_same(present, expected, projector_expected)
 
-    # Imported here, because a server that has its models needs no numpy.
-    from tollway.engine.gguf_facts import check_projector
-
     with store.staging() as staging:
         path, projector_path = staging / MODEL_FILE, staging / PROJECTOR_FILE if projector else None
         origin, found = _fetch(model, path, progress, sha256.lower() if sha256 else expected)
         with _naming(source):
-            facts, vocabulary = _describe(model, path, name, progress, origin=origin, found=found)
+            progress.step(f"Requantising to {model.requantise}" if isinstance(model, KnownModel) else "Reading the vocabulary")
+            task = _task(model, path, name, origin=origin, found=found)
+            facts, vocabulary = describe_apart(task) if apart else describe(task)
         if projector and projector_path:
             _, projector_found = _fetch(projector, projector_path, progress, projector_expected)
+            from tollway.engine.gguf_facts import check_projector  # here: it takes numpy
+
             with _naming(mmproj):
                 check_projector(projector_path)
             facts = msgspec.structs.replace(facts, mmproj_sha256=projector_found)
@@ -151,9 +155,12 @@ def _naming(source: str | None) -> Iterator[None]:
 
 
 def ensure_pulled(name: str, store: ModelStore, progress: Progress | None = None) -> ModelFacts:
-    """The model, pulled now when it is not there. A model of that name that is no known one is used as it is."""
+    """The model, pulled now when it is not there. A model of that name that is no known one is used as it is.
+
+    For servers: the work is done in a process of its own where it would leave memory behind.
+    """
     present = next((facts for facts in store.list() if facts.name == name), None)
-    return present or pull(name, store, progress).facts
+    return present or pull(name, store, progress, apart=True).facts
 
 
 def _parse(source: str) -> Source:
@@ -195,24 +202,8 @@ def _fetch(source: Source, path: Path, progress: Progress, expected: str | None)
     return origin, found
 
 
-def _describe(
-    model: Source, path: Path, name: str, progress: Progress, *, origin: str, found: str
-) -> tuple[ModelFacts, Sequence[bytes]]:
-    """Reads facts and vocabulary; a known model is requantised first, and must come out as pinned."""
-    from tollway.engine.gguf_facts import read_facts
-    from tollway.engine.requantise import requantise_q4_1_to_q8_0
-
+def _task(model: Source, path: Path, name: str, *, origin: str, found: str) -> Task:
+    task = Task(path=str(path), name=name, source=origin, source_sha256=found)
     if not isinstance(model, KnownModel):
-        progress.step("Reading the vocabulary")
-        return read_facts(path, name=name, source=origin, sha256=found, source_sha256=found)
-    progress.step(f"Requantising to {model.requantise}")
-    fetched = path.with_suffix(".source")
-    path.rename(fetched)
-    requantise_q4_1_to_q8_0(fetched, path)
-    made = file_sha256(path)
-    if made != model.sha256:
-        raise ModelFileError(f"Requantising {name} gave other bytes than pinned (SHA-256 {made}). Please report this.")
-    origin = f"{origin}, requantised to {model.requantise}"
-    return read_facts(
-        path, name=name, source=origin, sha256=made, source_sha256=found, title=model.title, developer=model.developer
-    )
+        return task
+    return msgspec.structs.replace(task, requantised_sha256=model.sha256, title=model.title, developer=model.developer)
