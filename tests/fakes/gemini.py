@@ -14,6 +14,7 @@ from typing import Any
 from google.ai.generativelanguage_v1beta.types import GenerateContentRequest, GenerateContentResponse
 from google.protobuf import json_format
 from tests.fakes.faults import Received, Reply, failing
+from tests.fakes.gemini_actor import act
 from tests.fakes.gemini_rules import Refusal, broken_rules
 from tests.fakes.server import FakeServer
 
@@ -74,7 +75,7 @@ def strictly(value: dict[str, Any], kind: Any) -> Any:
 
 
 class FakeGemini(FakeServer):
-    """Answers "Hello wörld" unless a test has queued something else."""
+    """Answers as gemini_actor.py does, "Hello wörld" to most, unless a test has queued something else."""
 
     def __init__(self, *, key: str = KEY, models: tuple[str, ...] = MODELS) -> None:
         super().__init__()
@@ -95,11 +96,11 @@ class FakeGemini(FakeServer):
         if received.method == "GET" and (listed := _LIST.fullmatch(received.path)):
             return self._models(listed[1])
         try:
-            stream = self._check(received)
+            stream, body = self._check(received)
         except Refusal as refusal:
             self.complaints.append(refusal.message)
             return error_reply(refusal, in_array="stream" in received.path)
-        reply = self.next_queued() or streamed(*HELLO)
+        reply = self.next_queued() or streamed(*act(body))
         return reply if stream or reply.status != 200 else _folded(reply)
 
     def _models(self, name: str | None) -> Reply:
@@ -120,8 +121,8 @@ class FakeGemini(FakeServer):
             return error_reply(Refusal(404, "NOT_FOUND", f"models/{name} is not found for API version v1beta."))
         return Reply([json.dumps(row).encode()], content_type="application/json")
 
-    def _check(self, received: Received) -> bool:
-        """Whether a stream is asked for. Raises the Refusal of a request that is not valid."""
+    def _check(self, received: Received) -> tuple[bool, dict[str, Any]]:
+        """Whether a stream is asked for, and the body as Google reads it. Raises the Refusal of a request that is not valid."""
         called = _CALL.fullmatch(received.path)
         if called is None or received.method != "POST":
             raise Refusal(404, "NOT_FOUND", f"{received.method} {received.path} was not found.")
@@ -137,9 +138,10 @@ class FakeGemini(FakeServer):
             message = strictly(_with_types_in_capitals(json.loads(received.body)), GenerateContentRequest)
         except (ValueError, json_format.ParseError) as error:
             raise _unreadable(str(error)) from None
-        for broken in broken_rules(model, json_format.MessageToDict(message)):
+        body: dict[str, Any] = json_format.MessageToDict(message)
+        for broken in broken_rules(model, body):
             raise broken
-        return method == "streamGenerateContent"
+        return method == "streamGenerateContent", body
 
     def _authenticate(self, received: Received) -> None:
         if "key" in received.query:

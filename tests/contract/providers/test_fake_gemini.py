@@ -38,7 +38,7 @@ async def test_googles_client_gets_an_answer() -> None:
 
         assert answer.text == "Hello wörld"
         assert answer.candidates[0].finish_reason == types.FinishReason.STOP
-        assert answer.usage_metadata.candidates_token_count == 3
+        assert answer.usage_metadata.candidates_token_count == 2
         assert fake.complaints == []
 
 
