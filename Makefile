@@ -30,6 +30,7 @@ format: $(VENV)/test.done ## Format the code
 conformance: $(VENV)/test.done $(VENV)-clients/done $(VENV)-clients-older/done tests/conformance/node_modules ## Run the real clients (OpenAI SDKs, LangChain, llm, ...) and long fuzzing; needs Node 20
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.conformance.run
+	$(BIN)/python -m tests.conformance.run --chain
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py
 
 bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
