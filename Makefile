@@ -31,6 +31,7 @@ conformance: $(VENV)/test.done $(VENV)-clients/done $(VENV)-clients-older/done t
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.conformance.run
 	$(BIN)/python -m tests.conformance.run --chain
+	$(BIN)/python -m tests.conformance.run --gemini
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py
 
 bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run

@@ -1,8 +1,8 @@
-"""Starts a service and lets real clients loose on it: `python -m tests.conformance.run [--chain] [PART ...]`.
+"""Starts a service and lets real clients loose on it: `python -m tests.conformance.run [--chain | --gemini] [PART ...]`.
 
-With `--chain` they talk to a second service whose upstream is the first. The clients live in environments of their own, because
-they do not agree with each other on the versions of what they need, and know nothing of Tollway but a URL, a key and a model's
-name, in the environment.
+With `--chain` they talk to a second service whose upstream is the first; with `--gemini` to one whose upstream is the fake
+Gemini, which refuses what Google would refuse. The clients live in environments of their own, because they do not agree with each
+other on the versions of what they need, and know nothing of Tollway but a URL, a key and a model's name, in the environment.
 """
 
 import contextlib
@@ -52,6 +52,23 @@ def service(folder: Path, *, chained: bool) -> Iterator[tuple[LiveServer, str]]:
             yield outer, MODEL
 
 
+@contextlib.contextmanager
+def in_front_of_gemini(folder: Path) -> Iterator[tuple[LiveServer, str]]:
+    """The same in front of the fake Gemini, which must not get to see a request that is not right."""
+    from tests.fakes.gemini import KEY, FakeGemini
+    from tests.fakes.server import in_a_thread
+
+    home = folder / "home"
+    home.mkdir()
+    with in_a_thread(FakeGemini()) as gemini:
+        (home / "tollway.toml").write_text(f'[upstreams.gemini]\nbase_url = "{gemini.base_url}"\n')
+        os.environ["GEMINI_API_KEY"] = KEY
+        with serving(home, folder / "models", local_models="none") as server:
+            yield server, MODEL
+        assert gemini.received, "nobody asked the upstream"
+        assert gemini.complaints == []
+
+
 def environment_for(server: LiveServer, answering: str, folder: Path) -> dict[str, str]:
     """What a client is told. Nothing of the surroundings' own keys and settings comes along."""
     foreign = ("TOLLWAY_", "OPENAI_", "LANGCHAIN_", "LANGSMITH_", "AIMLAPI_", "PYTEST_")
@@ -67,12 +84,17 @@ def environment_for(server: LiveServer, answering: str, folder: Path) -> dict[st
 
 def main(names: list[str]) -> int:
     failed = []
-    chained = "--chain" in names
-    names = [name for name in names if name != "--chain"]
-    with tempfile.TemporaryDirectory() as folder, service(Path(folder), chained=chained) as (server, answering):
+    options = {name for name in names if name.startswith("--")}
+    names = [name for name in names if name not in options]
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        gemini = "--gemini" in options
+        started = in_front_of_gemini(Path(folder)) if gemini else service(Path(folder), chained="--chain" in options)
+        server, answering = stack.enter_context(started)
         for name in names or PARTS:
             print(f"\n=== {name} ===", flush=True)
             environment = environment_for(server, answering, Path(folder))
+            environment["CLIENT_WITHOUT"] = "logprobs" if gemini else ""
             if subprocess.run(PARTS[name], check=False, cwd=folder, env=environment).returncode:
                 failed.append(name)
             ended = server.process.poll()

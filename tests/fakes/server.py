@@ -1,7 +1,10 @@
 """A real HTTP server on a loopback port that answers with scripted replies. The base of the fake upstreams."""
 
 import asyncio
-from typing import Self
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Self, TypeVar
 
 from aiohttp import web
 from tests.fakes.faults import Received, Reply, play
@@ -74,6 +77,25 @@ class FakeServer:
         )
         self.received.append(received)
         return await play(request, received, await self.answer(received))
+
+
+_Fake = TypeVar("_Fake", bound=FakeServer)
+
+
+@contextmanager
+def in_a_thread(fake: _Fake) -> Iterator[_Fake]:
+    """Runs the fake in an event loop of its own, for tests that have none."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(fake.start(), loop).result()
+        yield fake
+        asyncio.run_coroutine_threadsafe(fake.stop(), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 async def left_within(received: Received, seconds: float) -> bool:
