@@ -12,6 +12,7 @@ from tollway.accounts.records import (
     NewKey,
     Origin,
 )
+from tollway.accounts.secret_check import SecretError, adopt_secret, check_secret, secret_fits
 from tollway.accounts.service import Accounts
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
 
@@ -27,8 +28,12 @@ __all__ = [
     "NewKey",
     "Origin",
     "Scope",
+    "SecretError",
     "SpendWindow",
+    "adopt_secret",
+    "check_secret",
     "load_secret",
     "require",
+    "secret_fits",
     "secret_path",
 ]

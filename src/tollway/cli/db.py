@@ -182,6 +182,25 @@ def restore(
         out.print(f"What was there before is in {kept}", markup=False)
 
 
+@app.command(name="adopt-secret")
+def adopt_secret_(home: Home = None) -> None:
+    """Go on with this home's `secret.key` after the database's own was lost for good. All API keys have to be made anew."""
+    from tollway.accounts import adopt_secret, load_secret
+    from tollway.storage import Database
+
+    settings = settings_in_force(home=home)
+    database = Database(settings.database)
+    with _one_line_errors():
+        try:
+            database.migrate()
+            asyncio.run(adopt_secret(database, load_secret(settings.home)))
+        finally:
+            database.close()
+    out.print(
+        f"{settings.database} goes on with {settings.home / 'secret.key'}. `tollway keys create` makes a key.", markup=False
+    )
+
+
 def _fill(draft: Path, settings: Settings, copies: "Copies") -> None:
     from tollway.accounts import secret_path
     from tollway.cli.models import shown_progress
@@ -238,7 +257,7 @@ def _one_line_errors() -> Iterator[None]:
 
     try:
         yield
-    except (CopyError, SchemaError, StorageUnavailable, OSError) as error:
+    except (CopyError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         fail("Stopped. Nothing was kept.", 130)

@@ -189,7 +189,10 @@ def _database(settings: Settings) -> Finding:
 
 
 def _secret(settings: Settings) -> Finding:
-    from tollway.accounts import load_secret, secret_path
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tollway.accounts import load_secret, secret_fits, secret_path
+    from tollway.storage import Database
 
     path = secret_path(settings.home)
     if not path.exists():
@@ -201,9 +204,19 @@ def _secret(settings: Settings) -> Finding:
     if mode & 0o077:
         return Finding("secret", False, f"{path} can be read by others (mode {mode:o})", f"Run `chmod 600 {path}`.")
     try:
-        load_secret(settings.home)
+        secret = load_secret(settings.home)
     except (ValueError, OSError) as error:
         return Finding("secret", False, str(error), "Restore it from a backup.")
+    if not isinstance(settings.database, Path) or settings.database.exists():
+        database = Database(settings.database)
+        try:
+            if not asyncio.run(secret_fits(database, secret)):
+                mend = "Copy secret.key from another node or from a backup."
+                return Finding("secret", False, f"{path} is not the one that this database's API keys were made with", mend)
+        except (StorageUnavailable, SQLAlchemyError):
+            pass  # the database has a finding of its own
+        finally:
+            database.close()
     return Finding("secret", True, f"{path} is private")
 
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def on_accounts(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -> T:
     """`work` on the accounts of this installation; its refusals become one line and exit code 1."""
-    from tollway.accounts import Accounts, load_secret
+    from tollway.accounts import Accounts, check_secret, load_secret
     from tollway.errors import TollwayError
     from tollway.storage import Database, SchemaError
 
@@ -23,7 +23,9 @@ def on_accounts(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -
     database = Database(settings.database)
 
     async def main() -> T:
-        return await work(Accounts(database, load_secret(settings.home)))
+        secret = load_secret(settings.home)
+        await check_secret(database, secret)
+        return await work(Accounts(database, secret))
 
     try:
         database.migrate()

@@ -158,7 +158,7 @@ def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
 
 async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]:
     """Migrates. (The first key when this start created it, the token of a link for the first owner while there is none)."""
-    from tollway.accounts import Accounts, load_secret
+    from tollway.accounts import Accounts, check_secret, load_secret
     from tollway.ledger import Ledger
     from tollway.people import People
     from tollway.storage import Database
@@ -167,6 +167,7 @@ async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]
     try:
         database.migrate()
         secret = load_secret(settings.home)
+        await check_secret(database, secret)
         accounts = Accounts(database, secret)
         created = await accounts.bootstrap()
         if settings.first_grant_credits:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -310,4 +310,13 @@ login_tries = Table(
     Column("subject", String(64), primary_key=True),
     Column("began_at", Double, nullable=False, index=True),
     Column("tries", BigInteger, nullable=False),
+)
+
+# --- the installation as a whole ------------------------------------------------------------------------------------------
+
+installation = Table(
+    "installation",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
 )

@@ -16,7 +16,7 @@ from tollway.cli import app
 from tollway.errors import StorageUnavailable
 from tollway.settings import DatabaseUrl
 from tollway.storage import Database, copies
-from tollway.storage.tables import SCHEMA_VERSION, accounts
+from tollway.storage.tables import SCHEMA_VERSION, accounts, installation
 
 pytestmark = pytest.mark.usefixtures("both_databases")
 
@@ -258,3 +258,37 @@ def test_without_the_programs_of_postgresql_it_says_what_to_run(
         assert "secret.key" in result.stderr
     else:
         assert result.exit_code == 0
+
+
+def test_a_foreign_secret_is_refused_until_it_is_adopted(home: Path) -> None:
+    def keys(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["keys", *arguments])
+
+    own = (home / "secret.key").read_text()
+    (home / "secret.key").write_text("cd" * 32)
+    refused = keys("create")
+    assert (refused.exit_code, "adopt-secret" in refused.stderr) == (1, True)
+    finding = next(
+        check
+        for check in json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["checks"]
+        if check["check"] == "secret"
+    )
+    assert (finding["ok"], "another node" in finding["mend"]) == (False, True)
+
+    assert run("adopt-secret").exit_code == 0
+    assert keys("create").exit_code == 0
+    (home / "secret.key").write_text(own)
+    assert keys("create").exit_code == 1
+
+
+async def test_nodes_that_start_together_agree_on_a_secret(home: Path) -> None:
+    from tollway.accounts import SecretError, check_secret
+
+    nodes = [Database(place_of(home)) for _ in range(4)]
+    await nodes[0].write(lambda connection: connection.execute(sa.delete(installation)))
+    secrets = [bytes([number]) * 32 for number in range(4)]
+    told = await asyncio.gather(*(check_secret(*node) for node in zip(nodes, secrets, strict=True)), return_exceptions=True)
+    assert told.count(None) == 1
+    assert sum(isinstance(outcome, SecretError) for outcome in told) == 3
+    for node in nodes:
+        node.close()

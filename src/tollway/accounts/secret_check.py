@@ -1,0 +1,62 @@
+"""Whether this node has the secret that the database's API keys were made with.
+
+With another one every key would be unknown, without a word why. So the database keeps a fingerprint of the secret: an HMAC
+under it, which tells nothing of it.
+"""
+
+import hmac
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from tollway.storage import Database
+from tollway.storage.tables import installation
+from tollway.storage.upsert import insert_or_ignore, insert_or_replace
+
+_TABLE = installation.name
+_NAME = "secret_fingerprint"
+_FINGERPRINT = sa.select(installation.c.value).where(installation.c.name == _NAME)
+
+
+class SecretError(ValueError):
+    """The secret is not the database's; the message says what to do."""
+
+
+async def check_secret(database: Database, secret: bytes) -> None:
+    """Raises SecretError for a foreign secret. The first secret that a database meets becomes its own."""
+    known = await database.read(_known)
+    if known is None:
+        known = await database.write(lambda connection: _remember(connection, secret))
+    if not hmac.compare_digest(known, _fingerprint(secret)):
+        raise SecretError(
+            "secret.key in the home folder is not the one that this database's API keys were made with, so all of them would "
+            "be unknown. Copy it from another node or from a backup. If it is lost for good, `tollway db adopt-secret` goes on "
+            "with this one, and all keys have to be made anew."
+        )
+
+
+async def secret_fits(database: Database, secret: bytes) -> bool:
+    """Whether the secret is the database's, or the database knows none yet. Changes nothing."""
+    known = await database.read(lambda connection: _known(connection) if sa.inspect(connection).has_table(_TABLE) else None)
+    return known is None or hmac.compare_digest(known, _fingerprint(secret))
+
+
+async def adopt_secret(database: Database, secret: bytes) -> None:
+    """Makes this secret the database's own."""
+    row = {"name": _NAME, "value": _fingerprint(secret)}
+    await database.write(lambda connection: insert_or_replace(connection, installation, [row]))
+
+
+def _known(connection: Connection) -> str | None:
+    value: str | None = connection.execute(_FINGERPRINT).scalar()
+    return value
+
+
+def _remember(connection: Connection, secret: bytes) -> str:
+    insert_or_ignore(connection, installation, [{"name": _NAME, "value": _fingerprint(secret)}])
+    value: str = connection.execute(_FINGERPRINT).scalar_one()  # another node may have been first
+    return value
+
+
+def _fingerprint(secret: bytes) -> str:
+    return hmac.digest(secret, b"tollway: fingerprint of the secret", "sha256").hex()
