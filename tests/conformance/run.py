@@ -1,8 +1,9 @@
 """Starts a service and lets real clients loose on it: `python -m tests.conformance.run [--chain | --gemini] [PART ...]`.
 
 With `--chain` they talk to a second service whose upstream is the first; with `--gemini` to one whose upstream is the fake
-Gemini, which refuses what Google would refuse. The clients live in environments of their own, because they do not agree with each
-other on the versions of what they need, and know nothing of Tollway but a URL, a key and a model's name, in the environment.
+Gemini, which refuses what Google would refuse. The clients live in environments of their own, because they do not agree with
+each other on the versions of what they need, and know nothing of Tollway but a URL, a key and a model's name, in the
+environment.
 """
 
 import contextlib
