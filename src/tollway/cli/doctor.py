@@ -77,6 +77,7 @@ def examine(*, deep: bool = False, home: Path | None = None, port: int | None = 
         "memory": _memory,
         "database": _database,
         "secret": _secret,
+        "upstreams": _upstreams,
         "model": lambda settings: _model(settings, deep=deep),
         "port": _port,
     }
@@ -218,6 +219,27 @@ def _secret(settings: Settings) -> Finding:
         finally:
             database.close()
     return Finding("secret", True, f"{path} is private")
+
+
+def _upstreams(settings: Settings) -> Finding:
+    from tollway.catalog import ConfigurationError, load_configuration
+
+    try:
+        configuration = load_configuration(settings)
+    except ConfigurationError as error:
+        return Finding("upstreams", False, str(error), "Correct it; docs/configuration.md explains every field.")
+    used = {
+        route.upstream for model in configuration.models for route in model.routes if model.id in configuration.explicit_models
+    }
+    missing = [
+        f"{name}: {configuration.missing[name]}"
+        for name in sorted(used | set(configuration.explicit_upstreams))
+        if name in configuration.missing
+    ]
+    if missing:
+        return Finding("upstreams", False, "; ".join(missing), "Set it where `tollway serve` runs, or remove its routes.")
+    names = ", ".join(sorted((used | set(configuration.explicit_upstreams)) & set(configuration.upstreams)))
+    return Finding("upstreams", True, names or "none is configured")
 
 
 def _model(settings: Settings, *, deep: bool) -> Finding:

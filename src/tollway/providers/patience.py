@@ -1,7 +1,7 @@
 """Time limits on an upstream's stream that count content: heartbeats, empty deltas and single bytes buy it no time."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from typing import Self
 
 from tollway.catalog import Limits
 from tollway.errors import GatewayTimeout
@@ -10,6 +10,7 @@ from tollway.wire.chat import ChunkChoice, Usage
 Item = ChunkChoice | Usage
 
 TOTAL_TIME_CODE = "total_time_exceeded"
+LOOK_SECONDS, SHORTEST_SECONDS = 0.5, 0.01
 
 
 def has_content(item: Item) -> bool:
@@ -21,77 +22,63 @@ def has_content(item: Item) -> bool:
 
 
 class Patience:
-    """Waits for the items of one stream. One timer serves the whole stream; an item costs two looks at the clock.
+    """A context around the reading of one stream, by one task; leaving it late is a GatewayTimeout.
 
     Only the time spent waiting for the upstream counts for the first and the next piece of content: a slow reader does not
-    make its upstream fail. The total counts everything.
+    make its upstream fail. The total counts everything. A timer looks twice a second, so that items cost no look at the clock.
     """
 
     def __init__(self, limits: Limits, total_at: float | None) -> None:
         """`total_at` in the event loop's time."""
-        self._loop = asyncio.get_running_loop()
+        self.waiting = True
+        """For the reader to set: whether it waits for the upstream now."""
+        self._fresh = False
         self._between = limits.between_tokens_seconds
+        self._limit = limits.first_token_seconds
+        self._what = "to begin its answer"
         self._total_at = total_at
-        self._limit, self._what = limits.first_token_seconds, "to begin its answer"
-        self._left_at = self._loop.time()
-        self._content_due_at = None if self._limit is None else self._left_at + self._limit
-        self._task: asyncio.Task[object] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._expired = False
 
-    async def next(self, stream: AsyncGenerator[Item]) -> Item:
-        """The next item. Raises StopAsyncIteration at the end, GatewayTimeout when a limit is over, closing the stream."""
-        now = self._loop.time()
-        if self._content_due_at is not None:
-            self._content_due_at += now - self._left_at
-        due_at = self._due_at()
-        if due_at is None:
-            return await anext(stream)
-        if now >= due_at:
-            raise self._timeout()
-        if self._timer is None:
-            self._timer = self._loop.call_at(due_at, self._ring)
-        task = self._task = asyncio.current_task()
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
         assert task is not None  # noqa: S101  (a coroutine of ours always runs in a task)
-        cancelled_before = task.cancelling()
-        try:
-            item = await anext(stream)
-        except BaseException:
-            if self._expired and task.uncancel() <= cancelled_before:
-                raise self._timeout() from None
-            raise
-        finally:
-            self._task = None
-        if self._expired:  # the stream would not be stopped
-            task.uncancel()
-            raise self._timeout()
-        self._left_at = self._loop.time()
-        if has_content(item):
-            self._limit, self._what = self._between, "to go on with its answer"
-            self._content_due_at = None if self._between is None else self._left_at + self._between
-        return item
+        self._task, self._cancelled_before = task, task.cancelling()
+        if not (self._limit is None and self._between is None and self._total_at is None):
+            self._look()
+        return self
 
-    def close(self) -> None:
+    def heard(self, item: Item) -> None:
+        """Something has come; whether it counts is looked at once between two looks at the clock."""
+        self.waiting = False
+        if not self._fresh and has_content(item):
+            self._fresh = True
+
+    def _look(self) -> None:
+        now = self._loop.time()
+        if self._fresh:
+            self._limit, self._what = self._between, "to go on with its answer"
+        if self._fresh or not self.waiting:
+            self._heard_at, self._fresh = now, False
+        due_at = now + LOOK_SECONDS
+        for limit_at in (self._total_at, None if self._limit is None else self._heard_at + self._limit):
+            if limit_at is None:
+                continue
+            if self.waiting and now >= limit_at:
+                self._expired = True
+                self._task.cancel()
+                return
+            due_at = min(due_at, max(limit_at, now + SHORTEST_SECONDS))
+        self._timer = self._loop.call_at(due_at, self._look)
+
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-
-    def _due_at(self) -> float | None:
-        if self._content_due_at is None:
-            return self._total_at
-        return self._content_due_at if self._total_at is None else min(self._content_due_at, self._total_at)
-
-    def _ring(self) -> None:
-        """Content moves the limit without touching the timer: it may have rung too early."""
-        self._timer = None
-        due_at = self._due_at()
-        if self._task is None or due_at is None:
-            return
-        if self._loop.time() < due_at:
-            self._timer = self._loop.call_at(due_at, self._ring)
-            return
-        self._expired = True
-        self._task.cancel()
+        # As asyncio's own timeouts do: a cancellation by anybody else goes before ours.
+        if self._expired and self._task.uncancel() <= self._cancelled_before:
+            raise self._timeout() from None
 
     def _timeout(self) -> GatewayTimeout:
         if self._total_at is not None and self._loop.time() >= self._total_at:

@@ -8,7 +8,7 @@ import asyncio
 import math
 import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -136,22 +136,21 @@ class Journey:
             held: dict[int, ChunkChoice] = {}
             call = Call(choice.health, choice.route, self.attempts, self._request_id)
             try:
-                with call, closing(Patience(limits, total_at)) as patience:
+                with call, Patience(limits, total_at) as patience:
                     async with aclosing(choice.provider.stream(self._request, choice.route, meter)) as items:
-                        while True:
-                            try:
-                                item = await patience.next(items)
-                            except StopAsyncIteration:
-                                break
+                        async for item in items:
+                            patience.heard(item)
                             if not self.answered:
                                 if isinstance(item, ChunkChoice) and not has_content(item):
                                     held.setdefault(item.index, item)  # the role: it says nothing of the upstream's health
+                                    patience.waiting = True
                                     continue
                                 self.answered = True
                                 call.answering()
                                 for early in held.values():
                                     yield early
                             yield item
+                            patience.waiting = True
                         if not self.answered:
                             raise BadGateway("The model's upstream sent an empty answer.")
                 return

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tollway.cli import app, doctor
 from tollway.cli.doctor import Finding, examine
 
-CHECKS = ["python", "settings", "engine", "pip", "home", "disk", "memory", "database", "secret", "model", "port"]
+CHECKS = ["python", "settings", "engine", "pip", "home", "disk", "memory", "database", "secret", "upstreams", "model", "port"]
 
 
 @pytest.fixture
@@ -193,3 +193,25 @@ def test_a_port_that_answers(home: Path, body: bytes, ok: bool, says: str) -> No
         thread.join()
     assert found.ok == ok
     assert says in found.detail
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[upstreams.gpu]\nprovidr = 1\n", "tollway.toml:2: upstreams.gpu.providr"),
+        ("[upstreams.openai]\n", "openai: OPENAI_API_KEY is not set"),
+        (
+            '[[models]]\nid = "google/gemini-2.5-flash-lite-preview"\nroutes = [{ upstream = "groq", model = "x" }]\n',
+            "groq: GROQ_API_KEY",
+        ),
+    ],
+)
+def test_it_tells_what_upstreams_lack(home: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str) -> None:
+    for variable in ("OPENAI_API_KEY", "GROQ_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    assert finding("upstreams").ok
+    (home / "tollway.toml").write_text(text)
+    found = finding("upstreams")
+    assert not found.ok
+    assert expected in found.detail
+    assert found.mend
