@@ -2,15 +2,18 @@
 
 import itertools
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec.structs import replace
+from sqlalchemy import Connection
 
+from tollway import clock
 from tollway.accounts import Accounts, Caller, Limits
 from tollway.admission import Admitted, Desk, Idempotency, Order, Outcome, Replay, Settled
 from tollway.ledger import Ledger
 from tollway.ledger.verify import Totals, verify
 from tollway.storage import Database
-from tollway.usage import RequestRecord, Status
+from tollway.usage import RequestRecord, Status, UsageRecorder
 
 _counter = itertools.count(1)
 
@@ -32,39 +35,74 @@ def order(
 
 
 def outcome(
-    admitted: Admitted, amount: int, *, status: Status = "succeeded", tokens: int = 0, answer: bytes | None = None
+    admitted: Admitted,
+    amount: int,
+    *,
+    status: Status = "succeeded",
+    tokens: int = 0,
+    answer: bytes | None = None,
+    **details: Any,
 ) -> Outcome:
-    """The end of an admitted request that costs `amount` credits."""
+    """The end of an admitted request that costs `amount` credits; `details` are of its row in the log."""
     caller = admitted.order.caller
-    record = RequestRecord(
-        request_id=admitted.order.request_id,
-        inference_id="inf" + admitted.order.request_id,
-        client_request_id=None,
-        account_id=caller.account_id,
-        key_id=caller.key_id,
-        origin="api",
-        model="m",
-        answered_by="m",
-        route="u/m",
-        attempts=1,
-        stream=False,
-        status=status,
-        finish_reason="stop",
-        error_code=None,
-        prompt_tokens=1,
-        cached_tokens=0,
-        completion_tokens=1,
-        reasoning_tokens=0,
-        held=0,
-        credits=amount,
-        loss=0,
-        price_version="v",
-        flags=None,
-        created_at=1_800_000_000.0,
-        first_token_ms=1,
-        duration_ms=1,
-    )
+    request_id = admitted.order.request_id
+    usual: dict[str, Any] = {
+        "request_id": request_id,
+        "inference_id": "inf" + request_id,
+        "status": status,
+        "prompt_tokens": 1,
+        "completion_tokens": 1,
+        "held": 0,
+        "credits": amount,
+    }
+    record = recorded(caller.account_id, caller.key_id, **usual | details)
     return Outcome(admitted, record, tokens, answer)
+
+
+def recorded(account_id: str, key_id: str | None = None, **details: Any) -> RequestRecord:
+    """A row of the request log, of a request that began now; `details` replace what is usual."""
+    number = next(_counter)
+    usual: dict[str, Any] = {
+        "request_id": f"req{number}",
+        "inference_id": f"inf{number}",
+        "client_request_id": None,
+        "account_id": account_id,
+        "key_id": key_id,
+        "origin": "api",
+        "model": "m",
+        "answered_by": "m",
+        "route": "u/m",
+        "attempts": 1,
+        "stream": False,
+        "status": "succeeded",
+        "finish_reason": "stop",
+        "error_code": None,
+        "prompt_tokens": 10,
+        "cached_tokens": 0,
+        "completion_tokens": 5,
+        "reasoning_tokens": 0,
+        "held": 100,
+        "credits": 30,
+        "loss": 0,
+        "price_version": "v",
+        "flags": None,
+        "created_at": clock.now(),
+        "first_token_ms": 1,
+        "duration_ms": 2,
+    }
+    return RequestRecord(**usual | details)
+
+
+async def record(database: Database, *records: RequestRecord) -> None:
+    """Writes rows of the log, as a settlement does. The ledger knows nothing of them."""
+
+    def work(connection: Connection) -> None:
+        recorder = UsageRecorder(connection)
+        for each in records:
+            recorder.add(each)
+        recorder.flush()
+
+    await database.write(work)
 
 
 @dataclass

@@ -15,9 +15,11 @@ from tollway.api.services import Services
 from tollway.api.table import Auth, Endpoint, Tag
 from tollway.catalog import LocalModel, load_catalog
 from tollway.completions import Completions
+from tollway.ledger import Ledger
 from tollway.people import People
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage import Database
+from tollway.usage import UsageQueries
 from tollway.web.pages import PAGES, not_found
 
 LOCAL = LocalModel("smollm2-135m-instruct", "SmolLM2 135M Instruct", "Hugging Face", 2048, sees=False, thinks=False)
@@ -47,6 +49,8 @@ async def installed(home: Path, **changes: Any) -> AsyncIterator[Services]:
         accounts=accounts,
         people=people,
         catalog=load_catalog([LOCAL], default_model=LOCAL.name, stand_in=settings.stand_in),
+        ledger=Ledger(database),
+        usage=UsageQueries(database),
         completions=cast("Completions", None),
     )
     try:

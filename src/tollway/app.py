@@ -25,13 +25,14 @@ from tollway.api.services import Services
 from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
+from tollway.ledger import Ledger
 from tollway.observability import Metrics, configure_logging
 from tollway.people import People
 from tollway.providers.adapters import Adapters
 from tollway.providers.routing import Router
 from tollway.settings import Hidden, Settings
 from tollway.storage import Database
-from tollway.usage import PriceList
+from tollway.usage import PriceList, UsageQueries
 from tollway.web.pages import PAGES, not_found
 from tollway.webhooks import LowBalanceNotifier
 
@@ -116,6 +117,8 @@ def build(config: WorkerConfig) -> ASGIApp:
         accounts=accounts,
         people=people,
         catalog=catalog,
+        ledger=Ledger(database),
+        usage=UsageQueries(database),
         completions=completions,
         metrics=metrics,
         engine_health=adapters.local.health,

@@ -60,6 +60,11 @@ def test_so_is_every_answer_to_those_who_manage_keys(server: LiveServer, tmp_pat
     assert any(row["previous_prefix"] for row in json.loads(server.cli("keys", "list", "--json"))), "no key was rotated"
 
 
+def test_so_is_every_answer_about_money(server: LiveServer, tmp_path: Path) -> None:
+    key = server.cli("keys", "create", "--management", "--quiet").strip()
+    assert fuzz(server, tmp_path, "--include-tag", "Billing", "--header", f"Authorization: Bearer {key}") > 100
+
+
 def test_so_is_every_event_of_a_stream(server: LiveServer, tmp_path: Path) -> None:
     assert fuzz(server, tmp_path, *CHAT, "--header", f"Authorization: Bearer {server.key}", streams=True) > 10
 

@@ -8,7 +8,7 @@ import functools
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tollway.api import chat, examples, health, keys, models, openapi
+from tollway.api import billing, chat, examples, health, keys, models, openapi, usage
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
@@ -159,6 +159,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         errors=(ModelNotFound,),
     ),
     *keys.ENDPOINTS,
+    *billing.ENDPOINTS,
+    *usage.ENDPOINTS,
     Endpoint(
         operation="healthz",
         method="GET",

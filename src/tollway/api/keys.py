@@ -121,7 +121,7 @@ def _changes(wanted: KeyCreate | KeyPatch, name: str | UnsetType, enabled: bool 
 
 async def _items(services: Services, keys: Iterable[ApiKey]) -> list[KeyItem]:
     keys = list(keys)
-    usage = await services.monthly_usage([key.id for key in keys])
+    usage = await services.usage.monthly([key.id for key in keys])
     return [_item(key, usage.get(key.id, 0)) for key in keys]
 
 

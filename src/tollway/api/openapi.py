@@ -40,6 +40,7 @@ _TAGS = {
     Tag.CHAT: "Answers from language models.",
     Tag.MODELS: "What is served, and for how much.",
     Tag.KEYS: "API keys of your account, managed with a management key.",
+    Tag.BILLING: "Balance, usage and the log of requests: an API key sees its own, a management key the whole account's.",
     Tag.OPERATIONS: "For whoever runs this server.",
 }
 
@@ -216,6 +217,11 @@ _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$"},
         "example": "google/gemini-2.5-flash-lite-preview",
     },
+    "request_id": {
+        "description": "The request id, the inference id, or your own client request id.",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "example": "V1StGXR8Z5jdHi6BmyT8k",
+    },
     "prefix": {
         "description": "The key's prefix, as `GET /v1/keys` shows it.",
         "schema": {"type": "string", "pattern": "^tw_[A-Za-z0-9]{9}$"},
@@ -229,7 +235,7 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema: Schema = {"type": "array", "items": {"type": "string"}} if parameter.many else {"type": "string"}
+    schema: Schema = {"type": "array", "items": parameter.schema} if parameter.many else parameter.schema
     return {"name": parameter.name, "in": parameter.place, "description": parameter.description, "schema": schema}
 
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from tollway.accounts import Accounts
 from tollway.catalog import Catalog
+from tollway.ledger import Ledger
 from tollway.observability import Metrics
 from tollway.people import People
 from tollway.settings import Settings
 from tollway.storage import Database
+from tollway.usage import UsageQueries
 
 if TYPE_CHECKING:
     from tollway.completions import Completions
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
 
 async def _no_engines() -> dict[str, bool]:
     return {}
-
-
-async def _no_usage(key_ids: list[str]) -> dict[str, int]:
-    return dict.fromkeys(key_ids, 0)
 
 
 @dataclass(frozen=True)
@@ -32,10 +30,10 @@ class Services:
     accounts: Accounts
     people: People
     catalog: Catalog
+    ledger: Ledger
+    usage: UsageQueries
     completions: "Completions"
     """The use case behind the chat endpoint; it has the providers."""
     metrics: Metrics = field(default_factory=Metrics)
     engine_health: Callable[[], Awaitable[dict[str, bool]]] = _no_engines
     """Each engine by name, and whether it answers."""
-    monthly_usage: Callable[[list[str]], Awaitable[dict[str, int]]] = _no_usage
-    """Key ids -> the credits that each has spent since the first of this month, 00:00 UTC. Those without may be left out."""

@@ -15,6 +15,7 @@ class Tag(StrEnum):
     CHAT = "Chat"
     MODELS = "Models"
     KEYS = "Keys"
+    BILLING = "Billing"
     OPERATIONS = "Operations"
 
 
@@ -48,6 +49,8 @@ class Parameter:
     description: str
     many: bool = False
     place: str = "query"
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+    """JSON Schema of a value."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Hold, settle, release, expire, grant: money that is exact under concurrency and crashes. Knows no tokens."""
 
 from tollway.ledger.books import Books, LedgerFault
-from tollway.ledger.ledger import Ledger
+from tollway.ledger.ledger import Ledger, transaction_type
 from tollway.ledger.records import RESOLUTIONS, Balance, Entry, Hold, Kind
 
-__all__ = ["RESOLUTIONS", "Balance", "Books", "Entry", "Hold", "Kind", "Ledger", "LedgerFault"]
+__all__ = ["RESOLUTIONS", "Balance", "Books", "Entry", "Hold", "Kind", "Ledger", "LedgerFault", "transaction_type"]

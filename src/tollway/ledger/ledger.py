@@ -11,10 +11,9 @@ from tollway.ledger.books import FIRST_HASH, Books
 from tollway.ledger.records import Balance, Entry
 from tollway.storage import Database
 from tollway.storage.tables import IS_BOOKED_BY_HAND, IS_TRANSACTION, accounts, balances, ledger_entries
+from tollway.wire.billing import Direction, TransactionType
 
 GrantReason = Literal["payment", "bonus", "init"]
-Direction = Literal["TOPUP", "CHARGE"]
-TransactionType = Literal["PAYMENT", "BONUS", "REFUND", "ADJUSTMENT", "MODEL_USAGE", "CREDITS_EXPIRED", "INIT"]
 
 CREDITS_MAX = 10**15
 """The most that one entry may move: 500 million dollars, far below where 64 bits end."""
@@ -111,6 +110,7 @@ class Ledger:
         self,
         account_id: str,
         *,
+        key_id: str | None = None,
         since: float | None = None,
         until: float | None = None,
         direction: Direction | None = None,
@@ -118,11 +118,16 @@ class Ledger:
         limit: int = 50,
         before: Cursor | None = None,
     ) -> list[Entry]:
-        """Entries that changed the posted balance, newest first. `before` = the last one of the page before."""
+        """Entries that changed the posted balance, newest first. `before` = the last one of the page before.
+
+        `key_id` leaves those that the key has caused.
+        """
         columns = ledger_entries.c
         query = sa.select(*(columns[name] for name in Entry.__struct_fields__)).where(
             columns.account_id == account_id, IS_TRANSACTION, *_conditions(direction, kind)
         )
+        if key_id is not None:
+            query = query.where(columns.key_id == key_id)
         if since is not None:
             query = query.where(columns.at >= since)
         if until is not None:

@@ -2,6 +2,22 @@
 
 from tollway.accounts import Origin
 from tollway.usage.prices import PriceList
+from tollway.usage.queries import LogFilter, LogRow, Scope, Sums, UsageGroup, UsageQueries, Window, time_zones
 from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, Status, UsageRecorder
 
-__all__ = ["BUCKET_SECONDS", "Origin", "PriceList", "RequestRecord", "Status", "UsageRecorder"]
+__all__ = [
+    "BUCKET_SECONDS",
+    "LogFilter",
+    "LogRow",
+    "Origin",
+    "PriceList",
+    "RequestRecord",
+    "Scope",
+    "Status",
+    "Sums",
+    "UsageGroup",
+    "UsageQueries",
+    "UsageRecorder",
+    "Window",
+    "time_zones",
+]

@@ -90,7 +90,7 @@ async def _own(visit: Visit) -> ApiKey:
 
 async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form | None = None) -> Response:
     own = await visit.services.accounts.list_keys(visit.account_id)
-    spent = await visit.services.monthly_usage([one.id for one in own])
+    spent = await visit.services.usage.monthly([one.id for one in own])
     return visit.render(
         "keys.html",
         status=error.status if error else 200,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 from tests.asgi import call
+from tests.desks import record, recorded
 from tests.installation import app_of, installed
 
 from tollway import clock
@@ -26,6 +27,8 @@ from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, Usage
 MODEL = "local/smollm2-135m-instruct"
 CHAT = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}]}
 
+REQUEST = "V1StGXR8Z5jdHi6BmyT8k"
+
 GOOD_ROLES = ("api", "management", "other management", "other scope", "other model")
 BAD_ROLES = ("nobody", "disabled", "expired", "deleted", "replaced", "disabled management", "expired management")
 
@@ -35,6 +38,8 @@ ANY_KEY: dict[str, int] = dict.fromkeys(GOOD_ROLES, 200) | dict.fromkeys(BAD_ROL
 MANAGEMENT = ANY_KEY | {"api": 403, "other scope": 403, "other model": 403}
 OTHERS_KEY = MANAGEMENT | {"other management": 404}
 """The path names a key of the first account."""
+OTHERS_REQUEST = ANY_KEY | {"other management": 404, "other scope": 404, "other model": 404}
+"""The path names a request that the role "api" has made."""
 
 # What each operation answers to each role, and what is sent to it: a request that is good but for the key.
 EXPECTED: dict[str, dict[str, int]] = {
@@ -49,6 +54,14 @@ EXPECTED: dict[str, dict[str, int]] = {
     "deleteKey": OTHERS_KEY,
     "rotateKey": OTHERS_KEY,
     "showOwnKey": ANY_KEY,
+    "showBalance": ANY_KEY,
+    "showBilling": ANY_KEY,
+    "showBillingDetail": ANY_KEY,
+    "listTransactions": ANY_KEY,
+    "showUsage": ANY_KEY,
+    "showUsageDetail": ANY_KEY,
+    "listLogs": ANY_KEY,
+    "showReceipt": OTHERS_REQUEST,
     "healthz": PUBLIC,
     "readyz": PUBLIC,
     "metrics": PUBLIC,
@@ -81,7 +94,7 @@ class House:
     async def status(self, row: Endpoint, path: str, role: str) -> int:
         """Of the request; the key that its path names is a fresh one of the first account."""
         target = await self.services.accounts.create_key(self.account.id)
-        path = path.replace("{id:path}", MODEL).replace("{prefix}", target.record.prefix)
+        path = path.replace("{id:path}", MODEL).replace("{prefix}", target.record.prefix).replace("{request_id}", REQUEST)
         assert "{" not in path, f"say here what goes into {path}"
         headers = {"Authorization": f"Bearer {self.keys[role]}"} if self.keys[role] else {}
         reply = await call(self.app, row.method, path, headers=headers, json_body=BODIES.get(row.operation))
@@ -106,7 +119,7 @@ async def house(home: Path) -> AsyncIterator[House]:
             keys[role] = new.secret
             return new.record.id
 
-        await make("api")
+        await record(services.database, recorded(one.id, await make("api"), request_id=REQUEST))
         await make("management", kind="management")
         await make("other management", two, "management")
         await make("other scope", scopes=("model:image",))
