@@ -318,7 +318,7 @@ class Answer:
         kept = None
         if status == "succeeded" and self._parts is not None:
             kept = self._encode(self._parts, usage, _cost(min(record.credits, admitted.hold.credits)))
-        log.info("completion", **_loggable(record))
+        log.debug("completion", **_loggable(record))
         settled = await desk.finish(Outcome(admitted, record, usage.prompt_tokens + usage.completion_tokens, kept))
         if status != "failed":
             self._usage, self.cost = usage, _cost(settled.credits)

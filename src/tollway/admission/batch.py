@@ -86,7 +86,7 @@ class _Batch:
         self._spend.load(places)
         if self._outcomes:
             wanted = [outcome.admitted.hold.request_id for outcome in self._outcomes]
-            self._open = {row.request_id: Hold(*tuple(row)) for row in _OPEN_HOLDS(self._connection, wanted)}
+            self._open = {row.request_id: Hold(*row) for row in _OPEN_HOLDS(self._connection, wanted).rows}
 
     # --- a request comes ----------------------------------------------------------------------------------------------
 

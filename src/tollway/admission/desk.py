@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
@@ -112,20 +111,16 @@ class Desk:
         while True:
             try:
                 return self._transact(commands, again=again)
-            except sa.exc.IntegrityError:
-                # a request was there before: the earlier attempt was committed after all
-                if again:
-                    log.exception("ledger_refused")
-                    return self._one_by_one(commands)
-                again = True
             except StorageUnavailable as unavailable:
                 again = True  # it may have been committed all the same
                 if clock.monotonic() > deadline:
                     return [unavailable] * len(commands)
                 time.sleep(_RETRY_PAUSE_SECONDS)
             except Exception:
-                log.exception("ledger_fault")
-                return self._one_by_one(commands)
+                if again:
+                    log.exception("ledger_fault")
+                    return self._one_by_one(commands)
+                again = True  # a request may have been there before: the earlier attempt was committed after all
 
     def _transact(self, commands: Sequence[Command], *, again: bool) -> list[Result]:
         durable = any(isinstance(command, Outcome) for command in commands)

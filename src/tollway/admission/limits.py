@@ -51,7 +51,7 @@ class Rates:
         """Reads what is stored of the rules' subjects. Their accounts are locked, so nobody else changes it meanwhile."""
         subjects = {rule.subject for rule in rules}
         if subjects:
-            for row in _RATES(self._connection, sorted(subjects)):
+            for row in _RATES(self._connection, sorted(subjects)).rows:
                 self._full_at[row.subject, row.unit] = row.full_at
 
     def check(self, rule: Rule, amount: int, now: float) -> None:
@@ -105,7 +105,7 @@ class Concurrency:
         for count, subjects in ((_OPEN_OF_ACCOUNTS, set(account_ids)), (_OPEN_OF_KEYS, set(key_ids))):
             if subjects:
                 self._open |= dict.fromkeys(subjects, 0)
-                for row in count(self._connection, sorted(subjects)):
+                for row in count(self._connection, sorted(subjects)).rows:
                     self._open[row.subject] = row.open
 
     def check(self, subject: str, what: Subject, concurrency_max: int) -> None:

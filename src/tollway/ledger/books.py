@@ -53,11 +53,11 @@ class Books:
         wanted = sorted(set(account_ids) - self._pages.keys())  # in one order everywhere, so that nobody waits in a circle
         if not wanted:
             return
-        rows = {row.account_id: row for row in _LOCK(self._connection, wanted)}
+        rows = {row.account_id: row for row in _LOCK(self._connection, wanted).rows}
         for account_id in wanted:
             if account_id not in rows:
                 self._open(account_id)
-                rows[account_id] = _LOCK(self._connection, [account_id]).one()
+                rows[account_id] = _LOCK(self._connection, [account_id]).rows[0]
             self._pages[account_id] = _Page(rows[account_id])
 
     def balance(self, account_id: str) -> Balance:
