@@ -2,6 +2,8 @@
 
 import secrets
 
+from tollway import clock
+
 _ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _LETTER_OF_BYTE = bytes(_ALPHABET[byte % 62] for byte in range(256))
 _UNEVEN = bytes(range(248, 256))
@@ -19,8 +21,15 @@ def random_text(length: int) -> str:
 
 
 def request_id() -> str:
-    """21 characters, as the platform's own request and inference ids."""
-    return random_text(21)
+    """21 characters, as the platform's own request and inference ids: 7 of the time and 14 random ones (83 bits).
+
+    Later ids sort after earlier ones, to the hundredth of a second, so that a database adds them at the end of its indexes.
+    """
+    hundredths, text = int(clock.now() * 100), ""
+    for _ in range(7):
+        hundredths, digit = divmod(hundredths, 62)
+        text = chr(_ALPHABET[digit]) + text
+    return text + random_text(14)
 
 
 def completion_id() -> str:

@@ -15,6 +15,7 @@ from tollway.storage.facts import Facts
 from tollway.storage.turns import TurnError, shared, turn
 
 _BUSY_SECONDS = 10
+_CHECKPOINT_PAGES = 8000  # 32 MB: a page that is written again and again is copied into the file once for all
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: "another process kept it locked",
     sqlite3.SQLITE_LOCKED: "another process kept it locked",
@@ -50,7 +51,8 @@ class Sqlite:
         event.listen(self._writing, "connect", self._say_that_it_is_open)
         event.listen(self._reading, "connect", _on_connect("query_only = ON"))
         event.listen(self._reading, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        event.listen(self._writing, "connect", _on_connect("synchronous = FULL"))
+        checkpoint = f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"
+        event.listen(self._writing, "connect", _on_connect("synchronous = FULL", checkpoint))
         event.listen(self._writing, "begin", _begin_writing)
 
     def reading(self) -> contextlib.AbstractContextManager[Connection]:

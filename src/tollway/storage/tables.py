@@ -107,6 +107,7 @@ balances = Table(
     Column("head", LargeBinary(32), nullable=False),
     CheckConstraint("held >= 0", name="held_not_negative"),
     CheckConstraint("posted >= held", name="not_overdrawn"),
+    sqlite_with_rowid=False,
 )
 
 ledger_entries = Table(
@@ -150,11 +151,12 @@ holds = Table(
     Column("request_id", String(64), primary_key=True),
     Column("account_id", String(32), nullable=False, index=True),
     Column("key_id", String(32)),
-    Column("node_id", String(32), nullable=False, index=True),
+    Column("node_id", String(32), nullable=False),
     Column("credits", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
     # the window of the key's spend limit that it counts in; null = the key has none
     Column("spend_window", BigInteger),
+    sqlite_with_rowid=False,
 )
 
 nodes = Table(
@@ -173,6 +175,7 @@ key_spend = Table(
     Column("starts_at", BigInteger, primary_key=True),
     Column("spent", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 rates = Table(
@@ -182,6 +185,7 @@ rates = Table(
     Column("unit", String(10), primary_key=True),
     # when a full minute's allowance will be back, in seconds since the epoch
     Column("full_at", Double, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 idempotency = Table(
@@ -193,6 +197,7 @@ idempotency = Table(
     Column("request_id", String(64), nullable=False),
     Column("answer", LargeBinary),
     Column("at", Double, nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 
 # --- what was used ----------------------------------------------------------------------------------------------------
@@ -252,6 +257,7 @@ usage_buckets = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("credits", BigInteger, nullable=False),
     Column("loss", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 prices = Table(

@@ -26,9 +26,9 @@ def _ledger() -> None:
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("spend_window", sa.BigInteger()),
         sa.PrimaryKeyConstraint("request_id", name="pk_holds"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_holds_account_id", "holds", ["account_id"])
-    op.create_index("ix_holds_node_id", "holds", ["node_id"])
     op.create_table(
         "ledger_entries",
         sa.Column("id", _SERIAL, nullable=False),
@@ -81,6 +81,7 @@ def _ledger() -> None:
         sa.CheckConstraint("posted >= held", name="ck_balances_not_overdrawn"),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.id"], name="fk_balances_account_id"),
         sa.PrimaryKeyConstraint("account_id", name="pk_balances"),
+        sqlite_with_rowid=False,
     )
 
 
@@ -94,6 +95,7 @@ def _admission() -> None:
         sa.Column("answer", sa.LargeBinary()),
         sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "key", name="pk_idempotency"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_idempotency_at", "idempotency", ["at"])
     op.create_table(
@@ -103,6 +105,7 @@ def _admission() -> None:
         sa.Column("spent", sa.BigInteger(), nullable=False),
         sa.Column("held", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("key_id", "starts_at", name="pk_key_spend"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "rates",
@@ -110,6 +113,7 @@ def _admission() -> None:
         sa.Column("unit", sa.String(length=10), nullable=False),
         sa.Column("full_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("subject", "unit", name="pk_rates"),
+        sqlite_with_rowid=False,
     )
 
 
@@ -177,4 +181,5 @@ def _usage() -> None:
         sa.Column("credits", sa.BigInteger(), nullable=False),
         sa.Column("loss", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", "bucket", "key_id", "model", name="pk_usage_buckets"),
+        sqlite_with_rowid=False,
     )
