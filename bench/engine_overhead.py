@@ -30,11 +30,14 @@ import aiohttp
 import msgspec
 from tests.live import free_port
 
+from tollway.accounts import Accounts, load_secret
 from tollway.app import WorkerConfig
 from tollway.catalog import load_configuration
-from tollway.cli.serve import _prepare_database, serve_http
+from tollway.cli.serve import serve_http
 from tollway.engine import EngineEndpoint, ModelStore, Supervisor
-from tollway.settings import load
+from tollway.ledger import Ledger
+from tollway.settings import Settings, load
+from tollway.storage import Database
 
 TOKENS = 64
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -128,6 +131,18 @@ def processor_seconds(pid: int) -> float | None:
     )
 
 
+async def make_key(settings: Settings) -> str:
+    """The key of an account that can pay for the whole run."""
+    database = Database(settings.database)
+    database.migrate()
+    accounts = Accounts(database, load_secret(settings.home))
+    key = await accounts.bootstrap()
+    await Ledger(database).grant((await accounts.first_account()).id, 10**9, reason="bonus", once="benchmark")
+    database.close()
+    assert key
+    return key.secret
+
+
 async def measure(port: int, key: str, pid: int, engine: EngineEndpoint, scale: float) -> dict[str, dict[str, float]]:
     targets = [
         Target("engine", engine.url, engine.api_key, engine.model),
@@ -198,7 +213,7 @@ def main() -> None:
         config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
         api = multiprocessing.get_context("spawn").Process(target=serve_http, args=(config,))
         try:
-            key = asyncio.run(_prepare_database(settings)) or ""
+            key = asyncio.run(make_key(settings))
             api.start()
             results = asyncio.run(measure(settings.port, key, api.pid or 0, supervisor.endpoints()[0], arguments.scale))
         finally:
