@@ -18,8 +18,10 @@ from tollway.wire.chat import ChatRequest, PromptTokensDetails, Usage, images_of
 _MICRO = 1_000_000
 _DENOMINATOR = _MICRO**3  # tokens/10^6 x USD/10^6 x markup/10^6
 
-TOKENS_MAX = 2**53
-"""No count above this is believed; beyond it JSON's readers lose digits."""
+TOKENS_MAX = 10**9
+"""No count above this is believed: no context is near it, and thousands of such counts still add up within 64 bits."""
+COST_MAX = 10**15
+"""The credits that one answer can cost: 500 million dollars. Prices and usage may both be absurd; sums must stay sound."""
 IMAGE_TOKENS_MAX = 4096
 """The most that one image may count in a prompt's bound."""
 _PROMPT_OVERHEAD_TOKENS = 1024
@@ -95,19 +97,20 @@ def tariff_of(price: Price, markup: int) -> Tariff:
 
 
 def credits_for(usage: Usage, tariff: Tariff) -> int:
-    """What `usage` costs, each component rounded up to a whole credit.
+    """What `usage` costs, each component rounded up to a whole credit, at most COST_MAX.
 
     Cached prompt tokens are a part of the prompt tokens and are charged at their own price instead; audio tokens too.
     """
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details else 0
     audio = (details.audio_tokens or 0) if details else 0
-    return (
+    cost = (
         _credits(usage.prompt_tokens - cached - audio, tariff.prompt)
         + _credits(cached, tariff.cached_prompt)
         + _credits(audio, tariff.audio_prompt)
         + _credits(usage.completion_tokens, tariff.completion)
     )
+    return min(cost, COST_MAX)
 
 
 def bound_for(request: ChatRequest, routes: Sequence[Route], body_bytes: int, markup: int) -> Bound:
@@ -148,6 +151,11 @@ def trusted_usage(usage: Usage) -> tuple[Usage, list[str]]:
             audio_tokens=None if details.audio_tokens is None else audio,
             cached_tokens=None if details.cached_tokens is None else cached,
         )
+    of_completion = usage.completion_tokens_details
+    if of_completion is not None and not 0 <= (of_completion.reasoning_tokens or 0) <= completion:
+        flags.append("reasoning_tokens_out_of_bounds")
+        bounded = max(0, min(of_completion.reasoning_tokens or 0, completion))
+        of_completion = msgspec.structs.replace(of_completion, reasoning_tokens=bounded)
     if not flags and usage.total_tokens == prompt + completion:
         return usage, flags
     clean = msgspec.structs.replace(
@@ -156,6 +164,7 @@ def trusted_usage(usage: Usage) -> tuple[Usage, list[str]]:
         completion_tokens=completion,
         total_tokens=prompt + completion,
         prompt_tokens_details=details,
+        completion_tokens_details=of_completion,
     )
     return clean, flags
 

@@ -22,7 +22,7 @@ from tollway.providers.routing import Router
 from tollway.settings import Settings
 from tollway.storage import Database
 from tollway.storage.tables import requests
-from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, PromptTokensDetails, Usage
+from tollway.wire.chat import ChatRequest, ChunkChoice, CompletionTokensDetails, Delta, PromptTokensDetails, Usage
 from tollway.wire.decode import decode_chat_request
 
 # 2 credits a token of either kind
@@ -211,6 +211,7 @@ HOSTILE = [
     Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=50)),
     Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=-50)),
     Usage(10, 3, 13, prompt_tokens_details=PromptTokensDetails(cached_tokens=8, audio_tokens=8)),
+    Usage(10, 3, 13, completion_tokens_details=CompletionTokensDetails(reasoning_tokens=2**70)),
 ]
 
 

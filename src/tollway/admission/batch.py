@@ -81,12 +81,12 @@ class _Batch:
             for order in map(_order_of, self._commands)
             if order.idempotency is not None
         )
-        places = [place for order in self._orders if (place := self._place(order.caller)) is not None]
-        places += [place for outcome in self._outcomes if (place := _place_of(outcome.admitted.hold)) is not None]
-        self._spend.load(places)
         if self._outcomes:
             wanted = [outcome.admitted.hold.request_id for outcome in self._outcomes]
             self._open = {row.request_id: Hold(*row) for row in _OPEN_HOLDS(self._connection, wanted).rows}
+        places = [place for order in self._orders if (place := self._place(order.caller)) is not None]
+        places += [place for hold in self._open.values() if (place := _place_of(hold)) is not None]
+        self._spend.load(places)
 
     # --- a request comes ----------------------------------------------------------------------------------------------
 

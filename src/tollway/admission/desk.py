@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
@@ -19,6 +20,7 @@ from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
 from tollway.errors import InternalError, StorageUnavailable, TollwayError
 from tollway.ledger import Books, Hold
 from tollway.storage import Database
+from tollway.storage.tables import ledger_entries
 
 BATCH_MAX = 256
 RETRY_SECONDS_MAX = 5.0
@@ -41,7 +43,8 @@ class Desk:
         self._node_id = node_id
         self._on_balance = on_balance
         self._waiting: list[_Waiting] = []
-        self._owed: list[Admitted] = []
+        self._owed: dict[str, Admitted] = {}
+        self._unsure = False  # whether the last batch had come to its commit
         self._pump: asyncio.Task[None] | None = None
 
     async def admit(self, order: Order) -> Admitted | Replay:
@@ -64,8 +67,6 @@ class Desk:
         """Writes the end of a request, durably. Raises ServiceUnavailable when it cannot; then nothing was charged."""
         result = await asyncio.shield(self._submit(outcome))
         if isinstance(result, TollwayError):
-            if isinstance(result, StorageUnavailable) and outcome.admitted not in self._owed:
-                self._owed.append(outcome.admitted)
             raise result
         assert isinstance(result, Settled)  # noqa: S101 - what a batch answers to an Outcome
         if self._on_balance is not None:
@@ -74,12 +75,21 @@ class Desk:
         return result
 
     async def make_good(self) -> None:
-        """Releases what could not be written down in time: those requests were told that they failed, so they cost nothing."""
-        for admitted in self._owed[:]:
-            settled = await self.finish(Outcome(admitted))
-            if settled.credits:  # it was written after all, at the very last
-                await self._database.write(partial(_refund, hold=admitted.hold, paid=settled.credits))
-            self._owed.remove(admitted)
+        """Undoes what could not be written down in time, and may have been written all the same.
+
+        Those requests were told that they failed, so they hold nothing and cost nothing. One that cannot be undone yet keeps
+        its place and does not keep the others from theirs.
+        """
+        for request_id, admitted in list(self._owed.items()):
+            result = await asyncio.shield(self._submit(Outcome(admitted)))
+            if isinstance(result, StorageUnavailable | InternalError):
+                continue
+            if not isinstance(result, Settled) or result.credits:  # its hold is gone: nothing was held, or it was charged
+                try:
+                    await self._database.write(partial(_give_back, hold=admitted.hold))
+                except StorageUnavailable:
+                    continue
+            self._owed.pop(request_id, None)
 
     async def close(self) -> None:
         """Waits until everything that was asked for is written."""
@@ -98,16 +108,27 @@ class Desk:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
                 results = await self._database.in_writer(partial(self._write, [command for command, _ in batch]))
-                for (_, future), result in zip(batch, results, strict=True):
+                for (command, future), result in zip(batch, results, strict=True):
+                    self._note_owed(command, result)
                     future.set_result(result)
         finally:
             self._pump = None
+
+    def _note_owed(self, command: Command, result: Result) -> None:
+        """Remembers, for `make_good`, the holds that are still open, and those that may be."""
+        if not isinstance(result, StorageUnavailable | InternalError):
+            return
+        if isinstance(command, Outcome):
+            self._owed.setdefault(command.admitted.hold.request_id, command.admitted)
+        elif self._unsure:
+            hold = Hold(command.request_id, command.caller.account_id, command.caller.key_id, command.credits)
+            self._owed[hold.request_id] = Admitted(command, hold, {})
 
     def _write(self, commands: Sequence[Command]) -> Sequence[Result]:
         """One batch, in the database's thread. Its failures become results: somebody waits for each."""
         ends = any(isinstance(command, Outcome) for command in commands)
         deadline = clock.monotonic() + (RETRY_SECONDS_MAX if ends else _HOLD_RETRY_SECONDS_MAX)
-        again = False
+        again = self._unsure = False
         while True:
             try:
                 return self._transact(commands, again=again)
@@ -125,7 +146,9 @@ class Desk:
     def _transact(self, commands: Sequence[Command], *, again: bool) -> list[Result]:
         durable = any(isinstance(command, Outcome) for command in commands)
         with self._database.transaction(durable=durable) as connection:
-            return run_batch(connection, commands, self._node_id, again=again)
+            results = run_batch(connection, commands, self._node_id, again=again)
+            self._unsure = True
+        return results
 
     def _one_by_one(self, commands: Sequence[Command]) -> list[Result]:
         """So that one bad command fails alone."""
@@ -166,10 +189,19 @@ class OpenDesk(Desk):
         pass
 
 
-def _refund(connection: Connection, hold: Hold, paid: int) -> None:
+def _give_back(connection: Connection, hold: Hold) -> None:
+    """Refunds what was charged for a request whose hold is gone, if anything was and it was not refunded yet."""
     books = Books(connection)
     books.lock([hold.account_id])
-    books.enter(
-        "refund", hold.account_id, hold.request_id, posted=paid, key_id=hold.key_id, note="the answer was not delivered"
-    )
+    query = sa.select(ledger_entries.c.kind, ledger_entries.c.posted).where(ledger_entries.c.request_id == hold.request_id)
+    posted = {row.kind: row.posted for row in connection.execute(query)}
+    if posted.get("settle") and "refund" not in posted:
+        books.enter(
+            "refund",
+            hold.account_id,
+            hold.request_id,
+            posted=-posted["settle"],
+            key_id=hold.key_id,
+            note="the answer was not delivered",
+        )
     books.flush()

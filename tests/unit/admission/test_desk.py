@@ -1,4 +1,7 @@
 import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -7,12 +10,16 @@ from tests.desks import Bench, limited, opened, order, outcome
 
 from tollway.accounts import Limits
 from tollway.admission import Admitted, Desk
+from tollway.admission import desk as desk_module
+from tollway.admission.nodes import expire_holds_of
 from tollway.errors import (
     Conflict,
     InsufficientCredits,
+    InternalError,
     RateLimited,
     ServiceUnavailable,
     SpendLimitReached,
+    StorageUnavailable,
     UnprocessableRequest,
 )
 from tollway.storage import Database
@@ -213,3 +220,90 @@ async def test_an_outcome_of_nothing_known_is_a_release(bench: Bench) -> None:
     settled = await bench.desk.finish(replace(outcome(admitted, 5), record=None))
     assert settled.credits == 0
     assert await bench.balance() == (1000, 0)
+
+
+# --- what nobody knows the fate of ------------------------------------------------------------------------------------
+
+
+class Unlucky:
+    """A database whose commits fail as long as `broken` says so: "before" it, or "after" it, when the answer is lost."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.broken = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    @contextlib.contextmanager
+    def transaction(self, *, durable: bool = True) -> Iterator[Any]:
+        with self._database.transaction(durable=durable) as connection:
+            yield connection
+            if self.broken == "before":
+                raise StorageUnavailable(reason="the disk is full")
+        if self.broken == "after":
+            raise StorageUnavailable(reason="the connection was lost")
+
+
+@pytest.fixture
+async def unlucky(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Unlucky:
+    monkeypatch.setattr(desk_module, "RETRY_SECONDS_MAX", 0.0)
+    monkeypatch.setattr(desk_module, "_HOLD_RETRY_SECONDS_MAX", 0.0)
+    unlucky = Unlucky(bench.database)
+    bench.desk = Desk(unlucky, "node_test")  # type: ignore[arg-type]
+    return unlucky
+
+
+@pytest.mark.parametrize("broken", ["before", "after"])
+async def test_a_hold_whose_commit_was_not_confirmed_is_given_back(bench: Bench, unlucky: Unlucky, broken: str) -> None:
+    bench.caller = replace(bench.caller, spend_limit_credits=500, spend_window="day")
+    unlucky.broken = broken
+    with pytest.raises(StorageUnavailable):
+        await bench.admit(100, key="k")
+    unlucky.broken = ""
+    assert (await bench.verified()).held == (100 if broken == "after" else 0)
+    await bench.desk.make_good()
+    assert await bench.balance() == (1000, 0)
+    assert (await bench.admit(500, key="k")).hold.credits == 500, "the key's own limit and its Idempotency-Key are free again"
+    await bench.verified()
+
+
+@pytest.mark.parametrize("broken", ["before", "after"])
+async def test_an_answer_that_failed_for_its_settlement_is_free(bench: Bench, unlucky: Unlucky, broken: str) -> None:
+    admitted, other = await bench.admit(100), await bench.admit(50)
+    for each in (admitted, other):
+        unlucky.broken = broken
+        with pytest.raises(StorageUnavailable):
+            await bench.settle(each, 30)
+        unlucky.broken = ""
+    for _ in range(2):  # the second time there is nothing left to do
+        await bench.desk.make_good()
+        assert await bench.balance() == (1000, 0)
+    kinds = [entry.kind for entry in await bench.ledger.entries_of(admitted.hold.request_id)]
+    assert kinds == (["hold", "settle", "refund"] if broken == "after" else ["hold", "release"])
+    await bench.verified()
+
+
+async def test_what_expired_meanwhile_does_not_keep_the_rest_from_being_released(bench: Bench, unlucky: Unlucky) -> None:
+    admitted, other = await bench.admit(100), await bench.admit(50)
+    unlucky.broken = "before"
+    for each in (admitted, other):
+        with pytest.raises(StorageUnavailable):
+            await bench.settle(each, 30)
+    await bench.database.write(lambda connection: expire_holds_of(connection, ["node_test"]))
+    third = await opened(bench.database, 1000)
+    await bench.desk.make_good()
+    unlucky.broken = ""
+    await bench.desk.make_good()
+    assert await bench.balance() == (1000, 0)
+    assert await third.balance() == (1000, 0)
+    await bench.verified()
+
+
+async def test_a_settlement_that_cannot_be_written_at_all_leaves_no_hold(bench: Bench) -> None:
+    admitted = await bench.admit(100)
+    with pytest.raises(InternalError, match="not charged"):
+        await bench.settle(admitted, 30, prompt_tokens=2**70)
+    await bench.desk.make_good()
+    assert await bench.balance() == (1000, 0)
+    await bench.verified()
