@@ -318,7 +318,6 @@ class Answer:
         kept = None
         if status == "succeeded" and self._parts is not None:
             kept = self._encode(self._parts, usage, _cost(min(record.credits, admitted.hold.credits)))
-        log.debug("completion", **_loggable(record))
         settled = await desk.finish(Outcome(admitted, record, usage.prompt_tokens + usage.completion_tokens, kept))
         if status != "failed":
             self._usage, self.cost = usage, _cost(settled.credits)
@@ -444,11 +443,6 @@ def _with_what_would_fit(refusal: InsufficientCredits | SpendLimitReached, bound
 
 def _cost(credits_used: int) -> Cost:
     return Cost(credits_used=credits_used, usd_spent=usd(credits_used))
-
-
-def _loggable(record: RequestRecord) -> dict[str, object]:
-    """A record as fields of a log line, without what is null."""
-    return {name: value for name, value in msgspec.structs.asdict(record).items() if value is not None}
 
 
 _decode_kept = msgspec.msgpack.Decoder(Kept).decode

@@ -52,12 +52,7 @@ class Desk:
 
         When the caller is cancelled while it waits, the request may be admitted all the same; then it is given up at once.
         """
-        future = self._submit(order)
-        try:
-            result = await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(self._give_up)
-            raise
+        result = await self._submit(order)
         if isinstance(result, TollwayError):
             raise result
         assert isinstance(result, Admitted | Replay)  # noqa: S101 - what a batch answers to an Order
@@ -65,7 +60,7 @@ class Desk:
 
     async def finish(self, outcome: Outcome) -> Settled:
         """Writes the end of a request, durably. Raises ServiceUnavailable when it cannot; then nothing was charged."""
-        result = await asyncio.shield(self._submit(outcome))
+        result = await self._submit(outcome)
         if isinstance(result, TollwayError):
             raise result
         assert isinstance(result, Settled)  # noqa: S101 - what a batch answers to an Outcome
@@ -81,7 +76,7 @@ class Desk:
         its place and does not keep the others from theirs.
         """
         for request_id, admitted in list(self._owed.items()):
-            result = await asyncio.shield(self._submit(Outcome(admitted)))
+            result = await self._submit(Outcome(admitted))
             if isinstance(result, StorageUnavailable | InternalError):
                 continue
             if not isinstance(result, Settled) or result.credits:  # its hold is gone: nothing was held, or it was charged
@@ -110,7 +105,10 @@ class Desk:
                 results = await self._database.in_writer(partial(self._write, [command for command, _ in batch]))
                 for (command, future), result in zip(batch, results, strict=True):
                     self._note_owed(command, result)
-                    future.set_result(result)
+                    if not future.cancelled():
+                        future.set_result(result)
+                    elif isinstance(result, Admitted):  # nobody waits for it any more
+                        self._submit(Outcome(result))
         finally:
             self._pump = None
 
@@ -162,12 +160,6 @@ class Desk:
                 log.exception("ledger_fault_alone")
                 results.append(InternalError("The request could not be written to the ledger; it is not charged."))
         return results
-
-    def _give_up(self, future: "asyncio.Future[Result]") -> None:
-        """Releases the hold of a request that nobody waits for any more."""
-        result = future.result()
-        if isinstance(result, Admitted):
-            self._submit(Outcome(result))
 
 
 class OpenDesk(Desk):

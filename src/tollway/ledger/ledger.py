@@ -181,7 +181,7 @@ def _locked_books(connection: Connection, account_id: str) -> Books:
 
 
 def _has_entry(connection: Connection, request_id: str, kind: str) -> bool:
-    query = sa.select(ledger_entries.c.id).where(ledger_entries.c.request_id == request_id, ledger_entries.c.kind == kind)
+    query = sa.select(ledger_entries.c.number).where(ledger_entries.c.request_id == request_id, ledger_entries.c.kind == kind)
     return connection.execute(query).first() is not None
 
 

@@ -3,16 +3,23 @@
 They are written in SQLAlchemy like all others, and run inside its transactions; only their way is shorter. Values go to the
 driver as they are: for integers, text, floats and bytes, which is all that these tables hold, nothing needs converting. What
 the driver raises comes as the driver's own exception.
+
+Many rows are one statement. With one for each row SQLite's driver would give Python's lock away and fight for it again at every
+row, which costs more than the row.
 """
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 Row = dict[str, Any]
+
+_ROWS_AT_ONCE_MAX = 32
 
 
 class Result:
@@ -26,36 +33,17 @@ class Result:
 
 
 class Prepared:
-    """A statement with named parameters, for one row of them or for many (`executemany`)."""
+    """A statement with named parameters."""
 
     def __init__(self, build: Callable[[Connection], Any]) -> None:
         self._build = build
-        self._compiled: dict[str, tuple[str, tuple[str, ...] | None, Callable[[Any], Any] | None]] = {}
+        self._compiled: dict[str, _Compiled] = {}
 
-    def __call__(self, connection: Connection, parameters: Row | Sequence[Row]) -> Result:
-        sql, names, make_row = self._compiled.get(connection.dialect.name) or self._compile(connection)
-        cursor = connection.connection.cursor()
-        try:
-            if isinstance(parameters, dict):
-                cursor.execute(sql, parameters if names is None else tuple(parameters[name] for name in names))
-            elif names is None:
-                cursor.executemany(sql, list(parameters))
-            else:
-                cursor.executemany(sql, [tuple(row[name] for name in names) for row in parameters])
-            return Result([] if make_row is None else list(map(make_row, cursor.fetchall())), cursor.rowcount)
-        finally:
-            cursor.close()
-
-    def _compile(self, connection: Connection) -> tuple[str, tuple[str, ...] | None, Callable[[Any], Any] | None]:
-        statement = self._build(connection)
-        compiled = statement.compile(dialect=connection.dialect)
-        names = tuple(compiled.positiontup) if compiled.positional else None
-        make_row = None
-        if isinstance(statement, sa.Select):
-            columns = [str(column.key) for column in statement.selected_columns]
-            make_row = namedtuple("Row", columns)._make  # type: ignore[attr-defined]
-        self._compiled[connection.dialect.name] = (str(compiled), names, make_row)
-        return self._compiled[connection.dialect.name]
+    def __call__(self, connection: Connection, parameters: Row) -> Result:
+        compiled = self._compiled.get(connection.dialect.name)
+        if compiled is None:
+            compiled = self._compiled[connection.dialect.name] = _Compiled(self._build(connection), connection)
+        return compiled.run(connection, parameters if compiled.pick is None else compiled.pick(parameters))
 
 
 class PreparedIn:
@@ -73,6 +61,65 @@ class PreparedIn:
         return prepared(connection, {f"v{index}": value for index, value in enumerate(values)})
 
 
-def insert_into(table: sa.Table, names: Sequence[str]) -> Prepared:
+class PreparedInsert:
+    """An insert of any number of rows. `build` gets the rows as bind parameters, for `values()`."""
+
+    def __init__(self, names: Sequence[str], build: Callable[[Connection, list[Row]], Any]) -> None:
+        self._names = tuple(names)
+        self._values_of = itemgetter(*names)
+        self._build = build
+        self._by_length: dict[tuple[str, int], _Compiled] = {}
+
+    def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
+        for first in range(0, len(rows), _ROWS_AT_ONCE_MAX):
+            some = rows[first : first + _ROWS_AT_ONCE_MAX]
+            place = (connection.dialect.name, len(some))
+            compiled = self._by_length.get(place)
+            if compiled is None:
+                compiled = self._by_length[place] = self._compile(connection, len(some))
+            if compiled.pick is None:
+                named = ((f"{name}_{index}", row[name]) for index, row in enumerate(some) for name in self._names)
+                compiled.run(connection, dict(named))
+            else:
+                compiled.run(connection, tuple(chain.from_iterable(map(self._values_of, some))))
+
+    def _compile(self, connection: Connection, count: int) -> "_Compiled":
+        rows: list[Row] = [{name: sa.bindparam(f"{name}_{index}") for name in self._names} for index in range(count)]
+        return _Compiled(self._build(connection, rows), connection)
+
+
+def insert_into(table: sa.Table, names: Sequence[str]) -> PreparedInsert:
     """An insert of the named columns."""
-    return Prepared(lambda _: sa.insert(table).values({name: sa.bindparam(name) for name in names}).inline())
+    columns = [column.name for column in table.columns if column.name in set(names)]  # as SQLAlchemy will order them
+    return PreparedInsert(columns, lambda _, rows: sa.insert(table).values(rows).inline())
+
+
+class _Compiled:
+    """The text of a statement for one database, and how its values are given."""
+
+    __slots__ = ("make_row", "pick", "sql")
+
+    def __init__(self, statement: Any, connection: Connection) -> None:
+        compiled = statement.compile(dialect=connection.dialect)
+        self.sql = str(compiled)
+        self.pick = _picker(compiled.positiontup) if compiled.positional else None
+        """From named values to values by position; None = the driver takes names."""
+        self.make_row: Callable[[Any], Any] | None = None
+        if isinstance(statement, sa.Select):
+            columns = [str(column.key) for column in statement.selected_columns]
+            self.make_row = namedtuple("Row", columns)._make  # type: ignore[attr-defined]
+
+    def run(self, connection: Connection, values: Any) -> Result:
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self.sql, values)
+            rows = [] if self.make_row is None else list(map(self.make_row, cursor.fetchall()))
+            return Result(rows, cursor.rowcount)
+        finally:
+            cursor.close()
+
+
+def _picker(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:
+    if len(names) == 1:
+        return lambda row: (row[names[0]],)
+    return itemgetter(*names)

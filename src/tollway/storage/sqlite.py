@@ -15,6 +15,7 @@ from tollway.storage.facts import Facts
 from tollway.storage.turns import TurnError, shared, turn
 
 _BUSY_SECONDS = 10
+_STATEMENTS = 512  # kept compiled; see prepared.py
 _CHECKPOINT_PAGES = 8000  # 32 MB: a page that is written again and again is copied into the file once for all
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: "another process kept it locked",
@@ -43,7 +44,8 @@ class Sqlite:
         self._lock = path.with_name(path.name + ".lock")
         url = sa.URL.create("sqlite", database=str(path))
         self._reading = sa.create_engine(url, pool_size=readers, max_overflow=0, hide_parameters=True)
-        self._writing = sa.create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
+        statements = {"cached_statements": _STATEMENTS}
+        self._writing = sa.create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=statements)
         self._levels = {level: self._writing.execution_options(tollway_synchronous=level) for level in ("FULL", "NORMAL")}
         self._opening = threading.Lock()
         self._open_handle: int | None = None

@@ -113,9 +113,8 @@ balances = Table(
 ledger_entries = Table(
     "ledger_entries",
     metadata,
-    Column("id", _Serial, primary_key=True),
-    Column("account_id", String(32), nullable=False),
-    Column("number", BigInteger, nullable=False),
+    Column("account_id", String(32), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", String(10), nullable=False),
     Column("request_id", String(64), nullable=False),
     # what the entry changes, in credits
@@ -129,8 +128,8 @@ ledger_entries = Table(
     Column("price_version", String(16)),
     Column("note", String(200)),
     Column("hash", LargeBinary(32), nullable=False),
-    UniqueConstraint("account_id", "number"),
     UniqueConstraint("request_id", "kind"),
+    sqlite_with_rowid=False,
 )
 # what an account's owner sees: entries that changed the posted balance; and the few of them that no request caused
 IS_TRANSACTION = text("posted <> 0")

@@ -1,15 +1,16 @@
 """`INSERT ... ON CONFLICT`, which both databases have and SQLAlchemy names by dialect."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql, sqlite
 
-from tollway.storage.prepared import Prepared, Row
+from tollway.storage.prepared import PreparedInsert, Row
 
-_prepared: dict[tuple[str, str], Prepared] = {}
+_prepared: dict[tuple[str, str], PreparedInsert] = {}
 
 
 def insert_or_ignore(connection: Connection, table: sa.Table, rows: Sequence[Row]) -> None:
@@ -28,17 +29,17 @@ def insert_or_add(connection: Connection, table: sa.Table, rows: Sequence[Row]) 
 
 
 def _insert(connection: Connection, table: sa.Table, rows: Sequence[Row], mode: Literal["ignore", "replace", "add"]) -> None:
-    if not rows:
-        return
     prepared = _prepared.get((table.name, mode))
     if prepared is None:
-        prepared = _prepared[table.name, mode] = Prepared(lambda connection: _statement(connection, table, mode))
-    prepared(connection, rows[0] if len(rows) == 1 else rows)
+        names = [column.name for column in table.columns]
+        build = partial(_statement, table, mode)
+        prepared = _prepared[table.name, mode] = PreparedInsert(names, build)
+    prepared(connection, rows)
 
 
-def _statement(connection: Connection, table: sa.Table, mode: str) -> sa.Executable:
+def _statement(table: sa.Table, mode: str, connection: Connection, rows: list[Row]) -> sa.Executable:
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = make(table).values({column.name: sa.bindparam(column.name) for column in table.columns})
+    statement = make(table).values(rows)
     if mode == "ignore":
         return statement.on_conflict_do_nothing()
     new = statement.excluded

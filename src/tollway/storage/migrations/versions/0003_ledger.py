@@ -31,7 +31,6 @@ def _ledger() -> None:
     op.create_index("ix_holds_account_id", "holds", ["account_id"])
     op.create_table(
         "ledger_entries",
-        sa.Column("id", _SERIAL, nullable=False),
         sa.Column("account_id", sa.String(length=32), nullable=False),
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
@@ -46,9 +45,9 @@ def _ledger() -> None:
         sa.Column("price_version", sa.String(length=16)),
         sa.Column("note", sa.String(length=200)),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_ledger_entries"),
-        sa.UniqueConstraint("account_id", "number", name="uq_ledger_entries_account_id_number"),
+        sa.PrimaryKeyConstraint("account_id", "number", name="pk_ledger_entries"),
         sa.UniqueConstraint("request_id", "kind", name="uq_ledger_entries_request_id_kind"),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_ledger_entries_by_hand",
