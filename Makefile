@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help serve test lint format conformance bench lock openapi clean
+.PHONY: help screenshots serve test lint format conformance bench lock openapi clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ conformance: $(VENV)/test.done $(VENV)-clients/done $(VENV)-clients-older/done t
 bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m bench.engine_overhead $(BENCH_ARGS)
+
+screenshots: $(VENV)/test.done ## Take pictures of every page into docs/screenshots; needs Chromium
+	@$(BIN)/tollway models pull
+	$(BIN)/python -m tests.web.screenshots
 
 openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json

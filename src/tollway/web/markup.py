@@ -75,7 +75,7 @@ def code_block(code: str, language: str) -> Markup:
     name = escape(_LANGUAGE_NAMES.get(language, language))
     return Markup(  # noqa: S704
         f'<figure class="code" data-copy><figcaption>{name}</figcaption>'
-        f'<pre tabindex="0" role="region" aria-label="{name} code">'
+        f'<pre tabindex="0" role="group" aria-label="{name} code">'
         f"<code>{highlight(code.rstrip(), language)}</code></pre></figure>"
     )
 
@@ -92,7 +92,7 @@ def render(markdown: str) -> Rendered:
             token.attrSet("id", headings[-1].anchor)
     first = next((n for n, token in enumerate(tokens) if token.type == "heading_close"), -1)
     parser.add_render_rule("fence", _fence)
-    parser.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>')
+    parser.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>')
     parser.add_render_rule("table_close", lambda *_: "</table></div>")
     html = parser.renderer.render(tokens[first + 1 :], parser.options, {})
     return Rendered(headings[0].text if headings else "", Markup(html), headings[1:])  # noqa: S704 - our own documents

@@ -3,7 +3,7 @@
 from starlette.types import Receive, Scope, Send
 
 from tollway.api import routing
-from tollway.web import assets, keys, people, public
+from tollway.web import assets, keys, people, playground, public
 from tollway.web.frame import page_app
 from tollway.web.table import Access, Page
 
@@ -33,6 +33,7 @@ PAGES: tuple[Page, ...] = (
     Page(name="keyDisable", method="POST", paths=("/keys/{id}/disable",), answer=keys.switching(False), access=Access.PERSON),
     Page(name="keyRotate", method="POST", paths=("/keys/{id}/rotate",), answer=keys.rotate, access=Access.PERSON),
     Page(name="keyDelete", method="POST", paths=("/keys/{id}/delete",), answer=keys.delete, access=Access.PERSON),
+    Page(name="playground", paths=("/playground",), answer=playground.playground, access=Access.PERSON),
     Page(name="static", paths=("/static/{version}/{name}",), answer=assets.serve, access=Access.PUBLIC, alone=True),
 )
 

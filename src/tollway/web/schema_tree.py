@@ -37,6 +37,9 @@ class Node(Struct):
     required: bool = False
     nullable: bool = False
     bounds: tuple[str, ...] = ()
+    """In words."""
+    minimum: float | None = None
+    maximum: float | None = None
     default: str | None = None
     values: tuple[str, ...] = ()
     pattern: str | None = None
@@ -93,6 +96,8 @@ def _node(name: str, given: Schema, *, required: bool, depth: int) -> Node:
         required=required,
         nullable=_may_be_null(schema),
         bounds=tuple(_bounds(schema)),
+        minimum=schema.get("minimum"),
+        maximum=schema.get("maximum"),
         default=_default(given, schema),
         values=tuple(
             _shown(value) for value in schema.get("enum", [schema["const"]] if "const" in schema else []) if value is not None
