@@ -6,7 +6,7 @@ closed at once, which is what makes the far end stop generating.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 
 import aiohttp
 import msgspec
@@ -18,7 +18,7 @@ from tollway.providers.base import Meter
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_errors import failed_answer, failed_connection, failed_stream
 from tollway.providers.openai_request import check_request, payload_for
-from tollway.providers.openai_stream import AnswerReader, UpstreamStreamError
+from tollway.providers.openai_stream import AnswerReader, UpstreamStreamError, is_more_text
 from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
@@ -60,10 +60,9 @@ class OpenAIProvider:
                         raise failed_answer(route, response.status, response.headers, body)
                     events = EventReader()
                     while not reader.done and (data := await response.content.readany()):
-                        for event in events.feed(data):
-                            for chunk in reader.read(event):
-                                begun = True
-                                yield chunk
+                        for chunk in _chunks(reader, events.feed(data), apart=bool(request.stream)):
+                            begun = True
+                            yield chunk
                     if not reader.done:
                         for event in events.finish():
                             for chunk in reader.read(event):
@@ -101,6 +100,23 @@ class OpenAIProvider:
         return self._session.post(
             upstream.base_url + "/chat/completions", data=body, headers=headers, timeout=_TIMEOUT, allow_redirects=False
         )
+
+
+def _chunks(reader: AnswerReader, events: list[bytes], *, apart: bool) -> Iterator[ChunkChoice]:
+    """What the events add. For a caller who waits for the whole answer, text that came together is one chunk."""
+    waiting: ChunkChoice | None = None
+    for event in events:
+        for chunk in reader.read(event):
+            if apart:
+                yield chunk
+            elif waiting is not None and is_more_text(waiting, chunk):
+                waiting.delta.content = f"{waiting.delta.content}{chunk.delta.content}"
+            else:
+                if waiting is not None:
+                    yield waiting
+                waiting = chunk
+    if waiting is not None:
+        yield waiting
 
 
 async def _body_of(response: aiohttp.ClientResponse) -> bytes:

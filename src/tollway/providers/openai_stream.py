@@ -367,6 +367,18 @@ class _ChoiceReader:
         return Logprobs([_entry(entry) for entry in found.content or ()], refusal)
 
 
+def is_more_text(chunk: ChunkChoice, following: ChunkChoice) -> bool:
+    """Whether both bring nothing but text of one choice."""
+    return chunk.index == following.index and _is_text(chunk) and _is_text(following)
+
+
+def _is_text(chunk: ChunkChoice) -> bool:
+    delta = chunk.delta
+    if not delta.content or chunk.finish_reason is not None or chunk.logprobs is not None:
+        return False
+    return not (delta.role or delta.reasoning_content or delta.refusal or delta.tool_calls)
+
+
 def _joined(parts: list[ContentPart], reasoning: str | None) -> tuple[str, str | None]:
     """Content in parts as (text, thought). Parts of other kinds, such as references, are no text of the answer."""
     text = "".join(part.text or "" for part in parts if part.type == "text")
