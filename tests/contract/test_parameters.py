@@ -76,7 +76,10 @@ def test_both_paths_are_the_same_endpoint(server: LiveServer) -> None:
 
 @pytest.mark.parametrize("with_usage", [True, False])
 def test_the_order_of_a_stream(server: LiveServer, with_usage: bool) -> None:
-    events = server.events(max_tokens=8, n=2, temperature=1, stream_options={"include_usage": with_usage})
+    never_ends = {"2": -100}
+    events = server.events(
+        max_tokens=8, n=2, temperature=1, logit_bias=never_ends, stream_options={"include_usage": with_usage}
+    )
 
     assert len({(event["id"], event["created"], event["model"]) for event in events}) == 1
     assert {event["object"] for event in events} == {"chat.completion.chunk"}
