@@ -58,20 +58,17 @@ class LowBalanceNotifier:
         self._url = settings.low_balance_webhook_url
         self._secret = settings.low_balance_webhook_secret
         self._backoff_seconds = backoff_seconds
-        self._low: set[str] = set()
         self._deliveries: set[asyncio.Task[None]] = set()
 
-    def crossed(self, account_id: str, balance_credits: int, threshold_credits: int) -> None:
-        """Takes note of a balance; may be called with every one. Returns at once and never raises.
+    def crossed(self, account_id: str, balance_credits: int, threshold_credits: int, spent_credits: int) -> None:
+        """Takes note of a balance after so much was spent; may be called with every one. Returns at once and never raises.
 
-        The first balance below the threshold begins a delivery, and the next only after one that was not below it.
+        What takes the balance below the threshold begins a delivery. Of all settlements of an account, in all processes, that
+        is one, until credits come in again.
         """
         if self._url is None or self._secret is None:
             return
-        if balance_credits >= threshold_credits:
-            self._low.discard(account_id)
-        elif account_id not in self._low:
-            self._low.add(account_id)
+        if balance_credits < threshold_credits <= balance_credits + spent_credits:
             if len(self._deliveries) >= DELIVERIES_MAX:
                 log.error("low_balance_webhook_dropped", account=account_id, reason="too many are under way")
                 return

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 from tests.desks import opened, order, outcome
 from tests.fakes.faults import Cut, Hang, Received, Reply, Reset
 from tests.fakes.server import FakeServer
@@ -60,8 +61,10 @@ def _event(received: Received) -> dict[str, Any]:
 
 async def test_a_crossing_is_told_once_signed(receiver: Receiver) -> None:
     it = notifier(receiver)
-    for balance in (20_000, 10_000, 9_999, 5_000, -3, 9_999):
-        it.crossed("acc_1", balance, 10_000)
+    before = 20_005
+    for balance in (20_000, 10_000, 9_999, 5_000, 3, 3):
+        it.crossed("acc_1", balance, 10_000, before - balance)
+        before = balance
     await it.close()
     (received,) = receiver.received
     assert (received.method, received.path, received.query) == ("POST", "/hook", {"token": "t0ken"})
@@ -77,8 +80,8 @@ async def test_a_crossing_is_told_once_signed(receiver: Receiver) -> None:
 
 async def test_each_crossing_of_each_account_is_its_own(receiver: Receiver) -> None:
     it = notifier(receiver)
-    for account, balance in (("a", 5), ("b", 5), ("a", 4), ("a", 10), ("a", 9), ("b", 3)):
-        it.crossed(account, balance, 10)
+    for account, balance, spent in (("a", 5, 5), ("b", 5, 90), ("a", 4, 1), ("a", 10, 3), ("a", 9, 1), ("b", 3, 2)):
+        it.crossed(account, balance, 10, spent)
     await it.close()
     told = [_event(received) for received in receiver.received]
     assert sorted((event["data"]["account_id"], event["data"]["balance_credits"]) for event in told) == [
@@ -106,7 +109,7 @@ async def test_what_fails_is_tried_again_with_the_same_id(
     monkeypatch.setattr(webhooks, "ATTEMPT_SECONDS_MAX", 0.2)
     receiver.queue(bad, bad)
     it = notifier(receiver)
-    it.crossed("a", 1, 10)
+    it.crossed("a", 1, 10, 9)
     await it.close()
     assert len(receiver.received) == 3
     assert len({_event(received)["id"] for received in receiver.received}) == 1
@@ -116,7 +119,7 @@ async def test_what_fails_is_tried_again_with_the_same_id(
 async def test_an_answer_whose_body_breaks_off_is_taken(receiver: Receiver) -> None:
     receiver.queue(Reply(status=200, steps=(b"o", Cut())))
     it = notifier(receiver)
-    it.crossed("a", 1, 10)
+    it.crossed("a", 1, 10, 9)
     await it.close()
     assert len(receiver.received) == 1
 
@@ -125,8 +128,8 @@ async def test_after_four_attempts_it_is_given_up_and_logged_without_the_url(rec
     receiver.queue(*[Reply(status=503)] * 10)
     it = notifier(receiver)
     with structlog.testing.capture_logs() as logs:
-        it.crossed("a", 1, 10)
-        it.crossed("a", 0, 10)
+        it.crossed("a", 1, 10, 9)
+        it.crossed("a", 0, 10, 1)
         await it.close()
     assert len(receiver.received) == 4
     (entry,) = logs
@@ -139,7 +142,7 @@ async def test_nobody_waits_for_a_receiver_that_hangs(receiver: Receiver) -> Non
     receiver.queue(Reply(before=(Hang(),)))
     it = notifier(receiver)
     with structlog.testing.capture_logs() as logs:
-        it.crossed("a", 1, 10)
+        it.crossed("a", 1, 10, 9)
         await asyncio.sleep(0.1)
         began = asyncio.get_running_loop().time()
         await it.close(0.1)
@@ -153,14 +156,14 @@ async def test_a_receiver_that_is_not_there_costs_bounded_memory(receiver: Recei
     await receiver.stop()
     with structlog.testing.capture_logs() as logs:
         for number in range(8):
-            it.crossed(f"a{number}", 1, 10)
+            it.crossed(f"a{number}", 1, 10, 9)
         await it.close(0.1)
     assert sum(entry["event"] == "low_balance_webhook_dropped" for entry in logs) == 3
 
 
 async def test_without_a_url_nothing_is_done() -> None:
     it = LowBalanceNotifier(Settings())
-    it.crossed("a", 1, 10)
+    it.crossed("a", 1, 10, 9)
     await it.close()
 
 
@@ -183,6 +186,21 @@ async def test_the_desk_tells_of_every_balance_it_settles(receiver: Receiver, da
     (received,) = receiver.received
     assert _event(received)["data"]["balance_credits"] == 940
     assert _event(received)["data"]["threshold_credits"] == 950
+
+
+async def test_two_workers_tell_of_one_crossing(receiver: Receiver, database: Database) -> None:
+    bench = await opened(database, 1000)
+    caller = replace(bench.caller, low_balance_credits=500)
+    workers = [(notifier(receiver), f"n{number}") for number in range(2)]
+    desks = [Desk(database, node, it.crossed) for it, node in workers]
+    for number in range(10):
+        admitted = await desks[number % 2].admit(order(caller, 100))
+        assert isinstance(admitted, Admitted)
+        await desks[number % 2].finish(outcome(admitted, 90))
+    for it, _ in workers:
+        await it.close()
+    (received,) = receiver.received
+    assert _event(received)["data"]["balance_credits"] == 460
 
 
 @pytest.mark.parametrize(
@@ -213,7 +231,7 @@ async def test_the_documented_receiver_believes_it_and_nothing_else(receiver: Re
     names: dict[str, Any] = {}
     exec(code, names)
     it = notifier(receiver)
-    it.crossed("a", 1, 10)
+    it.crossed("a", 1, 10, 9)
     await it.close()
     (received,) = receiver.received
     headers = dict(received.headers)

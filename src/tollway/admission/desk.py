@@ -30,8 +30,9 @@ _RETRY_PAUSE_SECONDS = 0.05
 
 log = structlog.get_logger()
 
-OnBalance = Callable[[str, int, int], None]
-"""Told of each new balance: account id, posted credits, and the credits below which that account's balance is low."""
+OnBalance = Callable[[str, int, int, int], None]
+"""Told of each new balance: account id, posted credits, the credits below which that account's balance is low, and what the
+request cost that led to it."""
 _Waiting = tuple[Command, "asyncio.Future[Result]"]
 
 
@@ -66,7 +67,7 @@ class Desk:
         assert isinstance(result, Settled)  # noqa: S101 - what a batch answers to an Outcome
         if self._on_balance is not None:
             caller = outcome.admitted.order.caller
-            self._on_balance(caller.account_id, result.posted, caller.low_balance_credits)
+            self._on_balance(caller.account_id, result.posted, caller.low_balance_credits, result.credits)
         return result
 
     async def make_good(self) -> None:

@@ -2,7 +2,7 @@
 
 import typer
 
-from tollway.cli import accounts, chat, db, doctor, keys, models, public_models, reference, serve
+from tollway.cli import accounts, booking, chat, db, doctor, keys, models, public_models, reference, serve, usage, verify
 
 app = typer.Typer(
     name="tollway",
@@ -16,6 +16,10 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
+app.add_typer(booking.app, name="credits")
+app.command(name="usage")(usage.usage)
+app.command(name="logs")(usage.logs)
+app.command(name="verify-ledger")(verify.verify_ledger)
 models.app.command(name="list")(public_models.list_models)
 models.app.command(name="test")(public_models.try_model)
 app.add_typer(models.app, name="models")

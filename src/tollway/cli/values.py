@@ -38,6 +38,29 @@ def credits_amount(text: str, flag: str) -> int:
     return _credits(match[1], text, flag)
 
 
+def credits_or_usd(text: str, flag: str) -> int:
+    """An amount of more than nothing: whole credits such as 500000, or US dollars such as 5USD; exact."""
+    plain = text.strip().replace("_", "").replace(",", "")
+    if re.fullmatch(r"[0-9]{1,19}", plain, re.ASCII):
+        amount = int(plain)
+    elif (match := re.fullmatch(r"\$\s*(\S+)|(\S+?)\s*USD", text.strip(), re.IGNORECASE | re.ASCII)) is None:
+        fail(f"{flag} {text!r} is no amount: write whole credits, such as 500000, or US dollars, such as 5USD.", 2)
+    elif re.fullmatch(r"\d{1,12}(\.\d{1,12})?", digits := match[1] or match[2], re.ASCII) is None:
+        fail(f"{flag} {text!r} is no amount: write US dollars such as 5USD or 0.25USD.", 2)
+    else:
+        amount = _credits(digits, text, flag)
+    if amount < 1:
+        fail(f"{flag} {text!r} is nothing: the least is 1 credit, 0.0000005USD.", 2)
+    return amount
+
+
+def reference(text: str, flag: str) -> str:
+    """A name that the ledger keeps: a request id, or an invoice's number."""
+    if not re.fullmatch(r"[A-Za-z0-9._:/-]{1,64}", text, re.ASCII):
+        fail(f"{flag} {text[:80]!r} must be 1 to 64 letters, digits, or . _ : / -", 2)
+    return text
+
+
 def spend_limit(text: str, flag: str) -> tuple[int | None, SpendWindow | None]:
     """Such as 5USD/day, /week or /month; without a window it is never reset; `none` = no limit."""
     if text.strip().lower() == "none":

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from tollway.ledger.books import FIRST_HASH, chained_hash
 from tollway.ledger.records import RESOLUTIONS, Entry
-from tollway.storage.tables import balances, holds, ledger_entries, usage_buckets
+from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, balances, holds, ledger_entries, usage_buckets
 
 _PAGE_ROWS = 10_000
 
@@ -51,13 +51,18 @@ def verify(connection: Connection, progress: Callable[[int], None] = lambda _: N
     return totals
 
 
+def count_entries(connection: Connection) -> int:
+    """How many there are to verify."""
+    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.sum(balances.c.entries), 0))).scalar_one())
+
+
 class _Account:
     def __init__(self, connection: Connection, row: Any, totals: Totals, progress: Callable[[int], None]) -> None:
         self._connection = connection
         self._row = row
         self._totals = totals
         self._progress = progress
-        self._open: dict[str, int] = {}
+        self._open: dict[str, Entry] = {}
         self._posted = self._held = self._number = self._settled = 0
         self._head = FIRST_HASH
 
@@ -98,10 +103,10 @@ class _Account:
         if entry.kind == "hold":
             if entry.request_id in self._open or entry.held < 0 or entry.posted:
                 raise Wrong(f"{where} is not a hold")
-            self._open[entry.request_id] = entry.held
+            self._open[entry.request_id] = entry
         elif entry.kind in RESOLUTIONS:
-            held = self._open.pop(entry.request_id, None)
-            if held is None or entry.held != -held or not 0 <= -entry.posted <= held:
+            hold = self._open.pop(entry.request_id, None)
+            if hold is None or entry.held != -hold.held or not 0 <= -entry.posted <= hold.held:
                 raise Wrong(f"{where} resolves no open hold, or charges more than was held")
         elif entry.held:
             raise Wrong(f"{where} changes what is held")
@@ -128,13 +133,24 @@ class _Account:
                 f"the balance of {account} says {row.posted} posted, {row.held} held, {row.entries} entries; its entries say "
                 f"{self._posted}, {self._held} and {self._number}, or the last one was changed"
             )
-        query = sa.select(holds.c.request_id, holds.c.credits).where(holds.c.account_id == row.account_id)
-        if dict(self._connection.execute(query).all()) != self._open:
+        columns = (holds.c.request_id, holds.c.credits, holds.c.key_id, holds.c.at)
+        stored = self._connection.execute(sa.select(*columns).where(holds.c.account_id == row.account_id)).all()
+        if {tuple(hold) for hold in stored} != {
+            (each.request_id, each.held, each.key_id, each.at) for each in self._open.values()
+        }:
             raise Wrong(f"the open holds of {account} are not those that its entries left open")
-        query_sum = sa.select(sa.func.coalesce(sa.func.sum(usage_buckets.c.credits), 0))
-        used = int(self._connection.execute(query_sum.where(usage_buckets.c.account_id == row.account_id)).scalar_one())
-        if used != self._settled:
-            raise Wrong(f"the usage of {account} says {used} credits were charged; its entries say {self._settled}")
+        for what, used in self._sums_of_usage().items():
+            if used != self._settled:
+                raise Wrong(f"the usage of {account} {what} says {used} credits were charged; its entries say {self._settled}")
+
+    def _sums_of_usage(self) -> dict[str, int]:
+        """The same credits are summed in six ways: by key and for all keys, in spans of three lengths."""
+        columns = usage_buckets.c
+        query = sa.select(columns.key_id == ALL_KEYS, columns.span, sa.func.sum(columns.credits)).group_by(sa.text("1, 2"))
+        rows = self._connection.execute(query.where(columns.account_id == self._row.account_id)).all()
+        sums = {(keys, span): 0 for keys in (False, True) for span in USAGE_SPANS}
+        sums |= {(bool(all_keys), span): int(total) for all_keys, span, total in rows}
+        return {f"{'of all keys' if keys else 'by key'} in spans of {span} s": total for (keys, span), total in sums.items()}
 
 
 def _no_strays(connection: Connection, totals: Totals) -> None:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -144,6 +144,15 @@ for _name, _condition in (("transactions", IS_TRANSACTION), ("by_hand", IS_BOOKE
         postgresql_where=_condition,
     )
 
+Index(
+    "ix_ledger_entries_by_key",
+    ledger_entries.c.key_id,
+    ledger_entries.c.at,
+    ledger_entries.c.number,
+    sqlite_where=IS_TRANSACTION,
+    postgresql_where=IS_TRANSACTION,
+)
+
 holds = Table(
     "holds",
     metadata,
@@ -231,7 +240,18 @@ requests = Table(
     Column("created_at", Double, nullable=False),
     Column("first_token_ms", Integer),
     Column("duration_ms", Integer, nullable=False),
-    Index("ix_requests_account_id", "account_id", "id"),
+    Index("ix_requests_account_id", "account_id", "created_at", "id"),
+    Index("ix_requests_key_id", "key_id", "created_at", "id"),
+    Index("ix_requests_model", "account_id", "model", "created_at", "id"),
+)
+IS_NO_SUCCESS = text("status <> 'succeeded'")
+Index(
+    "ix_requests_no_success",
+    requests.c.account_id,
+    requests.c.created_at,
+    requests.c.id,
+    sqlite_where=IS_NO_SUCCESS,
+    postgresql_where=IS_NO_SUCCESS,
 )
 Index(
     "ix_requests_client_request_id",
@@ -240,13 +260,19 @@ Index(
     postgresql_where=text("client_request_id IS NOT NULL"),
 )
 
-# sums of `requests` for quarters of an hour: every time zone's midnight is the edge of one
+# sums of `requests`, for each key and for all keys together, in spans of three lengths: days in UTC add up fast, and every time
+# zone's midnight is the edge of a quarter of an hour
+USAGE_SPANS = (900, 3600, 86_400)
+ALL_KEYS = "*"
 usage_buckets = Table(
     "usage_buckets",
     metadata,
     Column("account_id", String(32), primary_key=True),
-    Column("bucket", BigInteger, primary_key=True),
     Column("key_id", String(32), primary_key=True),
+    # in seconds
+    Column("span", Integer, primary_key=True),
+    # when it begins
+    Column("bucket", BigInteger, primary_key=True),
     Column("model", String(200), primary_key=True),
     Column("requests", BigInteger, nullable=False),
     Column("charged", BigInteger, nullable=False),
@@ -256,7 +282,7 @@ usage_buckets = Table(
     Column("completion_tokens", BigInteger, nullable=False),
     Column("credits", BigInteger, nullable=False),
     Column("loss", BigInteger, nullable=False),
-    sqlite_with_rowid=False,
+    sqlite_with_rowid=False,  # its rows lie in the order in which they are summed
 )
 
 prices = Table(

@@ -1,7 +1,8 @@
 """What can be read of usage: the request log, and sums of it over time, models and keys.
 
-Sums come from `usage_buckets`; only the two quarters of an hour at the ends of a window are counted from the log itself, so a
-sum is exact for every window and costs the same at any number of requests. A row says when its request began.
+Sums come from `usage_buckets`: from the longest spans that fit, days or hours, with quarters of an hour around them; only the
+two quarters at the ends of a window are counted from the log itself. So a sum is exact for every window and time zone, and
+costs the same at any number of requests. A request belongs to the moment at which it began.
 """
 
 import datetime as dt
@@ -16,14 +17,13 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.storage import Database
-from tollway.storage.tables import prices, requests, usage_buckets
-from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, Status
+from tollway.storage.tables import ALL_KEYS, IS_NO_SUCCESS, api_keys, prices, requests, usage_buckets
+from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord, Status
 
 By = Literal["day", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
 FOUND_MAX = 100
-_DAY_SECONDS = 86_400
 _STEP_SECONDS = 21_600  # no time zone has changed its clocks twice within six hours
 _COUNTS = ("requests", "charged", "succeeded", "failed", "prompt_tokens", "completion_tokens", "credits", "loss")
 
@@ -116,10 +116,7 @@ class UsageQueries:
         offset: int = 0,
     ) -> list[LogRow]:
         """Rows, newest first. `before` = the last one of the page before; `offset` rows are skipped, which costs time."""
-        query = sa.select(*_LOG_COLUMNS).where(*_within(scope, which))
-        if before is not None:
-            query = query.where(sa.tuple_(requests.c.created_at, requests.c.id) < before)
-        query = query.order_by(requests.c.created_at.desc(), requests.c.id.desc()).limit(limit).offset(offset)
+        query = _page_query(scope, which, before, limit, offset)
         return await self._database.read(lambda connection: _rows(connection, query))
 
     async def count(self, scope: Scope, which: LogFilter = _EVERYTHING) -> int:
@@ -153,8 +150,10 @@ class UsageQueries:
         """The credits that each key has spent since the first of this month, 00:00 UTC. Keys without any are left out."""
         month = dt.datetime.fromtimestamp(clock.now(), dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         columns = usage_buckets.c
+        owners = sa.select(api_keys.c.account_id).where(api_keys.c.id.in_(key_ids))
         query = sa.select(columns.key_id, sa.func.sum(columns.credits)).group_by(columns.key_id)
-        query = query.where(columns.key_id.in_(key_ids), columns.bucket >= int(month.timestamp()))
+        query = query.where(columns.account_id.in_(owners), columns.key_id.in_(key_ids))
+        query = query.where(columns.span == DAY_SECONDS, columns.bucket >= int(month.timestamp()))
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return {key_id: int(spent) for key_id, spent in rows if spent}
 
@@ -174,9 +173,29 @@ def _rows(connection: Connection, query: "sa.Select[Any]") -> list[LogRow]:
     return [LogRow(**row) for row in connection.execute(query).mappings()]
 
 
-def _within(scope: Scope, which: LogFilter) -> list[sa.ColumnElement[bool]]:
+_NEWEST_FIRST = (requests.c.created_at.desc(), requests.c.id.desc())
+
+
+def _page_query(scope: Scope, which: LogFilter, before: LogCursor | None, limit: int, offset: int) -> "sa.Select[Any]":
+    """Of several models each has its rows in order in the index, so each gives as many as the page may need."""
+
+    def newest(models: Sequence[str], *columns: Any) -> "sa.Select[Any]":
+        wanted = LogFilter(which.window, models, which.statuses)
+        query = sa.select(*columns).where(*_within(scope, wanted)).order_by(*_NEWEST_FIRST)
+        return query if before is None else query.where(sa.tuple_(requests.c.created_at, requests.c.id) < before)
+
+    models = sorted(set(which.models))
+    if len(models) < 2:
+        return newest(models, *_LOG_COLUMNS).limit(limit).offset(offset)
+    of_each = [newest([model], requests.c.id).limit(offset + limit).subquery() for model in models]
+    ids = sa.union_all(*(sa.select(each.c.id) for each in of_each)).subquery()
+    query = sa.select(*_LOG_COLUMNS).where(requests.c.id.in_(sa.select(ids.c.id)))
+    return query.order_by(*_NEWEST_FIRST).limit(limit).offset(offset)
+
+
+def _within(scope: Scope, which: LogFilter) -> list[sa.ColumnElement[bool] | sa.TextClause]:
     columns, window = requests.c, which.window
-    conditions = [columns.account_id == scope.account_id]
+    conditions: list[sa.ColumnElement[bool] | sa.TextClause] = [columns.account_id == scope.account_id]
     if scope.key_id is not None:
         conditions.append(columns.key_id == scope.key_id)
     if window.start is not None:
@@ -187,16 +206,21 @@ def _within(scope: Scope, which: LogFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(columns.model.in_(which.models))
     if which.statuses:
         conditions.append(columns.status.in_(which.statuses))
+        if "succeeded" not in which.statuses:
+            conditions.append(IS_NO_SUCCESS)  # said again, so that the small index can be used
     return conditions
 
 
 def _sums(
     connection: Connection, scope: Scope, window: Window, by: Sequence[By], tz: zoneinfo.ZoneInfo | None = None
 ) -> list[UsageGroup]:
-    parts = sa.union_all(_whole_buckets(scope, window), *_ends(scope, window)).subquery()
+    periods = _periods(window, tz) if "day" in by and tz is not None else []
+    pieces = _local_pieces(window, periods) if periods else _pieces(window, DAY_SECONDS)
+    whole = [_summed(scope, piece, all_keys="key" not in by) for piece in pieces]
+    parts = sa.union_all(*whole, *_ends(scope, window)).subquery()
     places: dict[By, sa.ColumnElement[Any]] = {"model": parts.c.model, "key": parts.c.key_id}
     if "day" in by:
-        places["day"] = (parts.c.bucket + _offset(parts.c.bucket, window, tz)) // _DAY_SECONDS
+        places["day"] = (parts.c.bucket + _offset(parts.c.bucket, periods)) // DAY_SECONDS
     # a level of its own, because PostgreSQL does not see that two expressions with parameters are the same
     named = sa.select(*(places[name].label(f"by_{name}") for name in by), *(parts.c[name] for name in _COUNTS)).subquery()
     keys = [named.c[f"by_{name}"] for name in by]
@@ -213,17 +237,66 @@ def _sums(
     return groups
 
 
-def _whole_buckets(scope: Scope, window: Window) -> "sa.Select[Any]":
+class _Piece(Struct):
+    """Buckets of one length: from, and before, None = without bound; less some, or only some."""
+
+    span: int
+    start: int | None = None
+    end: int | None = None
+    but: Sequence[int] = ()
+    only: Sequence[int] | None = None
+
+
+def _pieces(window: Window, span: int) -> list[_Piece]:
+    """The whole quarters of an hour within a window, as buckets of `span` as far as possible."""
+    start = None if window.start is None else _first_whole(window.start, BUCKET_SECONDS)
+    end = None if window.end is None else _bucket_of(window.end, BUCKET_SECONDS)
+    first = None if start is None else _first_whole(start, span)
+    last = None if end is None else _bucket_of(end, span)
+    if first is not None and last is not None and first >= last:
+        return [_Piece(BUCKET_SECONDS, start, end)]
+    pieces = [_Piece(span, first, last)]
+    if start is not None:
+        pieces.append(_Piece(BUCKET_SECONDS, start, first))
+    if end is not None:
+        pieces.append(_Piece(BUCKET_SECONDS, last, end))
+    return pieces
+
+
+def _local_pieces(window: Window, periods: "list[_Period]") -> list[_Piece]:
+    """As `_pieces`, by hours; but hours in which a local day begins are taken by their quarters."""
+    pieces = _pieces(window, HOUR_SECONDS)
+    hours = pieces[0]
+    if hours.span != HOUR_SECONDS or hours.start is None or hours.end is None:
+        return pieces
+    last_quarter = HOUR_SECONDS - BUCKET_SECONDS
+    split = [
+        hour
+        for hour in range(hours.start, hours.end, HOUR_SECONDS)
+        if _day_of(hour, periods) != _day_of(hour + last_quarter, periods)
+    ]
+    if split:
+        hours.but = split
+        quarters = [quarter for hour in split for quarter in range(hour, hour + HOUR_SECONDS, BUCKET_SECONDS)]
+        pieces.append(_Piece(BUCKET_SECONDS, only=quarters))
+    return pieces
+
+
+def _summed(scope: Scope, piece: _Piece, *, all_keys: bool) -> "sa.Select[Any]":
     columns = usage_buckets.c
     query = sa.select(columns.bucket, columns.model, columns.key_id, *(columns[name] for name in _COUNTS))
-    query = query.where(columns.account_id == scope.account_id)
+    query = query.where(columns.account_id == scope.account_id, columns.span == piece.span)
     if scope.key_id is not None:
         query = query.where(columns.key_id == scope.key_id)
-    if window.start is not None:
-        query = query.where(columns.bucket >= _first_whole(window.start))
-    if window.end is not None:
-        query = query.where(columns.bucket < _bucket_of(window.end))
-    return query
+    else:
+        query = query.where(columns.key_id == ALL_KEYS if all_keys else columns.key_id != ALL_KEYS)
+    if piece.start is not None:
+        query = query.where(columns.bucket >= piece.start)
+    if piece.end is not None:
+        query = query.where(columns.bucket < piece.end)
+    if piece.but:
+        query = query.where(columns.bucket.not_in(piece.but))
+    return query if piece.only is None else query.where(columns.bucket.in_(piece.only))
 
 
 def _ends(scope: Scope, window: Window) -> "list[sa.Select[Any]]":
@@ -239,13 +312,13 @@ def _ends(scope: Scope, window: Window) -> "list[sa.Select[Any]]":
     return pieces
 
 
-def _bucket_of(at: float) -> int:
-    return int(at // BUCKET_SECONDS) * BUCKET_SECONDS
+def _bucket_of(at: float, span: int = BUCKET_SECONDS) -> int:
+    return int(at // span) * span
 
 
-def _first_whole(at: float) -> int:
+def _first_whole(at: float, span: int = BUCKET_SECONDS) -> int:
     """The first bucket that begins at or after a time."""
-    return -int(-at // BUCKET_SECONDS) * BUCKET_SECONDS
+    return -int(-at // span) * span
 
 
 def _single(scope: Scope, start: float, end: float) -> "sa.Select[Any]":
@@ -263,13 +336,15 @@ def _single(scope: Scope, start: float, end: float) -> "sa.Select[Any]":
     return query.where(*_within(scope, LogFilter(Window(start, end))))
 
 
-def _offset(bucket: "sa.ColumnElement[int]", window: Window, tz: zoneinfo.ZoneInfo | None) -> "sa.ColumnElement[int]":
-    """Seconds that local time is ahead of UTC when a bucket begins. Clocks change at the edge of one, everywhere."""
+_Period = tuple[int, int]
+"""Until when, in seconds since the epoch, local time is how many seconds ahead of UTC."""
+
+
+def _periods(window: Window, tz: zoneinfo.ZoneInfo) -> list[_Period]:
+    """All of a window. Clocks change at the edge of a quarter of an hour, everywhere."""
     assert window.start is not None and window.end is not None, "days need a window"  # noqa: S101, PT018
-    if tz is None:
-        return sa.literal(0, sa.BigInteger)
     start = _bucket_of(window.start)
-    periods: list[tuple[int, int]] = []  # (before, offset)
+    periods: list[_Period] = []
     while start < window.end:
         offset, end = _utc_offset(tz, start), start
         while end < window.end and _utc_offset(tz, end) == offset:
@@ -278,6 +353,16 @@ def _offset(bucket: "sa.ColumnElement[int]", window: Window, tz: zoneinfo.ZoneIn
             end -= BUCKET_SECONDS
         periods.append((end, offset))
         start = end
+    return periods
+
+
+def _day_of(at: int, periods: list[_Period]) -> int:
+    offset = next((offset for end, offset in periods if at < end), periods[-1][1])
+    return (at + offset) // DAY_SECONDS
+
+
+def _offset(bucket: "sa.ColumnElement[int]", periods: list[_Period]) -> "sa.ColumnElement[int]":
+    """Seconds that local time is ahead of UTC when a bucket begins; without periods 0."""
     last = sa.literal(periods[-1][1] if periods else 0, sa.BigInteger)
     if len(periods) < 2:
         return last

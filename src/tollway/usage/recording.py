@@ -1,5 +1,6 @@
 """Writing down what a request used, in the transaction that settles it."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import msgspec
@@ -8,16 +9,15 @@ from sqlalchemy import Connection
 
 from tollway.accounts import Origin
 from tollway.storage.prepared import insert_into
-from tollway.storage.tables import requests, usage_buckets
+from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, requests, usage_buckets
 from tollway.storage.upsert import insert_or_add
 
-BUCKET_SECONDS = 900
-"""Sums are kept for quarters of an hour: every time zone's midnight is the edge of one."""
+BUCKET_SECONDS, HOUR_SECONDS, DAY_SECONDS = USAGE_SPANS
 
 Status = Literal["succeeded", "failed", "cancelled"]
 
-_Place = tuple[str, int, str, str]
-_PLACE = ("account_id", "bucket", "key_id", "model")
+_Place = tuple[str, str, int, int, str]
+_PLACE = ("account_id", "key_id", "span", "bucket", "model")
 
 
 class RequestRecord(Struct):
@@ -71,16 +71,24 @@ class UsageRecorder:
         _INSERT_REQUEST(self._connection, [msgspec.structs.asdict(record) for record in self._records])
         sums: dict[_Place, dict[str, int]] = {}
         for record in self._records:
-            bucket = int(record.created_at) // BUCKET_SECONDS * BUCKET_SECONDS
-            total = sums.setdefault((record.account_id, bucket, record.key_id or "", record.model), {})
-            for name, amount in _amounts(record).items():
-                total[name] = total.get(name, 0) + amount
+            amounts = _amounts(record)
+            for place in _places(record):
+                total = sums.setdefault(place, dict.fromkeys(amounts, 0))
+                for name, amount in amounts.items():
+                    total[name] += amount
         rows = [dict(zip(_PLACE, place, strict=True)) | total for place, total in sorted(sums.items())]
         insert_or_add(self._connection, usage_buckets, rows)
         self._records = []
 
 
 _INSERT_REQUEST = insert_into(requests, RequestRecord.__struct_fields__)
+
+
+def _places(record: RequestRecord) -> Iterator[_Place]:
+    at = int(record.created_at)
+    for key_id in (record.key_id or "", ALL_KEYS):
+        for span in USAGE_SPANS:
+            yield record.account_id, key_id, span, at // span * span, record.model
 
 
 def _amounts(record: RequestRecord) -> dict[str, int]:

@@ -46,7 +46,8 @@ async def test_a_request_is_held_and_then_charged_what_it_cost(bench: Bench) -> 
     assert [entry.kind for entry in await bench.ledger.entries_of(admitted.hold.request_id)] == ["hold", "settle"]
     totals = await bench.verified()
     assert (totals.granted, totals.charged, totals.held) == (1000, 30, 0)
-    assert await count(bench.database, requests) == await count(bench.database, usage_buckets) == 1
+    assert await count(bench.database, requests) == 1
+    assert await count(bench.database, usage_buckets) == 6  # for its key and for all, in its quarter, hour and day
 
 
 async def test_what_costs_more_than_was_held_is_the_operators_loss(bench: Bench) -> None:

@@ -1,0 +1,218 @@
+"""`tollway credits`: what accounts have, and what is booked by hand. It works on a running server too, at once."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tollway import clock
+from tollway.cli import values
+from tollway.cli.house import named_or_first, on_database
+from tollway.cli.terminal import AsJson, Home, err, out, print_json
+from tollway.money import exact_usd
+
+if TYPE_CHECKING:
+    from tollway.accounts import Account
+    from tollway.cli.house import House
+    from tollway.ledger import Balance, Entry
+
+app = typer.Typer(
+    help="""Grant, correct and refund credits; show balances and what moved them. 2,000,000 credits are one US dollar.
+
+    An amount is whole credits, `500000`, or US dollars, `5USD` or `0.25USD`; never rounded.""",
+    no_args_is_help=True,
+)
+
+InAccount = Annotated[str | None, typer.Option("--account", "-a", help="Name or id of the account; default: the first one.")]
+Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 500000, or 5USD.", show_default=False)]
+Note = Annotated[str | None, typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.")]
+Reason = Literal["payment", "bonus"]
+
+
+@app.command()
+def grant(
+    amount: Amount,
+    account: InAccount = None,
+    reason: Annotated[Reason, typer.Option("--reason", help="What it is: paid for, or given.")] = "payment",
+    once: Annotated[
+        str | None,
+        typer.Option("--once", help="A name for this grant, such as an invoice's number: a second one of it does nothing."),
+    ] = None,
+    note: Note = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Add credits to an account.
+
+    `tollway credits grant 5USD --account acme --once invoice-4711`
+    """
+    credits_granted = values.credits_or_usd(amount, "AMOUNT")
+    name = None if once is None else values.reference(once, "--once")
+
+    async def work(house: "House", owner: "Account") -> "Entry | None":
+        return await house.ledger.grant(owner.id, credits_granted, reason=reason, note=note, once=name)
+
+    entry, owner, balance = _booked(home, account, work)
+    if entry is None and not as_json:
+        err.print(f"There was a grant named {once} before; nothing was added.", markup=False)
+    _report(entry, owner, balance, as_json)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def adjust(
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 500000, -500000 or -0.25USD.", show_default=False)],
+    note: Annotated[str, typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.")],
+    account: InAccount = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Correct a balance, up or down; never below what running requests hold.
+
+    `tollway credits adjust -0.25USD --account acme --note "granted twice"`
+    """
+    sign = -1 if amount.strip().startswith("-") else 1
+    credits_added = sign * values.credits_or_usd(amount.strip().removeprefix("-"), "AMOUNT")
+
+    async def work(house: "House", owner: "Account") -> "Entry | None":
+        return await house.ledger.adjust(owner.id, credits_added, note=note)
+
+    _report(*_booked(home, account, work), as_json)
+
+
+@app.command()
+def refund(
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="The request id, as `tollway logs` shows it.", show_default=False)
+    ],
+    note: Note = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Give back what a request was charged: all of it, once."""
+
+    async def work(house: "House") -> "tuple[Entry | None, Account, Balance]":
+        entry = await house.ledger.refund(values.reference(request, "REQUEST"), note=note)
+        owner = await house.accounts.find_account(entry.account_id)
+        return entry, owner, await house.ledger.balance(owner.id)
+
+    _report(*on_database(home, work), as_json)
+
+
+@app.command()
+def balance(
+    account: Annotated[str | None, typer.Option("--account", "-a", help="Only this account: name or id.")] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Show what each account has, what running requests hold of it, and whether it is low."""
+
+    async def work(house: "House") -> "list[tuple[Account, Balance]]":
+        if account is not None:
+            owners = [await house.accounts.find_account(account)]
+        else:
+            owners = await house.accounts.list_accounts()
+        return [(owner, await house.ledger.balance(owner.id)) for owner in owners]
+
+    found = on_database(home, work)
+    if as_json:
+        print_json([_balance(owner, each) for owner, each in found])
+        return
+    table = Table("Account", "Balance", "Held", "Available", "USD", "", box=None, pad_edge=False)
+    for owner, each in found:
+        figures = (f"{figure:,}" for figure in (each.posted, each.held, each.available))
+        low = "low" if each.posted < owner.low_balance_credits else ""
+        table.add_row(Text(owner.name), *figures, exact_usd(each.available), low)
+    out.print(table)
+
+
+@app.command()
+def transactions(
+    account: InAccount = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="How many, newest first.")] = 20,
+    direction: Annotated[
+        Literal["in", "out"] | None, typer.Option("--direction", help="Only credits that came in, or that went out.")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """List what moved an account's balance, newest first."""
+    wanted: Any = {"in": "TOPUP", "out": "CHARGE", None: None}[direction]
+
+    async def work(house: "House") -> "list[Entry]":
+        owner = await named_or_first(house.accounts, account)
+        return await house.ledger.transactions(owner.id, direction=wanted, limit=limit)
+
+    entries = on_database(home, work)
+    if as_json:
+        print_json([_entry(entry) for entry in entries])
+        return
+    table = Table("When (UTC)", "Type", "Credits", "USD", "Request", "Model", "Note", box=None, pad_edge=False)
+    for entry in entries:
+        when = clock.iso(entry.at)[:19].replace("T", " ")
+        texts = (Text(text or "") for text in (entry.request_id, entry.model, entry.note))
+        table.add_row(when, _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts)
+    out.print(table)
+
+
+def _booked(
+    home: Path | None, account: str | None, work: "Callable[[House, Account], Awaitable[Entry | None]]"
+) -> "tuple[Entry | None, Account, Balance]":
+    async def booked(house: "House") -> "tuple[Entry | None, Account, Balance]":
+        owner = await named_or_first(house.accounts, account)
+        entry = await work(house, owner)
+        return entry, owner, await house.ledger.balance(owner.id)
+
+    return on_database(home, booked)
+
+
+def _report(entry: "Entry | None", owner: "Account", balance_after: "Balance", as_json: bool) -> None:
+    if as_json:
+        print_json({"entry": None if entry is None else _entry(entry), "balance": _balance(owner, balance_after)})
+        return
+    out.print(owner.name, markup=False, end=": ")
+    if entry is not None:
+        out.print(f"{entry.posted:+,} credits ({_signed_usd(entry.posted)} USD); ", end="")
+    out.print(f"{balance_after.posted:,} now, {balance_after.available:,} available ({exact_usd(balance_after.available)} USD)")
+
+
+def _balance(owner: "Account", each: "Balance") -> dict[str, Any]:
+    return {
+        "account_id": owner.id,
+        "account": owner.name,
+        "balance": each.posted,
+        "held": each.held,
+        "available": each.available,
+        "available_usd": exact_usd(each.available),
+        "low_balance": each.posted < owner.low_balance_credits,
+        "low_balance_credits": owner.low_balance_credits,
+    }
+
+
+def _entry(entry: "Entry") -> dict[str, Any]:
+    return {
+        "number": entry.number,
+        "type": _type(entry),
+        "kind": entry.kind,
+        "credits": entry.posted,
+        "usd": _signed_usd(entry.posted),
+        "created_at": clock.iso(entry.at),
+        "request_id": entry.request_id,
+        "key_id": entry.key_id,
+        "model": entry.model,
+        "reference": entry.reference,
+        "loss": entry.loss,
+        "note": entry.note,
+    }
+
+
+def _type(entry: "Entry") -> str:
+    from tollway.ledger import transaction_type
+
+    return transaction_type(entry)
+
+
+def _signed_usd(credits_moved: int) -> str:
+    return ("-" if credits_moved < 0 else "") + exact_usd(abs(credits_moved))
