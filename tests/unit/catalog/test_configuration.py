@@ -233,6 +233,12 @@ WRONG = {
     "a negative price": (HEAD + "price = { prompt = -1, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
     "NaN for a price": (HEAD + "price = { prompt = nan, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
     "an endless price": (HEAD + "price = { prompt = inf, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
+    "a price that overflows": (HEAD + "price = { prompt = 1000000, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
+    "a price of many digits": (
+        HEAD + f'price = {{ prompt = "{"9" * 30}", completion = 1 }}\n' + ROUTES,
+        r":3: .*price.prompt: ",
+    ),
+    "a negative price in words": (HEAD + 'price = { prompt = "-0.1", completion = 1 }\n' + ROUTES, r":3: .*price.prompt: "),
     "a tiny price": (HEAD + "price = { prompt = 1e-9, completion = 1 }\n" + ROUTES, r":3: .*six decimals"),
     "half a price": (HEAD + "price = { prompt = 1 }\n" + ROUTES, r":3: .*price: `completion` is missing"),
     "unknown upstream": (
