@@ -50,9 +50,12 @@ def choice(name: str, description: str, options: Any, *, many: bool = False) -> 
 
 
 class Query:
-    """The query string of a request, which may have `parameters` and no others."""
+    """The query string of a request, which may have `parameters` and no others.
 
-    def __init__(self, request: Request, parameters: Sequence[Parameter]) -> None:
+    `form`: it comes from a form of a page, where a field that was left empty says nothing.
+    """
+
+    def __init__(self, request: Request, parameters: Sequence[Parameter], *, form: bool = False) -> None:
         names = {parameter.name for parameter in parameters if parameter.place == "query"}
         self._values: dict[str, list[str]] = {}
         for name, text in request.query_params.multi_items():
@@ -61,7 +64,8 @@ class Query:
                 raise InvalidRequest(
                     f"Unknown parameter: {name[:40]!r}. Known are: {known}.", param=name[:40], code="unknown_parameter"
                 )
-            self._values.setdefault(name, []).append(text)
+            if text or not form:
+                self._values.setdefault(name, []).append(text)
 
     def text(self, name: str) -> str | None:
         """Raises InvalidRequest when it is given twice."""

@@ -62,16 +62,18 @@ class Ledger:
 
         return await self._database.write(work)
 
-    async def adjust(self, account_id: str, credits_added: int, *, note: str) -> Entry:
-        """Corrects a balance, up or down; not below what is held. `note` says why."""
+    async def adjust(self, account_id: str, credits_added: int, *, note: str, once: str | None = None) -> Entry | None:
+        """Corrects a balance, up or down; not below what is held. `note` says why, `once` is as in `grant`."""
         _check_amount(abs(credits_added), least=1)
 
-        def work(connection: Connection) -> Entry:
+        def work(connection: Connection) -> Entry | None:
             books = _locked_books(connection, account_id)
+            if once is not None and _has_entry(connection, once, "adjustment"):
+                return None
             available = books.balance(account_id).available
             if available + credits_added < 0:
                 raise InvalidRequest(f"The account has {available:,} credits available; it cannot lose more.", param="credits")
-            request_id = "adjustment_" + random_text(21)
+            request_id = once or "adjustment_" + random_text(21)
             entry = books.enter("adjustment", account_id, request_id, posted=credits_added, note=_note(note))
             books.flush()
             return entry

@@ -8,7 +8,7 @@ costs the same at any number of requests. A request belongs to the moment at whi
 import datetime as dt
 import functools
 import zoneinfo
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, IS_NO_SUCCESS, api_keys, prices, requests, usage_buckets
 from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord, Status
 
-By = Literal["day", "model", "key"]
+By = Literal["day", "hour", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
 FOUND_MAX = 100
@@ -64,6 +64,8 @@ class UsageGroup(Sums):
 
     day: str | None = None
     """Such as `2026-11-23`, in the time zone that was asked for."""
+    hour: str | None = None
+    """Such as `2026-11-23T14`, in UTC."""
     model: str | None = None
     key_id: str | None = None
     """Empty for requests that no key made."""
@@ -102,7 +104,7 @@ class UsageQueries:
     ) -> list[UsageGroup]:
         """The sums of each group that has requests: days and models ascending. `tz` says where days begin; None = UTC.
 
-        By `day` the window must have a start and an end.
+        By `day` and by `hour` the window must have a start and an end.
         """
         return await self._database.read(lambda connection: _sums(connection, scope, window, by, tz))
 
@@ -156,6 +158,17 @@ class UsageQueries:
         query = query.where(columns.span == DAY_SECONDS, columns.bucket >= int(month.timestamp()))
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return {key_id: int(spent) for key_id, spent in rows if spent}
+
+    async def ended_after(self, scope: Scope, last_id: int, *, limit: int = 50) -> list[LogRow]:
+        """Rows that were written after the one with that id, the newest first."""
+        query = sa.select(*_LOG_COLUMNS).where(requests.c.id > last_id, *_within(scope, _EVERYTHING))
+        query = query.order_by(requests.c.id.desc()).limit(limit)
+        return await self._database.read(lambda connection: _rows(connection, query))
+
+    async def key_names(self, account_id: str, key_ids: Collection[str]) -> dict[str, str]:
+        """What the account's keys are called, deleted ones too. Those of others are left out."""
+        query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(key_ids), api_keys.c.account_id == account_id)
+        return await self._database.read(lambda connection: dict(connection.execute(query).all()))
 
     async def price_terms(self, version: str) -> str | None:
         """The terms that a price version stands for, as JSON; None = unknown."""
@@ -215,12 +228,14 @@ def _sums(
     connection: Connection, scope: Scope, window: Window, by: Sequence[By], tz: zoneinfo.ZoneInfo | None = None
 ) -> list[UsageGroup]:
     periods = _periods(window, tz) if "day" in by and tz is not None else []
-    pieces = _local_pieces(window, periods) if periods else _pieces(window, DAY_SECONDS)
+    pieces = _local_pieces(window, periods) if periods else _pieces(window, HOUR_SECONDS if "hour" in by else DAY_SECONDS)
     whole = [_summed(scope, piece, all_keys="key" not in by) for piece in pieces]
     parts = sa.union_all(*whole, *_ends(scope, window)).subquery()
     places: dict[By, sa.ColumnElement[Any]] = {"model": parts.c.model, "key": parts.c.key_id}
     if "day" in by:
         places["day"] = (parts.c.bucket + _offset(parts.c.bucket, periods)) // DAY_SECONDS
+    if "hour" in by:
+        places["hour"] = parts.c.bucket // HOUR_SECONDS
     # a level of its own, because PostgreSQL does not see that two expressions with parameters are the same
     named = sa.select(*(places[name].label(f"by_{name}") for name in by), *(parts.c[name] for name in _COUNTS)).subquery()
     keys = [named.c[f"by_{name}"] for name in by]
@@ -232,6 +247,8 @@ def _sums(
         group = UsageGroup(**{name: row[name] for name in _COUNTS})
         if "day" in by:
             group.day = (dt.date(1970, 1, 1) + dt.timedelta(days=row["by_day"])).isoformat()
+        if "hour" in by:
+            group.hour = dt.datetime.fromtimestamp(row["by_hour"] * HOUR_SECONDS, dt.UTC).strftime("%Y-%m-%dT%H")
         group.model, group.key_id = row.get("by_model"), row.get("by_key")
         groups.append(group)
     return groups

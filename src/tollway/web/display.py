@@ -7,6 +7,7 @@ from decimal import Decimal
 from markupsafe import Markup, escape
 
 from tollway import clock
+from tollway.money import CREDITS_PER_USD
 
 _STEPS = ((60.0, "second"), (3600.0, "minute"), (86_400.0, "hour"), (31 * 86_400.0, "day"))
 _CODE = re.compile(r"`([^`]+)`")
@@ -29,14 +30,32 @@ def short_count(number: int) -> str:
 def money(usd: Decimal | float | str) -> str:
     """US dollars without zeros that say nothing, but at least cents: `$0.10`, `$0.001`."""
     text = f"{Decimal(str(usd)):.9f}".rstrip("0")
-    whole, _, cents = text.partition(".")
-    return f"${int(whole):,}.{cents:0<2}"
+    whole, _, cents = text.lstrip("-").partition(".")
+    return f"{'-' if text.startswith('-') else ''}${int(whole):,}.{cents:0<2}"
+
+
+def cost(credits_amount: int) -> str:
+    """US dollars to be looked at, not added up: cents where there are dollars, else four figures at most."""
+    usd = Decimal(credits_amount) / CREDITS_PER_USD
+    if abs(usd) >= 1:
+        return f"{'-' if usd < 0 else ''}${abs(usd):,.2f}"
+    if not usd:
+        return "$0.00"
+    places = min(9, 3 - usd.adjusted())
+    return money(round(usd, places))
 
 
 def date(at_seconds: float) -> str:
     """`23 Nov 2026`, in UTC."""
     moment = dt.datetime.fromtimestamp(at_seconds, dt.UTC)
     return f"{moment.day} {moment:%b %Y}"
+
+
+def moment(at_seconds: float) -> str:
+    """`23 Nov, 14:05:09`, in UTC; with the year when it is another one."""
+    then, now = dt.datetime.fromtimestamp(at_seconds, dt.UTC), dt.datetime.fromtimestamp(clock.now(), dt.UTC)
+    year = "" if then.year == now.year else f" {then.year}"
+    return f"{then.day} {then:%b}{year}, {then:%H:%M:%S}"
 
 
 def ago(at_seconds: float) -> str:

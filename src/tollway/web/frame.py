@@ -24,6 +24,7 @@ from tollway.api.services import Services
 from tollway.api.sessions import SESSION_COOKIE, session_token
 from tollway.errors import Forbidden, TollwayError, Unauthorized
 from tollway.ids import random_text
+from tollway.money import exact_usd
 from tollway.people import SESSION_SECONDS, Session
 from tollway.web import assets, display, icons
 
@@ -223,5 +224,12 @@ def environment() -> jinja2.Environment:
     )
     made.globals |= {"asset": assets.url, "icon": icons.icon}
     made.filters |= {"count": display.count, "money": display.money, "code": display.inline_code, "short": display.short_count}
-    made.filters |= {"date": display.date, "ago": display.ago, "iso": clock.iso}
+    made.filters |= {
+        "date": display.date,
+        "ago": display.ago,
+        "iso": clock.iso,
+        "moment": display.moment,
+        "cost": display.cost,
+        "usd": exact_usd,
+    }
     return made

@@ -3,7 +3,7 @@
 from starlette.types import Receive, Scope, Send
 
 from tollway.api import routing
-from tollway.web import assets, keys, people, playground, public
+from tollway.web import assets, billing, booking, keys, people, playground, public, usage
 from tollway.web.frame import page_app
 from tollway.web.table import Access, Page
 
@@ -34,6 +34,11 @@ PAGES: tuple[Page, ...] = (
     Page(name="keyRotate", method="POST", paths=("/keys/{id}/rotate",), answer=keys.rotate, access=Access.PERSON),
     Page(name="keyDelete", method="POST", paths=("/keys/{id}/delete",), answer=keys.delete, access=Access.PERSON),
     Page(name="playground", paths=("/playground",), answer=playground.playground, access=Access.PERSON),
+    Page(name="usage", paths=("/usage",), answer=usage.usage, access=Access.PERSON),
+    Page(name="billing", paths=("/usage/billing",), answer=billing.billing, access=Access.PERSON),
+    Page(name="billingExport", paths=("/usage/billing/transactions.csv",), answer=billing.export, access=Access.PERSON),
+    Page(name="book", paths=("/operator/book",), answer=booking.form, access=Access.OWNER),
+    Page(name="bookPost", method="POST", paths=("/operator/book",), answer=booking.book, access=Access.OWNER),
     Page(name="static", paths=("/static/{version}/{name}",), answer=assets.serve, access=Access.PUBLIC, alone=True),
 )
 

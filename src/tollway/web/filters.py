@@ -1,0 +1,49 @@
+"""What the forms above a list say: strict like the API's parameters, but a field that was left empty is not there."""
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+from tollway.api.query import CURSOR, Query
+from tollway.api.table import Parameter
+from tollway.errors import InvalidRequest
+from tollway.web.frame import Visit
+
+DAY_SECONDS = 86_400
+
+
+class Filters:
+    """The query string of a page with a list. Raises InvalidRequest naming the field."""
+
+    def __init__(self, visit: Visit, *names: str) -> None:
+        parameters = (*(Parameter(name, "", schema={}) for name in names), CURSOR)
+        self._query = Query(visit.request, parameters, form=True)
+        self._names = names
+
+    def text(self, name: str) -> str:
+        """As it was typed, or nothing."""
+        return (self._query.text(name) or "").strip()[:200]
+
+    def one_of(self, name: str, options: Any) -> Any:
+        return self._query.one_of(name, options)
+
+    def cursor(self) -> tuple[float, int] | None:
+        return self._query.cursor()
+
+    def times(self) -> tuple[float | None, float | None]:
+        """`from` and `to`, in UTC; a day is meant as a whole, the last one too."""
+        start, end = self._query.moment("from"), self._query.moment("to")
+        if end is not None and re.fullmatch(r"\d{4}-\d{2}-\d{2}", self.text("to")):
+            end += DAY_SECONDS
+        if start is not None and end is not None and end <= start:
+            raise InvalidRequest("The last day is before the first one.", param="to")
+        return start, end
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What is filtered by; empty = nothing."""
+        return {name: self.text(name) for name in self._names if self.text(name)}
+
+    def link(self, **more: str) -> str:
+        """A query string with these filters."""
+        return "?" + urlencode(self.given | more)
