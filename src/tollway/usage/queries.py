@@ -24,6 +24,7 @@ By = Literal["day", "hour", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
 FOUND_MAX = 100
+_SINCE_MAX, _OVERLAP = 5_000, 50
 _STEP_SECONDS = 21_600  # no time zone has changed its clocks twice within six hours
 _COUNTS = ("requests", "charged", "succeeded", "failed", "prompt_tokens", "completion_tokens", "credits", "loss")
 
@@ -159,11 +160,19 @@ class UsageQueries:
         rows = await self._database.read(lambda connection: connection.execute(query).all())
         return {key_id: int(spent) for key_id, spent in rows if spent}
 
-    async def ended_after(self, scope: Scope, last_id: int, *, limit: int = 50) -> list[LogRow]:
-        """Rows that were written after the one with that id, the newest first."""
-        query = sa.select(*_LOG_COLUMNS).where(requests.c.id > last_id, *_within(scope, _EVERYTHING))
-        query = query.order_by(requests.c.id.desc()).limit(limit)
-        return await self._database.read(lambda connection: _rows(connection, query))
+    async def written_since(self, scope: Scope, last_id: int, *, limit: int = 100) -> tuple[list[LogRow], int]:
+        """Rows that were written after the one with that id, newest first, and the newest id of all.
+
+        Looks back a little: nodes that write at the same time may finish in another order than they took their ids.
+        """
+
+        def work(connection: Connection) -> tuple[list[LogRow], int]:
+            newest = connection.execute(sa.select(sa.func.max(requests.c.id))).scalar() or 0
+            within = sa.and_(requests.c.id > max(last_id, newest - _SINCE_MAX) - _OVERLAP, *_within(scope, _EVERYTHING))
+            query = sa.select(*_LOG_COLUMNS).where(within).order_by(requests.c.id.desc()).limit(limit)
+            return _rows(connection, query), newest
+
+        return await self._database.read(work)
 
     async def key_names(self, account_id: str, key_ids: Collection[str]) -> dict[str, str]:
         """What the account's keys are called, deleted ones too. Those of others are left out."""
