@@ -26,9 +26,7 @@ def verify_ledger(
 
     It reads one snapshot and writes nothing, so it may run beside a busy server, and every night.
     """
-    began = time.monotonic()
-    totals, problem = on_database(home, lambda house: _verify(house, shows=not as_json and not quiet))
-    seconds = time.monotonic() - began
+    totals, problem, seconds = on_database(home, lambda house: _verify(house, shows=not as_json and not quiet))
     if as_json:
         figures = None if totals is None else msgspec.structs.asdict(totals)
         print_json({"ok": problem is None, "problem": problem, "seconds": round(seconds, 3), "totals": figures})
@@ -45,8 +43,8 @@ def verify_ledger(
         )
 
 
-async def _verify(house: "House", *, shows: bool) -> "tuple[Totals | None, str | None]":
-    """The totals, or what is wrong. A progress bar where somebody watches."""
+async def _verify(house: "House", *, shows: bool) -> "tuple[Totals | None, str | None, float]":
+    """The totals, or what is wrong; and how many seconds it took. A progress bar where somebody watches."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from tollway.ledger.verify import Wrong, count_entries, verify
@@ -65,4 +63,5 @@ async def _verify(house: "House", *, shows: bool) -> "tuple[Totals | None, str |
             except Wrong as wrong:
                 return None, str(wrong)
 
-        return await house.database.read(work)
+        totals, problem = await house.database.read(work)
+        return totals, problem, time.monotonic() - began
