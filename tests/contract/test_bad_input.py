@@ -245,7 +245,7 @@ NINES = "9" * 5000
         (f'"n": {NINES}', "invalid_value", "n"),
         ('"n": 18446744073709551616', "invalid_value", "n"),
         (f'"n": -{NINES}', "invalid_value", "n"),
-        ('"n": 1e2', "invalid_type", "n"),
+        ('"n": 1.5', "invalid_type", "n"),
         ('"n": true', "invalid_type", "n"),
         (f'"max_tokens": {NINES}', "invalid_value", "max_tokens"),
         (f'"seed": {NINES}', "invalid_value", "seed"),
@@ -359,7 +359,7 @@ def test_head_is_a_405_without_a_body(server: LiveServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/completions", "/v2/chat/completions", "/%00", "/%ff", "/..%2f"]
+    "path", ["/v1", "/v1/chat/completions/", "/v1/completions", "/v2/chat/completions", "/%00", "/%ff", "/..%2f"]
 )
 def test_an_unknown_path_is_a_404(server: LiveServer, path: str) -> None:  # fmt: skip
     assert "/v1" in check(server.request("POST", path, valid()), 404, "not_found", path=path)

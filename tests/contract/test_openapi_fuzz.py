@@ -26,7 +26,16 @@ def fuzz(server: LiveServer, folder: Path, *arguments: str, streams: bool = Fals
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance"),  # the hooks have a check in its place
         *("--phases", "examples,coverage,fuzzing"),
         *AMOUNT,
-        *("--continue-on-failure", "--no-shrink", "--request-timeout", "120", "--suppress-health-check", "all"),
+        *(
+            "--continue-on-failure",
+            "--no-shrink",
+            "--request-timeout",
+            "120",
+            "--max-response-time",
+            "110",
+            "--suppress-health-check",
+            "all",
+        ),
         *arguments,
     ]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.contract.schemathesis_hooks"}
