@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help screenshots serve test lint format conformance bench lock openapi clean
+.PHONY: help screenshots serve test lint format conformance bench faults lock openapi clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one 
 screenshots: $(VENV)/test.done ## Take pictures of every page into docs/screenshots; needs Chromium
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.web.screenshots
+
+faults: $(VENV)/test.done ## Drive every promise of docs/reliability.md in full; takes hours (FAULTS_ARGS="--rows 1,5" or --quick)
+	@$(BIN)/tollway models pull
+	$(BIN)/python -m tests.faults.run $(FAULTS_ARGS)
 
 openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json

@@ -4,9 +4,10 @@ Logs are events with fields, on stderr: lines for people on a terminal, JSON for
 headers, keys) is never logged.
 """
 
+import contextlib
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -36,7 +37,7 @@ def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> No
     structlog.configure(
         processors=[*shared, *renderers],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(sys.stderr))),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -49,6 +50,22 @@ def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> No
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(level, logging.WARNING))  # libraries: only what somebody should look at
+
+
+class _Unfailing:
+    """A stream for the log. Where it cannot be written, as on a full disk, a line is lost, and never a request."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 def _json(event: structlog.typing.EventDict, **_: object) -> str:

@@ -11,10 +11,19 @@ from typing import Any
 import pytest
 from tests.desks import Bench, opened
 
-from tollway.admission import Idempotency
+from tollway.admission import Idempotency, Outcome, Settled
+from tollway.admission.nodes import expire_holds_of
 from tollway.catalog import LOCAL, Catalog, Model, Plan, Price, Route
 from tollway.completions import Answer, Call, Completions
-from tollway.errors import BadGateway, Conflict, InsufficientCredits, InternalError, ServiceUnavailable, TollwayError
+from tollway.errors import (
+    BadGateway,
+    Conflict,
+    InsufficientCredits,
+    InternalError,
+    ServiceUnavailable,
+    StorageUnavailable,
+    TollwayError,
+)
 from tollway.ids import request_id
 from tollway.observability import Metrics
 from tollway.providers.base import Meter
@@ -274,6 +283,30 @@ async def test_a_restart_ends_answers_with_an_error_and_free(house: House) -> No
     with pytest.raises(ServiceUnavailable, match="restarted"):
         await anext(chunks)
     assert await house.bench.balance() == (1_000_000, 0)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_cannot_be_charged_fails(house: House, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
+    async def finish(outcome: Outcome) -> Settled:
+        raise StorageUnavailable(reason="the disk is full")
+
+    answer = await house.start(stream=stream)
+    monkeypatch.setattr(house.bench.desk, "finish", finish)
+    seen: list[Any] = []
+
+    async def take() -> None:
+        if not stream:
+            await answer.completion()
+        async for chunk in answer.chunks():
+            seen.extend(chunk.choices)
+
+    with pytest.raises(StorageUnavailable):
+        await take()
+    assert all(choice.finish_reason is None for choice in seen), "nobody was told that all is well"
+    assert answer.cost is None
+    monkeypatch.undo()
+    assert (await house.bench.balance())[0] == 1_000_000
+    await house.bench.database.write(lambda connection: expire_holds_of(connection, ["node_test"]))
 
 
 # --- Idempotency-Key --------------------------------------------------------------------------------------------------

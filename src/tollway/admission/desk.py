@@ -103,7 +103,12 @@ class Desk:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                results = await self._database.in_writer(partial(self._write, [command for command, _ in batch]))
+                try:
+                    results = await self._database.in_writer(partial(self._write, [command for command, _ in batch]))
+                except Exception:  # whatever it is, nobody is left waiting
+                    self._unsure = True
+                    log.exception("desk_fault")
+                    results = [InternalError("The request could not be written to the ledger; it is not charged.")] * len(batch)
                 for (command, future), result in zip(batch, results, strict=True):
                     self._note_owed(command, result)
                     if not future.cancelled():

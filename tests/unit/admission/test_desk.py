@@ -308,3 +308,20 @@ async def test_a_settlement_that_cannot_be_written_at_all_leaves_no_hold(bench: 
     await bench.desk.make_good()
     assert await bench.balance() == (1000, 0)
     await bench.verified()
+
+
+async def test_nobody_is_left_waiting_whatever_happens(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    admitted = await bench.admit(100)
+
+    def write(commands: Any) -> Any:
+        raise OSError("the log cannot be written either")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.desk, "_write", write)
+        for waiting in (bench.settle(admitted, 30), bench.admit(50)):
+            with pytest.raises(InternalError):
+                await asyncio.wait_for(waiting, 5)
+    await bench.desk.make_good()
+    assert await bench.balance() == (1000, 0)
+    await bench.settle(await bench.admit(100), 30)
+    await bench.verified()

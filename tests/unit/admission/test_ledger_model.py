@@ -6,13 +6,14 @@
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests.desks import order, outcome
 
 from tollway.accounts import Accounts, Caller
@@ -32,6 +33,9 @@ amounts = st.integers(0, 300)
 
 class LedgerMachine(RuleBasedStateMachine):
     """One account with two keys, one of them with a spend limit; two nodes."""
+
+    steps = 0
+    """Made by all machines so far."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,6 +163,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_balance_is_the_models(self) -> None:
+        LedgerMachine.steps += 1
         balance = self.loop.run_until_complete(self.ledger.balance(self.callers[0].account_id))
         assert (balance.posted, balance.held) == (self.posted, self.held)
 
@@ -170,10 +175,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-TestLedger = LedgerMachine.TestCase
-TestLedger.settings = settings(
-    max_examples=max(1, STEPS // _STEPS_EACH),
-    stateful_step_count=_STEPS_EACH,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+def test_the_books_always_balance(record_property: Callable[[str, Any], None]) -> None:
+    LedgerMachine.steps = 0
+    run_state_machine_as_test(
+        LedgerMachine,
+        settings=settings(
+            max_examples=max(1, STEPS // _STEPS_EACH),
+            stateful_step_count=_STEPS_EACH,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        ),
+    )
+    record_property("random steps", LedgerMachine.steps)
