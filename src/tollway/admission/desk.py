@@ -53,7 +53,13 @@ class Desk:
 
         When the caller is cancelled while it waits, the request may be admitted all the same; then it is given up at once.
         """
-        result = await self._submit(order)
+        future = self._submit(order)
+        try:
+            result = await future
+        except asyncio.CancelledError:
+            if not future.cancelled() and isinstance(admitted := future.result(), Admitted):  # it came in the same moment
+                self._submit(Outcome(admitted))
+            raise
         if isinstance(result, TollwayError):
             raise result
         assert isinstance(result, Admitted | Replay)  # noqa: S101 - what a batch answers to an Order

@@ -16,6 +16,7 @@ from tollway.errors import (
     Conflict,
     InsufficientCredits,
     InternalError,
+    InvalidRequest,
     RateLimited,
     ServiceUnavailable,
     SpendLimitReached,
@@ -124,6 +125,27 @@ async def test_who_leaves_while_being_admitted_holds_nothing(bench: Bench) -> No
     await bench.desk.close()
     assert await bench.balance() == (1000, 0)
     assert await count(bench.database, ledger_entries) == 3  # the grant, the hold and its release
+    await bench.verified()
+
+
+async def test_who_leaves_in_the_moment_of_being_admitted_holds_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = asyncio.create_task(bench.desk.admit(order(bench.caller, 100)))
+    with monkeypatch.context() as patched:
+        # it runs between the result and the one who waits for it
+        patched.setattr(bench.desk, "_note_owed", lambda *_: asyncio.get_running_loop().call_soon(waiting.cancel))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await bench.desk.close()
+    assert await bench.balance() == (1000, 0)
+    await bench.verified()
+
+
+async def test_a_charge_is_refunded_once(bench: Bench) -> None:
+    admitted = await bench.admit(100)
+    await bench.settle(admitted, 30)
+    results = await asyncio.gather(*(bench.ledger.refund(admitted.hold.request_id) for _ in range(2)), return_exceptions=True)
+    assert [type(result) for result in results].count(InvalidRequest) == 1
+    assert await bench.balance() == (1000, 0)
     await bench.verified()
 
 
