@@ -1,7 +1,8 @@
 """`make faults`: every promise of docs/reliability.md, driven with the full counts. One line a promise.
 
 `python -m tests.faults.run [--rows 1,5] [--quick]`. A full run writes the rows that it ran into docs/reliability.md, with the
-counts that were really made and the day. `--quick` makes the slice that the test suite makes, and writes nothing.
+counts that were really made and the day. Variables that are set already, such as `CRASH_ROUNDS=20`, win over the full counts of
+`rows.py`. `--quick` makes the slice that the test suite makes, and writes nothing.
 """
 
 import argparse
@@ -74,7 +75,7 @@ def run_row(row: Row, *, quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", f"--junitxml={report}"]
-        environment = os.environ | ({} if quick else row.full | {"FAULTS_FULL": "1"})
+        environment = ({} if quick else row.full | {"FAULTS_FULL": "1"}) | os.environ
         arguments = ["--timeout=3600"] if not quick else []
         done = subprocess.run(
             [*command, *arguments, *row.tests], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

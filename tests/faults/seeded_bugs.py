@@ -208,10 +208,8 @@ BUGS = (
     SeededBug(
         "a broken upstream stream becomes a normal `stop` (litellm#33404)",
         "providers/openai_stream.py",
-        "        if not self.complete:\n"
-        '            raise self._broken("ended its stream before the answer was complete")\n'
-        "        if not self.done and",
-        "        if not self.complete:\n            return self._counted()\n        if not self.done and",
+        "        if not self.done and self._route.upstream.quirks.done_marker:\n",
+        "        if False:\n",
         "tests/contract/providers/test_openai_faults.py::test_fault",
         "ends_early",
     ),
