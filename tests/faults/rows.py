@@ -78,7 +78,7 @@ ROWS = (
         7,
         "books always balance",
         "a changed, lost or added row is found, and the first wrong one is named",
-        ("tests/unit/ledger/test_verify.py",),
+        ("tests/unit/ledger",),
     ),
     Row(
         8,

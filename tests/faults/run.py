@@ -56,7 +56,8 @@ class Result:
     @property
     def ran(self) -> str:
         said = [f"{count:,} {what}" for what, count in self.counts.items()] + self.measured
-        return ", ".join([*said, f"{self.passed + len(self.failed)} tests"]) if self.passed or self.failed else "nothing"
+        tests = self.passed + len(self.failed)
+        return ", ".join([*said, f"{tests} test{'s' * (tests != 1)}"]) if tests else "nothing"
 
     @property
     def remark(self) -> str:
@@ -75,6 +76,7 @@ def run_row(row: Row, *, quick: bool) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        command += ["-o", "junit_family=xunit1"]  # the only one with properties
         environment = ({} if quick else row.full | {"FAULTS_FULL": "1"}) | os.environ
         arguments = ["--timeout=3600"] if not quick else []
         done = subprocess.run(

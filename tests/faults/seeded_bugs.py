@@ -225,7 +225,7 @@ BUGS = (
         "ledger/verify.py",
         "        if self._head != stored:\n",
         "        if False:\n",
-        "tests/unit/ledger/test_verify.py",
+        "tests/unit/ledger/test_tampering.py",
     ),
     SeededBug(
         "parallel sign-ups make several first admins (Open WebUI#21631)",

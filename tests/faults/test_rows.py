@@ -43,3 +43,10 @@ def test_a_page_keeps_the_rows_that_were_not_run(tmp_path: Path) -> None:
     assert "not held" in next(line for line in lines if line.startswith("| 2 |"))
     assert "not run yet" in next(line for line in lines if line.startswith("| 3 |"))
     assert sum(line.startswith("| ") and line[2].isdigit() for line in lines) == len(ROWS)
+
+
+def test_the_tests_own_properties_reach_the_page() -> None:
+    """With the suite's own settings, under which pytest is strict."""
+    result = run_row(Row(1, "s", "p", ("tests/unit/test_metering.py::test_hostile_usage",)), quick=True)
+    assert result.verdict == "held"
+    assert result.ran.endswith(" hostile usages and prices, 1 test")
