@@ -174,6 +174,7 @@ class Answer:
         self._first_token_ms: int | None = None
         self._stopped: TollwayError | None = None
         self._unread = False
+        self._settling = False  # what is being charged is no longer stopped: nobody could tell its caller whether it was
         self._queue: asyncio.Queue[ChunkChoice | TollwayError | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
         self._first: ChunkChoice | TollwayError | None = None
 
@@ -242,6 +243,7 @@ class Answer:
         except Exception:
             log.exception("provider_failed", request_id=self._call.request_id, model=self.answered_by)
             status, last = "failed", InternalError("The answer could not be made because of a fault of ours.")
+        self._settling = True
         try:
             await self._settle(desk, admitted, markup, status, last)
         except TollwayError as error:
@@ -349,7 +351,7 @@ class Answer:
         """
         if self.replayed or self.task.done():
             return
-        if self._parts is None:
+        if self._parts is None and not self._settling:
             self.task.cancel()
             return
         self._unread = True
@@ -357,9 +359,10 @@ class Answer:
             self._queue.get_nowait()
 
     def stop(self, error: TollwayError) -> None:
-        """Ends the answer with an error; it is not charged."""
-        self._stopped = error
-        self.task.cancel()
+        """Ends the answer with an error, uncharged; one that is being charged already comes to its end instead."""
+        if not self._settling:
+            self._stopped = error
+            self.task.cancel()
 
     # --- handing it out -----------------------------------------------------------------------------------------------
 

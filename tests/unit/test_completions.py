@@ -309,6 +309,33 @@ async def test_an_answer_that_cannot_be_charged_fails(house: House, monkeypatch:
     await house.bench.database.write(lambda connection: expire_holds_of(connection, ["node_test"]))
 
 
+@pytest.mark.parametrize("ends", ["restart", "leaving"])
+async def test_what_is_being_charged_comes_to_its_end(house: House, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    """Else it would be charged, and its caller would never hear that all is well."""
+    finish, begun, go_on = house.bench.desk.finish, asyncio.Event(), asyncio.Event()
+
+    async def slow(outcome: Outcome) -> Settled:
+        begun.set()
+        await go_on.wait()
+        return await finish(outcome)
+
+    monkeypatch.setattr(house.bench.desk, "finish", slow)
+    answer = await house.start(stream=True)
+    await begun.wait()
+    if ends == "restart":
+        stopping = asyncio.create_task(house.completions.drain(0))
+        await asyncio.sleep(0.01)
+        go_on.set()
+        await stopping
+        assert (await read(answer))[-1].choices[0].finish_reason == "stop"
+    else:
+        answer.abandon()
+        go_on.set()
+        await house.ended()
+    assert await house.bench.balance() == (1_000_000 - 26, 0)
+    assert (await house.row()).status == "succeeded"
+
+
 # --- Idempotency-Key --------------------------------------------------------------------------------------------------
 
 
