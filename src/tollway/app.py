@@ -122,6 +122,7 @@ def build(config: WorkerConfig) -> ASGIApp:
         completions=completions,
         metrics=metrics,
         engine_health=adapters.local.health,
+        upstreams=lambda: router.states(catalog.routes),
     )
 
     @asynccontextmanager

@@ -1,9 +1,10 @@
 """What endpoints work with. `app.py` fills it; nothing here knows how."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tollway import clock
 from tollway.accounts import Accounts
 from tollway.catalog import Catalog
 from tollway.ledger import Ledger
@@ -15,6 +16,7 @@ from tollway.usage import UsageQueries
 
 if TYPE_CHECKING:
     from tollway.completions import Completions
+    from tollway.providers.upstream_health import UpstreamState
 
 
 async def _no_engines() -> dict[str, bool]:
@@ -37,3 +39,6 @@ class Services:
     metrics: Metrics = field(default_factory=Metrics)
     engine_health: Callable[[], Awaitable[dict[str, bool]]] = _no_engines
     """Each engine by name, and whether it answers."""
+    upstreams: Callable[[], "Sequence[UpstreamState]"] = tuple
+    """What this process knows of each upstream."""
+    started_at: float = field(default_factory=clock.now)

@@ -7,7 +7,7 @@ that was not tried yet, at once, or else to the same one after a pause. Nothing 
 import asyncio
 import math
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 
@@ -28,7 +28,7 @@ from tollway.errors import (
 from tollway.observability import Metrics
 from tollway.providers.base import Meter, Provider
 from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
-from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics
+from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics, UpstreamState
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
 ATTEMPTS_MAX = 3
@@ -90,6 +90,10 @@ class Router:
             health = self._health[name] = UpstreamHealth(name, self._metrics, self._workers)
         health.apply(route.upstream.limits)
         return health
+
+    def states(self, routes: Iterable[Route]) -> list[UpstreamState]:
+        """Of the upstreams of these routes, as this process sees them now."""
+        return [health.state() for health in {route.upstream.name: self.health(route) for route in routes}.values()]
 
 
 class Journey:

@@ -2,9 +2,10 @@
 
 import asyncio
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import structlog
+from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
 
 from tollway import clock
@@ -18,6 +19,7 @@ from tollway.providers.patience import TOTAL_TIME_CODE
 log = structlog.get_logger()
 
 REST_SECONDS_MAX = 60.0
+_BREAKER_STATES: tuple[Literal["closed", "half open", "open"], ...] = ("closed", "half open", "open")
 _FIRST_TOKEN_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -55,6 +57,25 @@ class UpstreamMetrics:
             buckets=_FIRST_TOKEN_BUCKETS_SECONDS,
             registry=registry,
         )
+
+
+class UpstreamState(Struct):
+    """One upstream as this process sees it now; the figures are since its start."""
+
+    name: str
+    breaker: Literal["closed", "half open", "open"]
+    opens_in_seconds: float
+    """Until it is asked again; 0 unless the breaker is open."""
+    pending: int
+    pending_max: int
+    """0 = no limit."""
+    resting: list[str]
+    """Its models that asked for patience."""
+    attempts: int
+    failures: dict[str, int]
+    """By the code of the error."""
+    first_token_seconds: float | None
+    """From the call to the first content, the mean."""
 
 
 class UpstreamHealth:
@@ -99,6 +120,38 @@ class UpstreamHealth:
             if tokens:
                 self._metrics.lost_tokens.labels(self.name, kind).inc(tokens)
         meter.prompt_tokens = meter.completion_tokens = None
+
+    def state(self) -> UpstreamState:
+        now = clock.monotonic()
+        samples = [sample for metric in self._metrics.failures.collect() for sample in metric.samples]
+        failures = {
+            sample.labels["code"]: int(sample.value)
+            for sample in samples
+            if sample.labels["upstream"] == self.name and sample.name.endswith("_total")
+        }
+        first_token = {
+            sample.name.rpartition("_")[2]: sample.value
+            for metric in self._metrics.first_token.collect()
+            for sample in metric.samples
+            if sample.labels["upstream"] == self.name and sample.name.endswith(("_sum", "_count"))
+        }
+        attempts = next(
+            sample.value
+            for metric in self._metrics.attempts.collect()
+            for sample in metric.samples
+            if sample.labels["upstream"] == self.name and sample.name.endswith("_total")
+        )
+        return UpstreamState(
+            self.name,
+            _BREAKER_STATES[self.breaker.state(now)],
+            self.breaker.opens_in(now),
+            self.pending,
+            self._pending_max,
+            sorted(model for model, until in self._resting.items() if until > now),
+            int(attempts),
+            failures,
+            first_token["sum"] / first_token["count"] if first_token.get("count") else None,
+        )
 
     # --- for Call -----------------------------------------------------------------------------------------------------
 

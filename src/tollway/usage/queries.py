@@ -20,7 +20,7 @@ from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, IS_NO_SUCCESS, api_keys, prices, requests, usage_buckets
 from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord, Status
 
-By = Literal["day", "hour", "model", "key"]
+By = Literal["day", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
 FOUND_MAX = 100
@@ -65,8 +65,6 @@ class UsageGroup(Sums):
 
     day: str | None = None
     """Such as `2026-11-23`, in the time zone that was asked for."""
-    hour: str | None = None
-    """Such as `2026-11-23T14`, in UTC."""
     model: str | None = None
     key_id: str | None = None
     """Empty for requests that no key made."""
@@ -105,7 +103,7 @@ class UsageQueries:
     ) -> list[UsageGroup]:
         """The sums of each group that has requests: days and models ascending. `tz` says where days begin; None = UTC.
 
-        By `day` and by `hour` the window must have a start and an end.
+        By `day` the window must have a start and an end.
         """
         return await self._database.read(lambda connection: _sums(connection, scope, window, by, tz))
 
@@ -179,6 +177,12 @@ class UsageQueries:
         query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(key_ids), api_keys.c.account_id == account_id)
         return await self._database.read(lambda connection: dict(connection.execute(query).all()))
 
+    async def newest_keys(self, account_id: str, limit: int) -> dict[str, str]:
+        """The ids and names of the account's keys, those that were made last first."""
+        query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.account_id == account_id)
+        query = query.order_by(api_keys.c.created_at.desc()).limit(limit)
+        return await self._database.read(lambda connection: dict(connection.execute(query).all()))
+
     async def price_terms(self, version: str) -> str | None:
         """The terms that a price version stands for, as JSON; None = unknown."""
         query = sa.select(prices.c.terms).where(prices.c.version == version)
@@ -237,14 +241,12 @@ def _sums(
     connection: Connection, scope: Scope, window: Window, by: Sequence[By], tz: zoneinfo.ZoneInfo | None = None
 ) -> list[UsageGroup]:
     periods = _periods(window, tz) if "day" in by and tz is not None else []
-    pieces = _local_pieces(window, periods) if periods else _pieces(window, HOUR_SECONDS if "hour" in by else DAY_SECONDS)
+    pieces = _local_pieces(window, periods) if periods else _pieces(window, DAY_SECONDS)
     whole = [_summed(scope, piece, all_keys="key" not in by) for piece in pieces]
     parts = sa.union_all(*whole, *_ends(scope, window)).subquery()
     places: dict[By, sa.ColumnElement[Any]] = {"model": parts.c.model, "key": parts.c.key_id}
     if "day" in by:
         places["day"] = (parts.c.bucket + _offset(parts.c.bucket, periods)) // DAY_SECONDS
-    if "hour" in by:
-        places["hour"] = parts.c.bucket // HOUR_SECONDS
     # a level of its own, because PostgreSQL does not see that two expressions with parameters are the same
     named = sa.select(*(places[name].label(f"by_{name}") for name in by), *(parts.c[name] for name in _COUNTS)).subquery()
     keys = [named.c[f"by_{name}"] for name in by]
@@ -256,8 +258,6 @@ def _sums(
         group = UsageGroup(**{name: row[name] for name in _COUNTS})
         if "day" in by:
             group.day = (dt.date(1970, 1, 1) + dt.timedelta(days=row["by_day"])).isoformat()
-        if "hour" in by:
-            group.hour = dt.datetime.fromtimestamp(row["by_hour"] * HOUR_SECONDS, dt.UTC).strftime("%Y-%m-%dT%H")
         group.model, group.key_id = row.get("by_model"), row.get("by_key")
         groups.append(group)
     return groups

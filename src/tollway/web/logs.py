@@ -11,7 +11,9 @@ from tollway import clock
 from tollway.api.query import cursor_text
 from tollway.errors import InvalidRequest
 from tollway.usage import LogFilter, LogRow, Scope, Status, Window
-from tollway.web.filters import DAY_SECONDS, Filters
+from tollway.usage.recording import DAY_SECONDS
+from tollway.usage.since import sums_since
+from tollway.web.filters import Filters
 from tollway.web.frame import SECURITY_HEADERS, Visit
 from tollway.web.usage import key_names_of
 
@@ -110,16 +112,14 @@ async def _page(
 
 
 async def _choices(visit: Visit, given: dict[str, str]) -> dict[str, Any]:
-    """The models and keys to choose from: those used most of late, and those that are chosen."""
-    queries, scope = visit.services.usage, Scope(visit.account_id)
-    # whole days: those are summed already
-    window = Window(float(int(clock.now()) // DAY_SECONDS * DAY_SECONDS - _CHOICES_DAYS * DAY_SECONDS))
-    by_model, by_key = await queries.sums(scope, window, ("model",)), await queries.sums(scope, window, ("key",))
-    models = sorted(by_model, key=lambda group: -group.requests)[:_CHOICES_MAX]
-    keys = sorted(by_key, key=lambda group: -group.requests)[:_CHOICES_MAX]
-    key_ids = {group.key_id for group in keys if group.key_id} | ({given["key"]} if "key" in given else set())
-    names = await queries.key_names(visit.account_id, key_ids)
-    return {
-        "models": sorted({group.model or "" for group in models} | ({given["model"]} if "model" in given else set())),
-        "keys": sorted(names.items(), key=lambda item: item[1]),
-    }
+    """The models and keys to choose from: the models used of late, the newest keys, and those that are chosen."""
+    services, scope = visit.services, Scope(visit.account_id)
+    first = int(clock.now()) // DAY_SECONDS * DAY_SECONDS - _CHOICES_DAYS * DAY_SECONDS
+    by_model = await sums_since(services.database, scope, first, DAY_SECONDS, ("model",))
+    models = {part.model for part in sorted(by_model, key=lambda part: -part.requests)[:_CHOICES_MAX]}
+    keys = await services.usage.newest_keys(visit.account_id, _CHOICES_MAX)
+    if given.get("key") and given["key"] not in keys:
+        keys |= await services.usage.key_names(visit.account_id, [given["key"]])
+    if given.get("model"):
+        models.add(given["model"])
+    return {"models": sorted(models), "keys": sorted(keys.items(), key=lambda item: item[1])}

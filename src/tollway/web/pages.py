@@ -3,7 +3,7 @@
 from starlette.types import Receive, Scope, Send
 
 from tollway.api import routing
-from tollway.web import assets, billing, booking, keys, logs, people, playground, public, receipt, usage
+from tollway.web import assets, billing, booking, keys, logs, operator, people, playground, public, receipt, usage
 from tollway.web.frame import page_app
 from tollway.web.table import Access, Page
 
@@ -40,6 +40,7 @@ PAGES: tuple[Page, ...] = (
     Page(name="requests", paths=("/usage/requests",), answer=logs.log, access=Access.PERSON),
     Page(name="requestsNew", paths=("/usage/requests/new",), answer=logs.fresh, access=Access.PERSON),
     Page(name="receipt", paths=("/usage/requests/{id}",), answer=receipt.receipt, access=Access.PERSON),
+    Page(name="operator", paths=("/operator",), answer=operator.operator, access=Access.OWNER),
     Page(name="book", paths=("/operator/book",), answer=booking.form, access=Access.OWNER),
     Page(name="bookPost", method="POST", paths=("/operator/book",), answer=booking.book, access=Access.OWNER),
     Page(name="static", paths=("/static/{version}/{name}",), answer=assets.serve, access=Access.PUBLIC, alone=True),

@@ -10,12 +10,13 @@ from starlette.responses import Response
 from tollway import clock
 from tollway.errors import InvalidRequest, NotFound
 from tollway.money import usd
-from tollway.usage import Scope, Sums, UsageGroup, Window
+from tollway.usage import Scope, Sums
+from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
+from tollway.usage.since import Part, sums_since
 from tollway.web import charts, display
 from tollway.web.frame import Visit
 
-_HOUR, _DAY = 3600, 86_400
-RANGES = {"24h": (_HOUR, 24), "7d": (_DAY, 7), "30d": (_DAY, 30), "90d": (_DAY, 90)}
+RANGES = {"24h": (HOUR_SECONDS, 24), "7d": (DAY_SECONDS, 7), "30d": (DAY_SECONDS, 30), "90d": (DAY_SECONDS, 90)}
 """What can be chosen -> seconds of a column, and how many columns."""
 _RANGE = "30d"
 _SERIES_MAX = 5
@@ -39,29 +40,24 @@ class Period(Struct):
     name: str
     step: int
     starts: list[int]
-    now: float
-
-    @property
-    def window(self) -> Window:
-        return Window(self.starts[0], self.now)
 
     @property
     def labels(self) -> list[tuple[str, str]]:
         """Of each column, short and in full."""
         return [_label(start, self.step) for start in self.starts]
 
-    def index(self, group: UsageGroup) -> int:
-        text = group.hour if self.step == _HOUR else f"{group.day}T00"
-        return (int(dt.datetime.fromisoformat(f"{text}+00:00").timestamp()) - self.starts[0]) // self.step
+    def index(self, part: Part) -> int:
+        """Of the column; a clock that was ahead must not lose what was counted."""
+        return min((part.bucket - self.starts[0]) // self.step, len(self.starts) - 1)
 
 
 async def usage(visit: Visit) -> Response:
     period = _period(visit.query("range"))
     scope, key_name = await _scope(visit)
-    queries = visit.services.usage
-    by_time = await queries.sums(scope, period.window, ("hour" if period.step == _HOUR else "day", "model"))
-    by_key = await queries.sums(scope, period.window, ("key",))
-    names = await queries.key_names(visit.account_id, [group.key_id or "" for group in _largest(by_key)])
+    database, first = visit.services.database, period.starts[0]
+    by_time = await sums_since(database, scope, first, period.step, ("bucket", "model"))
+    by_key = await sums_since(database, scope, first, period.step, ("key_id",))
+    names = await visit.services.usage.key_names(visit.account_id, [group.key_id for group in _largest(by_key)])
     by_model = _merged(by_time)
     return visit.render(
         "usage.html",
@@ -75,7 +71,7 @@ async def usage(visit: Visit) -> Response:
         spend=_spend_chart(period, by_time, by_model),
         table=_table(period, by_time),
         models=_shares({name: (name, sums) for name, sums in by_model.items()}),
-        keys=_shares({group.key_id or "": (_key_name(names, group.key_id), group) for group in _largest(by_key)}),
+        keys=_shares({group.key_id: (_key_name(names, group.key_id), group) for group in _largest(by_key)}),
         keys_left=max(0, len(by_key) - _ROWS_MAX),
     )
 
@@ -85,9 +81,8 @@ def _period(name: str) -> Period:
     if name not in RANGES:
         raise InvalidRequest(f"`range` is one of {', '.join(RANGES)}.", param="range")
     step, count = RANGES[name]
-    now = clock.now()
-    last = int(now) // step * step
-    return Period(name, step, [last - step * (count - 1 - index) for index in range(count)], now)
+    last = int(clock.now()) // step * step
+    return Period(name, step, [last - step * (count - 1 - index) for index in range(count)])
 
 
 async def _scope(visit: Visit) -> tuple[Scope, str]:
@@ -104,17 +99,17 @@ async def _scope(visit: Visit) -> tuple[Scope, str]:
 def _label(start: int, step: int) -> tuple[str, str]:
     moment = dt.datetime.fromtimestamp(start, dt.UTC)
     day = f"{moment.day} {moment:%b}"
-    return (f"{moment:%H}:00", f"{day} {moment:%H}:00") if step == _HOUR else (day, day)
+    return (f"{moment:%H}:00", f"{day} {moment:%H}:00") if step == HOUR_SECONDS else (day, day)
 
 
-def _spend_chart(period: Period, groups: Sequence[UsageGroup], by_model: Mapping[str, Sums]) -> charts.Chart:
+def _spend_chart(period: Period, groups: Sequence[Part], by_model: Mapping[str, Sums]) -> charts.Chart:
     """In dollars a column, by the models that cost most."""
     series = charts.top_names({name: sums.credits for name, sums in by_model.items() if sums.credits}, _SERIES_MAX)
     values: list[dict[str, int]] = [{} for _ in period.starts]
     for group in groups:
         name = group.model if group.model in series else charts.OTHERS
         parts = values[period.index(group)]
-        parts[name or ""] = parts.get(name or "", 0) + group.credits
+        parts[name] = parts.get(name, 0) + group.credits
     return charts.stacked(period.labels, values, series, lambda amount: display.money(usd_rounded(amount)))
 
 
@@ -124,7 +119,7 @@ def usd_rounded(credits_amount: float) -> float:
     return round(amount, 3) if amount >= 1 else amount
 
 
-def _table(period: Period, groups: Sequence[UsageGroup]) -> list[tuple[str, Sums]]:
+def _table(period: Period, groups: Sequence[Part]) -> list[tuple[str, Sums]]:
     """The same as the chart, in numbers: newest first, without columns of nothing."""
     sums = [Sums() for _ in period.starts]
     for group in groups:
@@ -133,15 +128,15 @@ def _table(period: Period, groups: Sequence[UsageGroup]) -> list[tuple[str, Sums
     return rows[::-1]
 
 
-def _merged(groups: Sequence[UsageGroup]) -> dict[str, Sums]:
+def _merged(groups: Sequence[Part]) -> dict[str, Sums]:
     """By model."""
     merged: dict[str, Sums] = {}
     for group in groups:
-        _add(merged.setdefault(group.model or "", Sums()), group)
+        _add(merged.setdefault(group.model, Sums()), group)
     return merged
 
 
-def _total(groups: Sequence[UsageGroup]) -> Sums:
+def _total(groups: Sequence[Part]) -> Sums:
     total = Sums()
     for group in groups:
         _add(total, group)
@@ -153,8 +148,8 @@ def _add(total: Sums, more: Sums) -> None:
         setattr(total, name, getattr(total, name) + getattr(more, name))
 
 
-def _largest(groups: Sequence[UsageGroup]) -> list[UsageGroup]:
-    return sorted(groups, key=lambda group: (-group.credits, -group.requests, group.key_id or ""))[:_ROWS_MAX]
+def _largest(groups: Sequence[Part]) -> list[Part]:
+    return sorted(groups, key=lambda group: (-group.credits, -group.requests, group.key_id))[:_ROWS_MAX]
 
 
 def _shares(named: Mapping[str, tuple[str, Sums]]) -> list[Share]:

@@ -21,7 +21,7 @@ PUBLIC = {
     *("start", "catalog", "model", "docs", "document", "search", "llms", "robots", "static"),
     *("signin", "signinPost", "signoutPost", "signup", "signupPost", "welcome", "welcomePost"),
 }
-OWNERS = {"people", "peopleInvite", "book", "bookPost"}
+OWNERS = {"people", "peopleInvite", "operator", "book", "bookPost"}
 
 
 async def first_link(services: Services) -> str:
