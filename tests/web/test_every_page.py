@@ -24,7 +24,10 @@ PUBLIC = (
     "/signin",
     "/nothing",
 )
-SIGNED_IN = ("/keys", "/people", "/playground")
+SIGNED_IN = (
+    *("/keys", "/people", "/playground"),
+    *("/usage", "/usage/billing", "/usage/requests", "/operator", "/operator/book"),
+)
 
 
 def violations(page: Page) -> list[str]:
