@@ -12,7 +12,6 @@ COLUMN = 10.0
 HEIGHT = 100.0
 _GAP = 1.5
 _STEPS = (1.0, 2.0, 5.0, 10.0)
-_THIN = 1.4  # the mark of a median
 OTHERS = "others"
 
 
@@ -65,24 +64,6 @@ def stacked(
                 boxes.append(_box(number, HEIGHT * (1 - below / top), HEIGHT * amount / top, index))
         slots.append(Slot(number * COLUMN, label, f"{full}: {shown(sum(parts.values()))}", boxes))
     return Chart(len(slots) * COLUMN, slots, [shown(top), shown(top / 2), shown(0)], list(series), not any(map(any, values)))
-
-
-def ranges(
-    labels: Sequence[tuple[str, str]], values: Sequence[tuple[float, float] | None], shown: Callable[[float], str]
-) -> Chart:
-    """Of each column a range, from a median up to a high percentile; None = nothing is known."""
-    top = nice_top(max((high for _, high in filter(None, values)), default=0))
-    slots = []
-    for number, ((label, full), value) in enumerate(zip(_sparse(labels), values, strict=True)):
-        boxes, title = [], full
-        if value is not None:
-            low, high = value
-            boxes.append(_box(number, HEIGHT * (1 - high / top), max(HEIGHT * (high - low) / top, _THIN), 1))
-            boxes.append(_box(number, min(HEIGHT * (1 - low / top), HEIGHT - _THIN), _THIN, 0))
-            title = f"{full}: half within {shown(low)}, 95 % within {shown(high)}"
-        slots.append(Slot(number * COLUMN, label, title, boxes))
-    ticks = [shown(top), shown(top / 2), shown(0)]
-    return Chart(len(slots) * COLUMN, slots, ticks, ["median", "95 % are below"], not any(values))
 
 
 def nice_top(highest: float) -> float:

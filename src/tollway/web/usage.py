@@ -1,4 +1,4 @@
-"""What an account has used: spend over time, by model and by key, and how fast the answers were."""
+"""What an account has used: spend over time, by model and by key."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
