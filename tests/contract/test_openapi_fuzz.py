@@ -16,7 +16,7 @@ from tests.live import LiveServer
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
-AMOUNT = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "25", "--seed", "1"]
+AMOUNT = ["--max-examples", EXAMPLES] if EXAMPLES else ["--max-examples", "12", "--seed", "1"]
 
 
 def fuzz(server: LiveServer, folder: Path, *arguments: str, streams: bool = False) -> int:

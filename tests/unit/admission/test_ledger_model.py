@@ -25,7 +25,7 @@ from tollway.ledger import Ledger
 from tollway.ledger.verify import verify
 from tollway.storage import Database
 
-STEPS = int(os.environ.get("LEDGER_STEPS", "1000"))
+STEPS = int(os.environ.get("LEDGER_STEPS", "500"))
 _STEPS_EACH = 50
 NODES = ("node_a", "node_b")
 amounts = st.integers(0, 300)
