@@ -15,7 +15,7 @@ serve: $(VENV)/serve.done ## Start the service on http://127.0.0.1:8080 (the fir
 
 test: $(VENV)/test.done ## Run the whole test suite
 	@$(BIN)/tollway models pull
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m tests.run $(PYTEST_ARGS)
 
 lint: $(VENV)/test.done ## Check style, types and layers
 	$(BIN)/ruff format --check .
