@@ -278,22 +278,22 @@ def test_the_models_command_speaks_json_and_plain_lines(store: ModelStore, tiny_
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
         return subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
 
-    assert "There are no models" in models("list").stderr
+    assert "There are no models" in models("files").stderr
     pulled = json.loads(models("pull", str(tiny_model), "--json").stdout)
     assert (pulled["name"], pulled["already_there"], pulled["quantisation"]) == ("tiny", False, "F32")
     again = models("pull", str(tiny_model))
     assert (again.returncode, again.stdout) == (0, "")
     assert "tiny is already there" in again.stderr
-    (listed,) = json.loads(models("list", "--json").stdout)
+    (listed,) = json.loads(models("files", "--json").stdout)
     assert listed["sha256"] == file_sha256(tiny_model)
-    assert "tiny" in models("list").stdout
+    assert "tiny" in models("files").stdout
     assert json.loads(models("verify", "--json").stdout) == {"ok": True, "verified": ["tiny"], "problems": []}
     store.model_path("tiny").write_bytes(b"GGUF")
     verified = models("verify", "tiny")
     assert verified.returncode == 1
     assert verified.stderr.startswith("error The model tiny is broken")
     assert models("verify").returncode == 1
-    assert "broken" in models("list").stderr
+    assert "broken" in models("files").stderr
     assert models("remove", "tiny").returncode == 0
     gone = models("remove", "tiny")
     assert (gone.returncode, gone.stdout) == (1, "")
