@@ -33,6 +33,7 @@ from tollway.providers.routing import Router
 from tollway.settings import Hidden, Settings
 from tollway.storage import Database
 from tollway.usage import PriceList, UsageQueries
+from tollway.usage.latency import LatencyCounter
 from tollway.web.pages import PAGES, not_found
 from tollway.webhooks import LowBalanceNotifier
 
@@ -111,6 +112,7 @@ def build(config: WorkerConfig) -> ASGIApp:
     desk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()
     completions = Completions(catalog, router, desk, settings)
     price_list = PriceList(database, completions.tariffs)
+    latencies = LatencyCounter(database)
     services = Services(
         settings=settings,
         database=database,
@@ -130,7 +132,7 @@ def build(config: WorkerConfig) -> ASGIApp:
         async with adapters.opened():
             await nodes.open()
             await price_list.write()
-            watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write))
+            watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
             yield
             reloads.cancel()

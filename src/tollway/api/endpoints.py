@@ -8,7 +8,7 @@ import functools
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tollway.api import billing, chat, examples, health, keys, models, openapi, usage
+from tollway.api import billing, chat, examples, health, keys, latency, models, openapi, usage
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
@@ -161,6 +161,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     *keys.ENDPOINTS,
     *billing.ENDPOINTS,
     *usage.ENDPOINTS,
+    *latency.ENDPOINTS,
     Endpoint(
         operation="healthz",
         method="GET",

@@ -130,6 +130,16 @@ USAGE_DETAIL: dict[str, Any] = USAGE | {
     ],
 }
 
+_FIGURES = {"requests": 840, "first_token_ms": {"p50": 212.4, "p95": 618.9}, "duration_ms": {"p50": 1480.2, "p95": 3911.0}}
+LATENCY: dict[str, Any] = {
+    "start": "2026-11-22T02:00:00Z",
+    "end": "2026-11-23T02:00:00Z",
+    "span_seconds": 3600,
+    "model": None,
+    "times": [{"start": "2026-11-23T01:00:00Z", **_FIGURES}],
+    "models": [{"model": "google/gemini-2.5-flash-lite-preview", **_FIGURES}],
+}
+
 _LOG_ITEM = {
     "created": "2026-11-23T01:02:03.004Z",
     "status": "succeeded",

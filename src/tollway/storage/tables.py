@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -283,6 +283,34 @@ usage_buckets = Table(
     Column("credits", BigInteger, nullable=False),
     Column("loss", BigInteger, nullable=False),
     sqlite_with_rowid=False,  # its rows lie in the order in which they are summed
+)
+
+# how long the requests that succeeded took, counted by size from the log: see usage/latency.py
+ALL_MODELS = "*"
+latency_counts = Table(
+    "latency_counts",
+    metadata,
+    Column("account_id", String(32), primary_key=True),
+    # in seconds
+    Column("span", Integer, primary_key=True),
+    Column("model", String(200), primary_key=True),
+    # when it begins
+    Column("bucket", BigInteger, primary_key=True),
+    # "first_token" or "duration"
+    Column("measure", String(12), primary_key=True),
+    Column("size", Integer, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# how far those who count from the log have read it
+read_until = Table(
+    "read_until",
+    metadata,
+    Column("reader", String(20), primary_key=True),
+    # of the last row of `requests` that is counted
+    Column("id", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 prices = Table(

@@ -6,11 +6,15 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, api_keys, usage_buckets
 from tollway.usage.queries import Scope, Sums
+from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 
 _COUNTS = tuple(Sums.__struct_fields__)
+RANGES = {"24h": (HOUR_SECONDS, 24), "7d": (DAY_SECONDS, 7), "30d": (DAY_SECONDS, 30), "90d": (DAY_SECONDS, 90)}
+"""What can be chosen -> seconds of a bucket, and how many buckets."""
 Place = Literal["bucket", "model", "key_id"]
 
 
@@ -22,6 +26,13 @@ class Part(Sums):
     model: str = ""
     key_id: str = ""
     """Empty for requests that no key made, too."""
+
+
+def starts_of(name: str) -> list[int]:
+    """Where the buckets of a range begin, in UTC; the last one is now's."""
+    span, count = RANGES[name]
+    last = int(clock.now()) // span * span
+    return [last - span * (count - 1 - index) for index in range(count)]
 
 
 async def sums_since(database: Database, scope: Scope, start: int, span: int, by: Sequence[Place]) -> list[Part]:

@@ -66,6 +66,26 @@ def stacked(
     return Chart(len(slots) * COLUMN, slots, [shown(top), shown(top / 2), shown(0)], list(series), not any(map(any, values)))
 
 
+def nested(
+    labels: Sequence[tuple[str, str]],
+    values: Sequence[Sequence[float]],
+    series: Sequence[str],
+    shown: Callable[[float], str],
+) -> Chart:
+    """Columns of levels one within the other, such as percentiles: rising, one for each of `series`, or none at all."""
+    top = nice_top(max((each[-1] for each in values if each), default=0))
+    slots = []
+    for number, ((label, full), levels) in enumerate(zip(_sparse(labels), values, strict=True)):
+        steps = zip((0.0, *levels), levels, strict=False)
+        boxes = [
+            _box(number, HEIGHT * (1 - above / top), HEIGHT * (above - below) / top, index)
+            for index, (below, above) in enumerate(steps)
+        ]
+        told = ", ".join(f"{name} {shown(level)}" for name, level in zip(series, levels, strict=False))
+        slots.append(Slot(number * COLUMN, label, f"{full}: {told or 'no requests'}", boxes))
+    return Chart(len(slots) * COLUMN, slots, [shown(top), shown(top / 2), shown(0)], list(series), not any(values))
+
+
 def nice_top(highest: float) -> float:
     """The end of a scale: 1, 2 or 5 times a power of ten, not below the highest value."""
     if highest <= 0:

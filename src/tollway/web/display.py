@@ -45,6 +45,18 @@ def cost(credits_amount: int) -> str:
     return money(round(usd, places))
 
 
+def duration(milliseconds: float | None) -> str:
+    """`412 ms`, `4.12 s`, `41.2 s`, `6.9 min`."""
+    if milliseconds is None:
+        return "–"
+    if milliseconds < 999.5:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / 1000
+    if seconds >= 100:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+
+
 def date(at_seconds: float) -> str:
     """`23 Nov 2026`, in UTC."""
     moment = dt.datetime.fromtimestamp(at_seconds, dt.UTC)

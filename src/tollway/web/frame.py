@@ -230,6 +230,7 @@ def environment() -> jinja2.Environment:
         "iso": clock.iso,
         "moment": display.moment,
         "cost": display.cost,
+        "duration": display.duration,
         "usd": exact_usd,
     }
     return made

@@ -7,17 +7,16 @@ from typing import Any
 from msgspec import Struct
 from starlette.responses import Response
 
-from tollway import clock
 from tollway.errors import InvalidRequest, NotFound
 from tollway.money import usd
+from tollway.storage.tables import ALL_MODELS
 from tollway.usage import Scope, Sums
-from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
-from tollway.usage.since import Part, sums_since
+from tollway.usage.latency import Latency, Percentiles, latency_since
+from tollway.usage.recording import HOUR_SECONDS
+from tollway.usage.since import RANGES, Part, starts_of, sums_since
 from tollway.web import charts, display
 from tollway.web.frame import Visit
 
-RANGES = {"24h": (HOUR_SECONDS, 24), "7d": (DAY_SECONDS, 7), "30d": (DAY_SECONDS, 30), "90d": (DAY_SECONDS, 90)}
-"""What can be chosen -> seconds of a column, and how many columns."""
 _RANGE = "30d"
 _SERIES_MAX = 5
 _ROWS_MAX = 12
@@ -73,16 +72,39 @@ async def usage(visit: Visit) -> Response:
         models=_shares({name: (name, sums) for name, sums in by_model.items()}),
         keys=_shares({group.key_id: (_key_name(names, group.key_id), group) for group in _largest(by_key)}),
         keys_left=max(0, len(by_key) - _ROWS_MAX),
+        **await _latency(visit, period, by_model),
     )
+
+
+async def _latency(visit: Visit, period: Period, by_model: Mapping[str, Sums]) -> dict[str, Any]:
+    """How long requests took: by time, of all models or the chosen one, and by model. It is not kept by key."""
+    database, first, step = visit.services.database, period.starts[0], period.step
+    chosen = visit.query("model")
+    models = [share.name for share in _shares({name: (name, sums) for name, sums in by_model.items()})]
+    of_models = await latency_since(database, visit.account_id, first, step, by="model", models=models)
+    by_time = await latency_since(database, visit.account_id, first, step, by="bucket", models=[chosen or ALL_MODELS])
+    buckets = [by_time.get(start, Latency()) for start in period.starts]
+    return {
+        "chosen": chosen,
+        "latencies": {model: of_models[model] for model in models if model in of_models},
+        "first_token": _latency_chart(period, [bucket.first_token for bucket in buckets]),
+        "duration": _latency_chart(period, [bucket.duration for bucket in buckets]),
+        "latency_table": [(full, bucket) for (_, full), bucket in zip(period.labels, buckets, strict=True) if bucket.requests][
+            ::-1
+        ],
+    }
+
+
+def _latency_chart(period: Period, percentiles: Sequence[Percentiles | None]) -> charts.Chart:
+    levels = [() if each is None else (each.p50, each.p95) for each in percentiles]
+    return charts.nested(period.labels, levels, ("half within", "95 % within"), display.duration)
 
 
 def _period(name: str) -> Period:
     name = name or _RANGE
     if name not in RANGES:
         raise InvalidRequest(f"`range` is one of {', '.join(RANGES)}.", param="range")
-    step, count = RANGES[name]
-    last = int(clock.now()) // step * step
-    return Period(name, step, [last - step * (count - 1 - index) for index in range(count)])
+    return Period(name, RANGES[name][0], starts_of(name))
 
 
 async def _scope(visit: Visit) -> tuple[Scope, str]:

@@ -67,6 +67,44 @@ class UsageDetailAnswer(UsageAnswer, kw_only=True):
     ] = UNSET
 
 
+class LatencyMs(Struct):
+    """Percentiles, in milliseconds."""
+
+    p50: Annotated[float, Meta(description="Half of the requests took no longer.")]
+    p95: Annotated[float, Meta(description="95 % of the requests took no longer.")]
+
+
+class LatencyFigures(Struct, kw_only=True):
+    """How long requests took, from their arrival on."""
+
+    requests: Annotated[int, Meta(description="Those that succeeded.")]
+    first_token_ms: Annotated[LatencyMs | None, Meta(description="To the first content; null = no request had any.")]
+    duration_ms: Annotated[LatencyMs | None, Meta(description="To the end.")]
+
+
+class LatencyOfTime(LatencyFigures, kw_only=True):
+    """How long the requests of one hour or day took."""
+
+    start: Time
+
+
+class LatencyOfModel(LatencyFigures, kw_only=True):
+    """How long the requests of one model took."""
+
+    model: str
+
+
+class LatencyAnswer(Struct, kw_only=True):
+    """How long requests took, over time and by model."""
+
+    start: Time
+    end: Time
+    span_seconds: Annotated[int, Meta(description="Of one of `times`: an hour or a day.")]
+    model: Annotated[str | None, Meta(description="The `model` that was asked for.")]
+    times: Annotated[list[LatencyOfTime], Meta(description="Oldest first.")]
+    models: Annotated[list[LatencyOfModel], Meta(description="Those with the most requests first, 50 at the most.")]
+
+
 class LogTokens(Struct):
     """Tokens of one request."""
 

@@ -60,6 +60,7 @@ EXPECTED: dict[str, dict[str, int]] = {
     "listTransactions": ANY_KEY,
     "showUsage": ANY_KEY,
     "showUsageDetail": ANY_KEY,
+    "showLatency": MANAGEMENT,
     "listLogs": ANY_KEY,
     "showReceipt": OTHERS_REQUEST,
     "healthz": PUBLIC,

@@ -22,13 +22,13 @@ from tollway.api import openapi
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.query import cursor_text
 from tollway.api.services import Services
-from tollway.api.table import Tag
+from tollway.api.table import Auth, Tag
 from tollway.usage import PriceList
 
 pytestmark = pytest.mark.usefixtures("both_databases")
 
 DOCUMENT = openapi.document(ENDPOINTS)
-PATHS = [row.paths[0] for row in ENDPOINTS if row.tag is Tag.BILLING]
+PATHS = [row.paths[0] for row in ENDPOINTS if row.tag is Tag.BILLING and row.auth is Auth.KEY]
 USAGE_PATHS = ("/v2/usage", "/v2/usage/detail")
 
 

@@ -15,6 +15,7 @@ from tests.visitor import Visitor
 
 from tollway import clock
 from tollway.ledger.verify import verify
+from tollway.usage.latency import LatencyCounter
 from tollway.web.billing import PAGE_ROWS
 
 
@@ -46,6 +47,32 @@ async def test_usage_is_summed_by_time_model_and_key(tmp_path: Path) -> None:
         assert (await it.member.get("/usage?range=1y")).status == 400
         for stranger in (key, "*", "x' OR 1=1"):
             assert (await it.owner.get(f"/usage?key={stranger}")).status == 404
+
+
+async def test_latency_is_shown_by_time_and_by_model(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        now = clock.now()
+        await use(it, it.members_account, 20, model="vendor/one", first_token_ms=100, duration_ms=1000, created_at=now)
+        await use(it, it.members_account, 20, model="vendor/two", first_token_ms=9000, duration_ms=90_000, created_at=now)
+        await use(it, it.members_account, 9, model="vendor/one", status="failed", duration_ms=1, created_at=now)
+        counter = LatencyCounter(it.services.database)
+        await it.member.get("/usage")
+        assert "No request succeeded in this time" in it.member.text
+        await counter.count()
+        await counter.count()
+        await it.member.get("/usage")
+        assert re.search(r"vendor/one 20 9\d ms 10\d ms 9\d\d ms 1\.0\d s", it.member.text)
+        assert re.search(r"vendor/two 20 (8|9)\.\d\d s 9\.\d+ s \d\d\.\d s 9\d\.\d s", it.member.text)
+        day = dt.datetime.fromtimestamp(now, dt.UTC)
+        assert f"{day.day} {day:%b} 40 " in it.member.text, "the charts' table"
+        await it.member.get("/usage?range=24h&model=vendor%2Ftwo")
+        assert "Only vendor/two" in it.member.text
+        assert f"{day.day} {day:%b} {day:%H}:00 20 " in it.member.text
+        await it.member.get("/usage?model=%3Cscript%3E")
+        assert "<script>" in it.member.text
+        assert "Only <b><bdi>&lt;script&gt;" in it.member.page
+        await it.owner.get("/usage")
+        assert "vendor" not in it.owner.page
 
 
 async def test_an_empty_account_has_pages_too(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""How long requests took: percentiles of the time to the first token and of the whole, by hour, day and model.
+
+Percentiles do not add up, counts do. So the requests that succeeded are counted by size, in ranges of milliseconds each of
+which is 19 % longer than the one before; a percentile lies within one of them, and is off by a few percent at the most.
+
+Nothing of this is done while a caller waits: `count` reads the log behind itself, a few seconds late.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal, get_args
+
+import sqlalchemy as sa
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from tollway.storage import Database
+from tollway.storage.tables import ALL_MODELS, latency_counts, read_until, requests
+from tollway.storage.upsert import insert_or_add
+from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
+
+Measure = Literal["first_token", "duration"]
+By = Literal["bucket", "model"]
+_SPANS = (HOUR_SECONDS, DAY_SECONDS)
+_SIZES_PER_DOUBLING = 4
+_READER = "latency"
+_ROWS_AT_ONCE = 20_000
+_ROUNDS_MAX = 20
+_PLACE = ("account_id", "span", "model", "bucket", "measure", "size")
+
+
+class Percentiles(Struct, frozen=True):
+    """Milliseconds within which half of the requests were, and 95 % of them."""
+
+    p50: float
+    p95: float
+
+
+class Latency(Struct):
+    """Of one bucket or model; None = nothing was measured."""
+
+    first_token: Percentiles | None = None
+    duration: Percentiles | None = None
+    requests: int = 0
+    """Those that succeeded."""
+
+
+class LatencyCounter:
+    """Counts what the log has got."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: int | None = None
+
+    async def count(self) -> None:
+        """Counts the rows that the call before saw as the newest ones; call it every few seconds, in any number of processes.
+
+        One call late, because PostgreSQL may commit rows in another order than they took their ids. A row that takes longer
+        than that to be committed is missing in the percentiles, and nowhere else.
+        """
+        until = self._seen
+        read, self._seen = await self._database.read(_state)
+        for _ in range(_ROUNDS_MAX):
+            if until is None or read >= until:
+                return
+            end = min(read + _ROWS_AT_ONCE, until)
+            counts = await self._database.read(partial(_counts, start=read, end=end))
+            if not await self._database.write(partial(_add, start=read, end=end, counts=counts), durable=False):
+                return  # another process has counted them
+            read = end
+
+
+async def latency_since(
+    database: Database, account_id: str, start: int, span: int, *, by: By, models: Sequence[str] = (ALL_MODELS,)
+) -> dict[Any, Latency]:
+    """Of each bucket from `start` on, over `models` together, or of each of them. `span`: an hour or a day."""
+    columns = latency_counts.c
+    keys = (columns[by], columns.measure, columns.size)
+    query = sa.select(*keys, sa.cast(sa.func.sum(columns.requests), sa.BigInteger)).group_by(*keys)
+    query = query.where(
+        columns.account_id == account_id, columns.span == span, columns.model.in_(models), columns.bucket >= start
+    )
+    rows = await database.read(lambda connection: connection.execute(query).all())
+    sizes: dict[Any, dict[str, dict[int, int]]] = {}
+    for place, measure, size, count in rows:
+        sizes.setdefault(place, {}).setdefault(measure, {})[size] = count
+    return {place: _latency(measured) for place, measured in sizes.items()}
+
+
+def size_of(milliseconds: int) -> int:
+    """The number of the range that a time lies in."""
+    return int(_SIZES_PER_DOUBLING * math.log2(max(1, milliseconds)))
+
+
+def percentile(sizes: Mapping[int, int], share: float) -> float:
+    """Milliseconds within which `share` of the counted requests were; `sizes` are not empty."""
+    wanted, below = share * sum(sizes.values()), 0.0
+    for size in sorted(sizes):
+        if below + sizes[size] >= wanted:
+            within = (wanted - below) / sizes[size]
+            return float(2 ** ((size + within) / _SIZES_PER_DOUBLING))
+        below += sizes[size]
+    raise ValueError("nothing was counted")
+
+
+def _latency(measured: Mapping[str, Mapping[int, int]]) -> Latency:
+    found = {
+        measure: Percentiles(percentile(sizes, 0.5), percentile(sizes, 0.95)) for measure, sizes in measured.items() if sizes
+    }
+    return Latency(**found, requests=sum(measured.get("duration", {}).values()))
+
+
+def _state(connection: Connection) -> tuple[int, int]:
+    """Up to which row the log is counted, and its newest one."""
+    read = connection.execute(sa.select(read_until.c.id).where(read_until.c.reader == _READER)).scalar_one()
+    return read, connection.execute(sa.select(sa.func.max(requests.c.id))).scalar() or 0
+
+
+def _counts(connection: Connection, start: int, end: int) -> Counter[tuple[Any, ...]]:
+    """How many requests there are of each place, among the rows after `start` up to `end`."""
+    columns = requests.c
+    query = sa.select(columns.account_id, columns.model, columns.created_at, columns.first_token_ms, columns.duration_ms)
+    query = query.where(columns.id > start, columns.id <= end, columns.status == "succeeded")
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for account_id, model, created_at, *measured in connection.execute(query):
+        for measure, milliseconds in zip(get_args(Measure), measured, strict=True):
+            if milliseconds is not None:
+                size = size_of(milliseconds)
+                for span in _SPANS:
+                    bucket = int(created_at) // span * span
+                    for of_model in (model, ALL_MODELS):
+                        counts[account_id, span, of_model, bucket, measure, size] += 1
+    return counts
+
+
+def _add(connection: Connection, start: int, end: int, counts: Mapping[tuple[Any, ...], int]) -> bool:
+    """False where the rows after `start` are counted already."""
+    mine = sa.update(read_until).where(read_until.c.reader == _READER, read_until.c.id == start).values(id=end)
+    if connection.execute(mine).rowcount != 1:
+        return False
+    insert_or_add(connection, latency_counts, list(_rows(counts)))
+    return True
+
+
+def _rows(counts: Mapping[tuple[Any, ...], int]) -> Iterable[dict[str, Any]]:
+    for place, count in sorted(counts.items()):
+        yield dict(zip(_PLACE, place, strict=True)) | {"requests": count}
