@@ -10,7 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import structlog
@@ -36,6 +36,9 @@ from tollway.usage import PriceList, UsageQueries
 from tollway.usage.latency import LatencyCounter
 from tollway.web.pages import PAGES, not_found
 from tollway.webhooks import LowBalanceNotifier
+
+if TYPE_CHECKING:
+    from tollway.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -106,7 +109,9 @@ def build(config: WorkerConfig) -> ASGIApp:
     catalog = catalog_of(config)
     adapters = Adapters(settings, config.engines)
     metrics = Metrics()
-    router = Router(adapters.by_dialect, metrics, workers=settings.workers)
+    telemetry = _telemetry(settings)
+    journey = telemetry.journey if telemetry else None
+    router = Router(adapters.by_dialect, metrics, workers=settings.workers, journey=journey)
     nodes = Nodes(database, settings.home)
     notifier = LowBalanceNotifier(settings)
     desk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()
@@ -129,7 +134,7 @@ def build(config: WorkerConfig) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        async with adapters.opened():
+        async with adapters.opened([telemetry.propagation()] if telemetry else ()):
             await nodes.open()
             await price_list.write()
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
@@ -144,8 +149,20 @@ def build(config: WorkerConfig) -> ASGIApp:
             people.close()
             await accounts.close()
             database.close()
+        if telemetry:
+            await telemetry.close()
 
-    return routing.build((*ENDPOINTS, *PAGES), services, lifespan=lifespan, default=not_found)
+    app = routing.build((*ENDPOINTS, *PAGES), services, lifespan=lifespan, default=not_found)
+    return telemetry.around(app) if telemetry else app
+
+
+def _telemetry(settings: Settings) -> "Telemetry | None":
+    """Imported only where it is wanted: it is an extra, and costs nothing where it is off."""
+    if not settings.opentelemetry:
+        return None
+    from tollway.telemetry import Telemetry
+
+    return Telemetry.exporting(content=settings.opentelemetry_content)
 
 
 def catalog_of(config: WorkerConfig) -> Catalog:

@@ -6,6 +6,7 @@ flag (--port). `docs/settings.md` is generated from this table.
 
 import base64
 import difflib
+import importlib.util
 import os
 import re
 import tomllib
@@ -207,6 +208,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         WebhookSecret | None,
         Meta(description="Signs those POSTs, as of Standard Webhooks; prefer the environment to the flag."),
     ] = None
+    opentelemetry: Annotated[
+        bool,
+        Meta(
+            description="Send traces and metrics by OTLP over HTTP, as OpenTelemetry's own OTEL_ variables say. "
+            "Needs the extra `tollway[otel]`."
+        ),
+    ] = False
+    opentelemetry_content: Annotated[
+        bool, Meta(description="Put prompts and answers into the traces, too. Whoever reads the traces reads them.")
+    ] = False
     log_format: Annotated[
         Literal["auto", "console", "json"],
         Meta(description="Log lines for people or for machines; auto = by terminal."),
@@ -282,7 +293,16 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
         raise SettingsError(
             "low_balance_webhook_url needs low_balance_webhook_secret, so that its receiver can trust what comes."
         )
+    if settings.opentelemetry and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
+        raise SettingsError("opentelemetry = true needs packages that are not installed: pip install 'tollway[otel]'")
     return settings
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is in
+        return False
 
 
 def _known(name: str, names: set[str]) -> str:

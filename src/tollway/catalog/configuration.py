@@ -177,7 +177,7 @@ class _Upstreams:
         if key is None and (row.key_required or key_file):
             self.missing[row.name] = reason
             return
-        self.usable[row.name] = Upstream(row.name, row.dialect, row.base_url, key, row.quirks, limits)
+        self.usable[row.name] = Upstream(row.name, row.dialect, row.base_url, key, row.quirks, limits, row.vendor or row.name)
 
     def _key_in_environment(self, variables: tuple[str, ...]) -> tuple[str | None, str]:
         for variable in variables:

@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from tollway.wire.chat import ChatRequest
 
@@ -89,6 +89,8 @@ class Upstream(Struct, frozen=True):
     api_key: str | None = None
     quirks: Quirks = Quirks()
     limits: Limits = Limits()
+    vendor: str = ""
+    """Who it is to OpenTelemetry: `gen_ai.provider.name`."""
 
     @property
     def bills_prompt_per_choice(self) -> bool:
@@ -110,6 +112,8 @@ class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True):
     key_required: bool = True
     """False for servers that ask for a key only when they were told to."""
     quirks: Quirks = Quirks()
+    vendor: str = ""
+    """What OpenTelemetry's conventions call it, where that is not its name."""
 
     @property
     def key_variables(self) -> tuple[str, ...]:
@@ -120,7 +124,7 @@ def shipped_providers() -> dict[str, ProviderRow]:
     """The rows of the shipped `providers.toml`, by name."""
     text = resources.files(__package__).joinpath("providers.toml").read_text(encoding="utf-8")
     rows = msgspec.convert(tomllib.loads(text)["providers"], list[ProviderRow])
-    return {row.name: row for row in rows}
+    return {row.name: structs.replace(row, vendor=row.vendor or row.name) for row in rows}
 
 
 # An engine has a queue and a supervisor of its own: what it refuses or drops now, it would refuse again at once.
@@ -133,5 +137,5 @@ _ENGINE_LIMITS = Limits(
     breaker_failures=0,
 )
 
-LOCAL = Upstream("local", "local", limits=_ENGINE_LIMITS)
+LOCAL = Upstream("local", "local", limits=_ENGINE_LIMITS, vendor="tollway")
 """The engines on this machine; each has its own address, which the local provider knows."""

@@ -1,6 +1,6 @@
 """All providers of one process, and the connections that they share."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -28,13 +28,15 @@ class Adapters:
         self.by_dialect: dict[Dialect, Provider] = {"local": self.local, "openai": self._openai, "gemini": self._gemini}
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[None]:
-        """Connections for as long as the block runs."""
+    async def opened(self, watchers: Sequence[aiohttp.TraceConfig] = ()) -> AsyncIterator[None]:
+        """Connections for as long as the block runs. `watchers` see every request to an upstream, and may add headers."""
         # Upstreams have limits of their own; connections to them are kept, and so are their addresses, for a little while.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=30, ttl_dns_cache=30)
         # No cookies, proxies or credentials of anybody's; what an upstream says is never more than read.
         jar = aiohttp.DummyCookieJar()
-        async with aiohttp.ClientSession(connector=connector, cookie_jar=jar, trust_env=False) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, cookie_jar=jar, trust_env=False, trace_configs=list(watchers)
+        ) as session:
             self._openai.open(session)
             self._gemini.open(session)
             try:

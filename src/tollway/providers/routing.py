@@ -7,7 +7,7 @@ that was not tried yet, at once, or else to the same one after a pause. Nothing 
 import asyncio
 import math
 import random
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from urllib.parse import quote
 
@@ -60,8 +60,17 @@ class _Choice(Struct):
 class Router:
     """Chooses among routes. One instance serves one process and outlives reloads of the catalogue."""
 
-    def __init__(self, providers: Mapping[Dialect, Provider], metrics: Metrics, *, workers: int = 1) -> None:
+    def __init__(
+        self,
+        providers: Mapping[Dialect, Provider],
+        metrics: Metrics,
+        *,
+        workers: int = 1,
+        journey: "Callable[[ChatRequest, list[_Choice], str], Journey] | None" = None,
+    ) -> None:
+        """`journey` makes a Journey that also tells of itself, as for traces."""
         self._providers = providers
+        self._journey = journey or Journey
         self._metrics = UpstreamMetrics(metrics)
         self._workers = workers
         self._health: dict[str, UpstreamHealth] = {}
@@ -80,7 +89,7 @@ class Router:
                 choices.append(_Choice(route, tuple(ignored), provider, self.health(route)))
         if refusal is not None and not choices:
             raise refusal
-        return Journey(request, choices, request_id)
+        return self._journey(request, choices, request_id)
 
     def health(self, route: Route) -> UpstreamHealth:
         """What is known of the route's upstream, with the limits that the route brings."""
