@@ -25,7 +25,7 @@ PUBLIC = (
     "/nothing",
 )
 SIGNED_IN = (
-    *("/keys", "/people", "/playground"),
+    *("/keys", "/people", "/account", "/playground"),
     *("/usage", "/usage/billing", "/usage/requests", "/operator", "/operator/book"),
 )
 

@@ -63,6 +63,11 @@ def use(connection: Connection, token: str, secret: bytes) -> Link:
     return link
 
 
+def delete_of(connection: Connection, user_id: str) -> None:
+    """The links by which a person could set a new password."""
+    connection.execute(sa.delete(links).where(links.c.user_id == user_id))
+
+
 def link_is_gone() -> NotFound:
     return NotFound("This link was used already, or its time is over. Ask whoever runs this service for a new one.")
 

@@ -19,7 +19,9 @@ from tollway.storage.tables import users
 
 _EMAIL = re.compile(r"[^\s@<>\"',;:\\]{1,64}@[^\s@<>\"',;:\\]{1,190}")
 _WRONG = "The email address or the password is wrong."
+_DISABLED = "Your way in was closed. Ask whoever runs this service."
 PLAYGROUND = "playground"
+_USER = tuple(users.c[name] for name in User.__struct_fields__)
 
 
 class People:
@@ -50,8 +52,8 @@ class People:
 
         def work(connection: Connection) -> str:
             row = _by_email(connection, email)
-            if row is None:
-                raise NotFound("There is nobody with this email address.")
+            if row is None or row["disabled_at"] is not None:
+                raise NotFound("There is nobody with this email address who may sign in.")
             link = Link("reset", row["account_id"], row["role"], row["id"], clock.now() + RESET_SECONDS)
             return links.insert(connection, link, self._secret)
 
@@ -107,9 +109,11 @@ class People:
         row = await self._database.read(lambda connection: _by_email(connection, email))
         if not await self._passwords.check(row["password_hash"] if row else None, password[:1000]) or row is None:
             raise Unauthorized(_WRONG, code="wrong_password")
+        if row["disabled_at"] is not None:  # who knows the password may know that, too
+            raise Unauthorized(_DISABLED, code="disabled")
 
         def work(connection: Connection) -> str:
-            throttle.forget(connection, email)
+            throttle.forget(connection, email, address)
             if old_token is not None:
                 sessions.delete(connection, old_token, self._secret)
             connection.execute(sa.update(users).where(users.c.id == row["id"]).values(last_login_at=clock.now()))
@@ -119,6 +123,73 @@ class People:
 
     async def sign_out(self, token: str) -> None:
         await self._database.write(lambda connection: sessions.delete(connection, token, self._secret))
+
+    async def change_password(self, user: User, present: str, password: str, address: str) -> str:
+        """The token of a new session; all others of the person are over. `present` is counted like a try to sign in.
+
+        Raises InvalidRequest, RateLimited.
+        """
+        checked_password(password, user.email)
+        wait = await self._database.write(lambda connection: throttle.count(connection, user.email, address))
+        if wait is not None:
+            raise throttle.too_many(wait)
+        row = await self._database.read(lambda connection: _by_email(connection, user.email))
+        known = row["password_hash"] if row else None
+        if not await self._passwords.check(known, present[:1000]):
+            raise InvalidRequest("This is not your present password.", param="present")
+        hashed = await self._passwords.hash(password)
+
+        def work(connection: Connection) -> str:
+            mine = sa.update(users).where(users.c.id == user.id, users.c.password_hash == known)
+            if connection.execute(mine.values(password_hash=hashed)).rowcount != 1:
+                raise InvalidRequest("The password was changed in another window. Sign in again.")
+            throttle.forget(connection, user.email, address)
+            return self._anew(connection, user.id, user.email)
+
+        return await self._database.write(work)
+
+    async def sign_out_elsewhere(self, user: User) -> str:
+        """The token of a new session; all others of the person are over."""
+        return await self._database.write(lambda connection: self._anew(connection, user.id, user.email))
+
+    async def sessions_of(self, user_id: str) -> int:
+        """In how many browsers they are signed in."""
+        return await self._database.read(lambda connection: sessions.count(connection, user_id))
+
+    # --- who may come in: an owner's affair -----------------------------------------------------------------------------
+
+    async def find_user(self, user_id: str) -> User:
+        """Raises NotFound."""
+        query = sa.select(*_USER).where(users.c.id == user_id)
+        row = await self._database.read(lambda connection: connection.execute(query).mappings().first())
+        if row is None:
+            raise _nobody()
+        return User(**row)
+
+    async def set_disabled(self, user_id: str, disabled: bool, *, by: User) -> None:
+        """Closes somebody's way in, or opens it again. Their sessions are over at once. Raises NotFound, Forbidden."""
+
+        def work(connection: Connection) -> None:
+            _refuse_oneself(connection, user_id, by)
+            at = clock.now() if disabled else None
+            if connection.execute(sa.update(users).where(users.c.id == user_id).values(disabled_at=at)).rowcount != 1:
+                raise _nobody()
+            sessions.delete_all(connection, user_id)
+            links.delete_of(connection, user_id)
+
+        await self._database.write(work)
+
+    async def remove(self, user_id: str, *, by: User) -> None:
+        """Somebody is gone, with their sessions; their account and its keys stay. Raises NotFound, Forbidden."""
+
+        def work(connection: Connection) -> None:
+            _refuse_oneself(connection, user_id, by)
+            sessions.delete_all(connection, user_id)
+            links.delete_of(connection, user_id)
+            if connection.execute(sa.delete(users).where(users.c.id == user_id)).rowcount != 1:
+                raise _nobody()
+
+        await self._database.write(work)
 
     # --- who is it ----------------------------------------------------------------------------------------------------
 
@@ -152,7 +223,7 @@ class People:
 
     async def list_users(self) -> list[User]:
         """Oldest first."""
-        query = sa.select(*(users.c[name] for name in User.__struct_fields__)).order_by(users.c.created_at, users.c.id)
+        query = sa.select(*_USER).order_by(users.c.created_at, users.c.id)
         rows = await self._database.read(lambda connection: connection.execute(query).mappings().all())
         return [User(**row) for row in rows]
 
@@ -164,18 +235,23 @@ class People:
         row = await self._database.read(
             lambda connection: connection.execute(sa.select(users).where(users.c.id == link.user_id)).mappings().first()
         )
-        if row is None:
+        if row is None or row["disabled_at"] is not None:
             raise links.link_is_gone()
         hashed = await self._passwords.hash(checked_password(password, row["email"]))
 
         def work(connection: Connection) -> str:
             links.use(connection, token, self._secret)
             connection.execute(sa.update(users).where(users.c.id == row["id"]).values(password_hash=hashed))
-            sessions.delete_all(connection, row["id"])  # whoever knew the old password is out
-            throttle.forget(connection, row["email"])
-            return sessions.insert(connection, row["id"], self._secret)
+            return self._anew(connection, row["id"], row["email"])
 
         return await self._database.write(work)
+
+    def _anew(self, connection: Connection, user_id: str, email: str) -> str:
+        """A new session's token, and the only one: whoever knew the old password, or had a link for it, is out."""
+        sessions.delete_all(connection, user_id)
+        links.delete_of(connection, user_id)
+        throttle.forget(connection, email)
+        return sessions.insert(connection, user_id, self._secret)
 
     async def _account_for(self, link: Link | None, email: str) -> str:
         """The first owner takes the first account, who is invited to one takes that, everybody else gets one of their own."""
@@ -194,6 +270,19 @@ def checked_email(email: str) -> str:
     if not _EMAIL.fullmatch(email) or not email.isprintable():
         raise InvalidRequest("This is no email address.", param="email")
     return email
+
+
+def _refuse_oneself(connection: Connection, user_id: str, by: User) -> None:
+    """So there is always an owner left. The lock keeps two owners from removing each other at the same moment."""
+    owners = sa.select(users.c.id).where(users.c.role == "owner", users.c.disabled_at.is_(None)).order_by(users.c.id)
+    if by.id not in connection.execute(owners.with_for_update()).scalars().all():
+        raise Forbidden("This page is for the owner of this installation.")
+    if user_id == by.id:
+        raise Forbidden("Nobody can close their own way in. Another owner can.")
+
+
+def _nobody() -> NotFound:
+    return NotFound("There is no such person any more.")
 
 
 def _account_name(email: str) -> str:

@@ -17,6 +17,8 @@ class User(Struct, frozen=True):
     role: Role
     created_at: float
     last_login_at: float | None
+    disabled_at: float | None = None
+    """Since when they may not sign in; None = they may."""
 
 
 class Session(Struct, frozen=True):

@@ -50,6 +50,7 @@ def find(connection: Connection, token: str, secret: bytes) -> Session | None:
         .join(users, users.c.id == sessions.c.user_id)
         .join(accounts, accounts.c.id == users.c.account_id)
         .where(sessions.c.digest == digest_of(token, secret), sessions.c.expires_at > clock.now())
+        .where(users.c.disabled_at.is_(None))
     )
     row = connection.execute(query).mappings().first()
     if row is None:
@@ -65,3 +66,9 @@ def delete(connection: Connection, token: str, secret: bytes) -> None:
 def delete_all(connection: Connection, user_id: str) -> None:
     """Signs a person out everywhere."""
     connection.execute(sa.delete(sessions).where(sessions.c.user_id == user_id))
+
+
+def count(connection: Connection, user_id: str) -> int:
+    """Where a person is signed in."""
+    query = sa.select(sa.func.count()).where(sessions.c.user_id == user_id, sessions.c.expires_at > clock.now())
+    return connection.execute(query).scalar_one()

@@ -31,9 +31,12 @@ def count(connection: Connection, email: str, address: str) -> int | None:
     return max((wait for wait in waits if wait is not None), default=None)
 
 
-def forget(connection: Connection, email: str) -> None:
-    """After a sign-in that succeeded."""
+def forget(connection: Connection, email: str, address: str = "") -> None:
+    """After a try that was right. The place gets back only this one: many people may sign in from it, and one may guess."""
     connection.execute(sa.delete(login_tries).where(login_tries.c.subject == _subject("email", email)))
+    if address:
+        same = login_tries.c.subject == _subject("address", address)
+        connection.execute(sa.update(login_tries).where(same).values(tries=login_tries.c.tries - 1))
 
 
 def too_many(wait_seconds: int) -> RateLimited:

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -336,6 +336,8 @@ users = Table(
     Column("role", String(16), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("last_login_at", Double),
+    # null = may sign in
+    Column("disabled_at", Double),
 )
 
 sessions = Table(

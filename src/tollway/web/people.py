@@ -1,4 +1,4 @@
-"""Sign in, sign up, sign out; and for the owner: who there is, and invitations."""
+"""Sign in, sign up, sign out."""
 
 from starlette.responses import Response
 
@@ -63,29 +63,6 @@ async def welcome(visit: Visit) -> Response:
     if link.purpose == "invitation" and visit.services.settings.signup == "closed":
         raise _closed()
     return await _signed_up(visit, form, token, _WORDS[link.purpose], purpose=link.purpose)
-
-
-async def people(visit: Visit) -> Response:
-    return await _people_page(visit)
-
-
-async def invite(visit: Visit) -> Response:
-    """Makes a link for one person; it is shown once."""
-    form = await read_form(visit)
-    settings = visit.services.settings
-    if settings.signup == "closed":
-        raise InvalidRequest("Sign-up is closed: set `signup` to `invitation` to invite people.")
-    account_id = visit.account_id if form.text("account") == "same" else None
-    token = await visit.services.people.invite(account_id=account_id)
-    return await _people_page(visit, link=f"{visit.origin}/welcome/{token}")
-
-
-async def _people_page(visit: Visit, link: str | None = None) -> Response:
-    accounts = {account.id: account for account in await visit.services.accounts.list_accounts()}
-    users = await visit.services.people.list_users()
-    return visit.render(
-        "people.html", secret=True, users=users, accounts=accounts, link=link, signup=visit.services.settings.signup
-    )
 
 
 async def _signed_up(visit: Visit, form: Form, token: str | None, words: tuple[str, str], *, purpose: str = "") -> Response:

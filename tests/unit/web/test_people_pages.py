@@ -21,7 +21,10 @@ PUBLIC = {
     *("start", "catalog", "model", "docs", "document", "search", "llms", "robots", "static"),
     *("signin", "signinPost", "signoutPost", "signup", "signupPost", "welcome", "welcomePost"),
 }
-OWNERS = {"people", "peopleInvite", "operator", "book", "bookPost"}
+OWNERS = {
+    *("people", "peopleInvite", "person", "personLink", "personDisable", "personEnable", "personRemove"),
+    *("operator", "book", "bookPost"),
+}
 
 
 async def first_link(services: Services) -> str:
