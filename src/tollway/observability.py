@@ -6,13 +6,17 @@ headers, keys) is never logged.
 
 import contextlib
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import Literal, TextIO, cast
 
 import msgspec
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest, multiprocess
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from tollway import __version__
 
 LogFormat = Literal["auto", "console", "json"]
 
@@ -73,10 +77,22 @@ def _json(event: structlog.typing.EventDict, **_: object) -> str:
 
 
 class Metrics:
-    """The counters of one process. Others register theirs with `registry`; every name begins with `tollway_`."""
+    """What is counted. Others register theirs with `registry`; every name begins with `tollway_`.
+
+    A scrape reaches only one of several worker processes, so they count in files that all of them read, in the folder that
+    prometheus_client finds in its variable (`tollway serve` sets it before anything is counted). What the figures of a gauge
+    come to together is its `multiprocess_mode`.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        if self._folder is None:
+            ProcessCollector(registry=self.registry)
+        build = Gauge(
+            "tollway_build_info", "The running version.", ("version",), registry=self.registry, multiprocess_mode="livemax"
+        )
+        build.labels(__version__).set(1)
         self.requests = Counter(
             "tollway_http_requests",
             "Requests answered, by the path template of the endpoint, method and status.",
@@ -91,9 +107,33 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge(
-            "tollway_http_requests_in_flight", "Requests that are being answered now.", registry=self.registry
+            "tollway_http_requests_in_flight",
+            "Requests that are being answered now.",
+            registry=self.registry,
+            multiprocess_mode="livesum",
+        )
+        self.ready = Gauge(
+            "tollway_ready",
+            "Whether each thing is there that /readyz asks for, the database and the engines: 1 or 0.",
+            ("check",),
+            registry=self.registry,
+            multiprocess_mode="livemostrecent",
         )
 
     def render(self) -> tuple[bytes, str]:
-        """The Prometheus text format, and its content type."""
-        return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
+        """The Prometheus text format, and its content type. Of all worker processes together."""
+        registry = self.registry
+        if self._folder is not None:
+            _forget_the_dead(Path(self._folder))
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _forget_the_dead(folder: Path) -> None:
+    """What a worker that is gone had in work is in work no more; what it had counted stays."""
+    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -35,15 +35,21 @@ async def healthz(request: Request, services: Services) -> Response:  # noqa: AR
 
 async def readyz(request: Request, services: Services) -> Response:  # noqa: ARG001
     """200 when the database and every engine answer; else 503, naming what does not."""
-    database, engines = await asyncio.gather(_database_answers(services), services.engine_health())
-    checks = {"database": database} | {f"engine:{name}": healthy for name, healthy in engines.items()}
+    checks = await _checks(services)
     ready = all(checks.values())
     return _json(Readiness("ready" if ready else "not_ready", checks), status=200 if ready else 503)
 
 
 async def metrics(request: Request, services: Services) -> Response:  # noqa: ARG001
+    for name, healthy in (await _checks(services)).items():
+        services.metrics.ready.labels(name).set(healthy)
     body, content_type = services.metrics.render()
     return Response(body, headers={"content-type": content_type, "cache-control": "no-store"})
+
+
+async def _checks(services: Services) -> dict[str, bool]:
+    database, engines = await asyncio.gather(_database_answers(services), services.engine_health())
+    return {"database": database} | {f"engine:{name}": healthy for name, healthy in engines.items()}
 
 
 async def _database_answers(services: Services) -> bool:

@@ -1,11 +1,15 @@
 """`tollway serve`: from nothing to a running service."""
 
 import asyncio
+import contextlib
 import http.client
 import inspect
+import os
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -39,7 +43,24 @@ def serve(**flags: Any) -> None:
         out.print(str(error), markup=False)
         raise typer.Exit(2) from None
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _run(settings, configuration)
+    with _counting_together(settings.workers):
+        _run(settings, configuration)
+
+
+@contextlib.contextmanager
+def _counting_together(workers: int) -> Iterator[None]:
+    """Gives several workers a folder to count in. In memory where there is such a place: a full disk must stop no request.
+
+    Its variable is looked at when prometheus_client is imported, so nothing may have imported that yet.
+    """
+    if workers == 1:
+        yield
+        return
+    memory = "/dev/shm"  # noqa: S108 - the folder in it is made anew, for nobody else
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="tollway-metrics-", dir=place) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        yield
 
 
 def _flags_from_settings() -> inspect.Signature:

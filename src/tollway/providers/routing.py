@@ -166,6 +166,8 @@ class Journey:
                             patience.waiting = True
                         if not self.answered:
                             raise BadGateway("The model's upstream sent an empty answer.")
+                        if isinstance(item, Usage):
+                            choice.health.use(item)
                 return
             except TollwayError as error:
                 if self.answered or not isinstance(error, (*_RETRYABLE, *_CANNOT)):

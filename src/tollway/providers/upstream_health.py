@@ -15,6 +15,7 @@ from tollway.observability import Metrics
 from tollway.providers.base import Meter
 from tollway.providers.breaker import Breaker
 from tollway.providers.patience import TOTAL_TIME_CODE
+from tollway.wire.chat import Usage
 
 log = structlog.get_logger()
 
@@ -43,12 +44,25 @@ class UpstreamMetrics:
             ("upstream", "kind"),
             registry=registry,
         )
-        self.pending = Gauge("tollway_upstream_pending", "Calls to an upstream in work now.", ("upstream",), registry=registry)
-        self.breaker = Gauge(
-            "tollway_upstream_breaker_state",
-            "0 = closed (asked), 1 = half open (probed), 2 = open (left alone).",
+        self.tokens = Counter(
+            "tollway_upstream_tokens",
+            "Tokens of whole answers, as used by the upstream that gave them.",
+            ("upstream", "kind"),
+            registry=registry,
+        )
+        self.pending = Gauge(
+            "tollway_upstream_pending",
+            "Calls to an upstream in work now.",
             ("upstream",),
             registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.breaker = Gauge(
+            "tollway_upstream_breaker_state",
+            "0 = closed (asked), 1 = half open (probed), 2 = open (left alone); the worst of all worker processes.",
+            ("upstream",),
+            registry=registry,
+            multiprocess_mode="livemax",
         )
         self.first_token = Histogram(
             "tollway_upstream_first_token_seconds",
@@ -120,6 +134,11 @@ class UpstreamHealth:
             if tokens:
                 self._metrics.lost_tokens.labels(self.name, kind).inc(tokens)
         meter.prompt_tokens = meter.completion_tokens = None
+
+    def use(self, usage: Usage) -> None:
+        """Books a whole answer."""
+        self._metrics.tokens.labels(self.name, "prompt").inc(usage.prompt_tokens)
+        self._metrics.tokens.labels(self.name, "completion").inc(usage.completion_tokens)
 
     def state(self) -> UpstreamState:
         now = clock.monotonic()
