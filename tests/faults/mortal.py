@@ -16,6 +16,8 @@ from typing import Any
 from tests.fakes.openai import API_KEY, MODEL
 from tests.live import free_port
 
+from tollway.settings import DatabaseUrl
+
 PUBLIC = "house/scripted"
 # 1 USD per million tokens of either kind: 2 credits a token
 TOML = """
@@ -33,7 +35,7 @@ output_max = 1000
 price = {{ prompt = "1", completion = "1" }}
 routes = [{{ upstream = "scripted", model = "{model}" }}]
 """
-READY_SECONDS_MAX = 30.0
+READY_SECONDS_MAX = 60.0
 
 
 @contextlib.contextmanager
@@ -131,6 +133,19 @@ class Mortal:
             return Answered(response.status, told, response.read(read_bytes_max))
         finally:
             connection.close()
+
+
+@contextlib.contextmanager
+def house_in(home: Path, upstream_port: int, place: Path | DatabaseUrl | None = None, **settings: str) -> Iterator[Mortal]:
+    """A prepared house that is not started yet, and whose service is killed at the end. SQLite, unless `place` is a URL."""
+    url = {"database_url": place.reveal()} if isinstance(place, DatabaseUrl) else {}
+    house = Mortal(home, upstream_port, {"drain_seconds": "3", **url, **settings})
+    house.prepare()
+    try:
+        yield house
+    finally:
+        if house.process is not None and house.process.poll() is None:
+            house.kill()
 
 
 @dataclass

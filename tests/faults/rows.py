@@ -72,7 +72,7 @@ ROWS = (
         "the ledger against a tiny model of it",
         "sum of the entries = balance, held >= 0, each hold resolves once",
         ("tests/unit/admission/test_ledger_model.py",),
-        {"LEDGER_STEPS": "20000"},
+        {"LEDGER_STEPS": "1000000"},
     ),
     Row(
         7,
@@ -85,7 +85,7 @@ ROWS = (
         "hostile usage and prices: negative, NaN, 2^63, missing, cached > prompt",
         "no negative charge, none above the hold",
         ("tests/unit/test_metering.py", "tests/unit/test_completions.py", "tests/unit/providers/test_reported_usage.py"),
-        {"METERING_CASES": "20000"},
+        {"METERING_CASES": "50000"},
     ),
     Row(
         9,

@@ -14,7 +14,10 @@ from tests.fakes.openai import FakeOpenAI, chunk, error_reply
 
 
 class ScriptedOpenAI(FakeOpenAI):
+    asked = 0
+
     async def answer(self, received: Received) -> Reply:
+        self.asked += 1
         refusal = self._refusal(received)
         self.received.clear()  # it may run for hours
         if refusal is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.server import in_a_thread
-from tests.faults.mortal import Answered, Mortal, descendants
+from tests.faults.mortal import Answered, Mortal, descendants, house_in
 from tests.faults.reading import charges, open_holds, read, verified
 from tests.faults.scripted_upstream import ScriptedOpenAI
 
@@ -36,27 +36,16 @@ def test_every_nth_operation_of_the_disk_fails(every: int, tmp_path: Path, recor
     record_property("failed operations of the disk", said["failed"])
 
 
-class Counted(ScriptedOpenAI):
-    asked = 0
-
-    async def answer(self, received: Any) -> Any:
-        self.asked += 1
-        return await super().answer(received)
-
-
 @pytest.fixture
-def upstream() -> Iterator[Counted]:
-    with in_a_thread(Counted()) as fake:
+def upstream() -> Iterator[ScriptedOpenAI]:
+    with in_a_thread(ScriptedOpenAI()) as fake:
         yield fake
 
 
 @pytest.fixture
-def house(tmp_path: Path, upstream: Counted) -> Iterator[Mortal]:
-    mortal = Mortal(tmp_path / "home", upstream.port, {"workers": "2", "drain_seconds": "3"})
-    mortal.prepare()
-    yield mortal
-    if mortal.process is not None and mortal.process.poll() is None:
-        mortal.kill()
+def house(tmp_path: Path, upstream: ScriptedOpenAI) -> Iterator[Mortal]:
+    with house_in(tmp_path / "home", upstream.port, workers="2") as house:
+        yield house
 
 
 def _limit_files(house: Mortal, size: int) -> None:
@@ -68,7 +57,7 @@ def _limit_files(house: Mortal, size: int) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_full_disk_under_a_running_service(
-    house: Mortal, upstream: Counted, record_property: Callable[[str, Any], None]
+    house: Mortal, upstream: ScriptedOpenAI, record_property: Callable[[str, Any], None]
 ) -> None:
     house.start()
     good = house.post({"pieces": 3}, max_tokens=10, stream=True)

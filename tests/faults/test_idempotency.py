@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.server import in_a_thread
-from tests.faults.mortal import Answered, Mortal
+from tests.faults.mortal import Answered, Mortal, house_in
 from tests.faults.reading import charges, open_holds, read, verified
 from tests.faults.scripted_upstream import ScriptedOpenAI
 
@@ -20,29 +20,17 @@ from tollway.settings import DatabaseUrl
 DUPLICATES = 50
 
 
-class Counted(ScriptedOpenAI):
-    asked = 0
-
-    async def answer(self, received: Any) -> Any:
-        self.asked += 1
-        return await super().answer(received)
-
-
 @pytest.fixture
-def upstream() -> Iterator[Counted]:
-    with in_a_thread(Counted()) as fake:
+def upstream() -> Iterator[ScriptedOpenAI]:
+    with in_a_thread(ScriptedOpenAI()) as fake:
         yield fake
 
 
 @pytest.fixture
-def house(place: Path | DatabaseUrl, tmp_path: Path, upstream: Counted) -> Iterator[Mortal]:
-    url = {"database_url": place.reveal()} if isinstance(place, DatabaseUrl) else {}
-    mortal = Mortal(tmp_path / "home", upstream.port, {"workers": "2", "drain_seconds": "3", **url})
-    mortal.prepare()
-    mortal.start()
-    yield mortal
-    if mortal.process is not None and mortal.process.poll() is None:
-        mortal.kill()
+def house(place: Path | DatabaseUrl, tmp_path: Path, upstream: ScriptedOpenAI) -> Iterator[Mortal]:
+    with house_in(tmp_path / "home", upstream.port, place, workers="2") as house:
+        house.start()
+        yield house
 
 
 def _ask(house: Mortal, key: str, pieces: int = 5, pause: float = 0.1, *, stream: bool = True) -> Answered:
@@ -52,7 +40,7 @@ def _ask(house: Mortal, key: str, pieces: int = 5, pause: float = 0.1, *, stream
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("stream", [True, False])
 def test_parallel_duplicates_are_one(
-    house: Mortal, upstream: Counted, stream: bool, record_property: Callable[[str, Any], None]
+    house: Mortal, upstream: ScriptedOpenAI, stream: bool, record_property: Callable[[str, Any], None]
 ) -> None:
     with ThreadPoolExecutor(DUPLICATES) as callers:
         answers = list(callers.map(lambda _: _ask(house, "k", pause=0.3, stream=stream), range(DUPLICATES)))
@@ -77,7 +65,7 @@ def test_parallel_duplicates_are_one(
 
 @pytest.mark.timeout(120)
 def test_killed_before_the_answer_it_is_made_anew_and_killed_after_it_is_replayed(
-    house: Mortal, upstream: Counted, record_property: Callable[[str, Any], None]
+    house: Mortal, upstream: ScriptedOpenAI, record_property: Callable[[str, Any], None]
 ) -> None:
     def cut() -> None:
         with contextlib.suppress(OSError, http.client.HTTPException):

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 from aiohttp import web
 from tests.fakes.server import in_a_thread
-from tests.faults.mortal import PUBLIC, Mortal
+from tests.faults.mortal import PUBLIC, Mortal, house_in
 from tests.faults.reading import open_holds, read, verified
 from tests.faults.scripted_upstream import ScriptedOpenAI
 from tests.faults.test_service import TINY, Stream
@@ -63,11 +63,8 @@ def upstream() -> Iterator[Watched]:
 
 @pytest.fixture
 def house(tmp_path: Path, upstream: Watched) -> Iterator[Mortal]:
-    mortal = Mortal(tmp_path / "home", upstream.port, {"drain_seconds": "3", "first_grant_credits": "100000000"})
-    mortal.prepare()
-    yield mortal
-    if mortal.process is not None and mortal.process.poll() is None:
-        mortal.kill()
+    with house_in(tmp_path / "home", upstream.port, first_grant_credits="100000000") as house:
+        yield house
 
 
 def _leave_after(house: Mortal, tag: int, chunks: int) -> tuple[str, float]:

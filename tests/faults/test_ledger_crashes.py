@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.faults.load import Load
-from tests.faults.mortal import Answered, Mortal, scripted_upstream
+from tests.faults.mortal import Answered, Mortal, house_in, scripted_upstream
 from tests.faults.reading import charges, grant, open_holds, read, verified
 
 from tollway.ledger.verify import Totals
@@ -36,12 +36,8 @@ def upstream() -> Iterator[int]:
 @pytest.fixture
 def house(place: Path | DatabaseUrl, tmp_path: Path, upstream: int) -> Iterator[Mortal]:
     """Two workers on either database."""
-    url = {"database_url": place.reveal()} if isinstance(place, DatabaseUrl) else {}
-    mortal = Mortal(tmp_path / "home", upstream, {"workers": "2", "drain_seconds": "3", **url})
-    mortal.prepare()
-    yield mortal
-    if mortal.process is not None and mortal.process.poll() is None:
-        mortal.kill()
+    with house_in(tmp_path / "home", upstream, place, workers="2") as house:
+        yield house
 
 
 @pytest.mark.timeout(60 + 20 * ROUNDS)

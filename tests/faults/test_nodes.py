@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -16,10 +17,12 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.faults.load import Load
-from tests.faults.mortal import PUBLIC, Answered, Mortal, scripted_upstream
+from tests.faults.mortal import PUBLIC, Answered, Mortal, house_in, scripted_upstream
 from tests.faults.proxy import CuttingProxy, running_proxy
 from tests.faults.reading import charges, grant, open_holds, read, verified
 from tests.postgres import PostgresServer
+
+from tollway.settings import DatabaseUrl
 
 ROUNDS = int(os.environ.get("NODE_ROUNDS", "1"))
 FUNDS_ROUNDS = int(os.environ.get("FUNDS_ROUNDS", "1"))
@@ -42,22 +45,16 @@ def proxy(postgres: PostgresServer) -> Iterator[CuttingProxy]:
 
 @pytest.fixture
 def nodes(postgres: PostgresServer, proxy: CuttingProxy, upstream: int, tmp_path: Path) -> Iterator[list[Mortal]]:
-    url = postgres.new_database().reveal().replace(f":{postgres.port}/", f":{proxy.port}/")
-    nodes = [
-        Mortal(tmp_path / f"home{n}", upstream, {"database_url": url, "drain_seconds": "3", "first_grant_credits": "1"})
-        for n in range(NODES)
-    ]
-    nodes[0].prepare()
-    nodes[0].start()
-    for node in nodes[1:]:
-        node.prepare()
-        shutil.copy(nodes[0].home / "secret.key", node.home / "secret.key")
-        node.key = nodes[0].key
-        node.start()
-    yield nodes
-    for node in nodes:
-        if node.process is not None and node.process.poll() is None:
-            node.kill()
+    place = DatabaseUrl(postgres.new_database().reveal().replace(f":{postgres.port}/", f":{proxy.port}/"))
+    with contextlib.ExitStack() as open_houses:
+        houses = [house_in(tmp_path / f"home{n}", upstream, place, first_grant_credits="1") for n in range(NODES)]
+        nodes = [open_houses.enter_context(house) for house in houses]
+        nodes[0].start()
+        for node in nodes[1:]:
+            shutil.copy(nodes[0].home / "secret.key", node.home / "secret.key")
+            node.key = nodes[0].key
+            node.start()
+        yield nodes
 
 
 def _disturb(kind: str, nodes: list[Mortal], postgres: PostgresServer, proxy: CuttingProxy, chance: random.Random) -> None:
@@ -158,13 +155,9 @@ def test_three_nodes_admit_exactly_what_there_are_funds_for(
 def test_one_node_with_two_workers_admits_exactly_what_there_are_funds_for(
     kind: str, upstream: int, tmp_path: Path, request: pytest.FixtureRequest, record_property: Callable[[str, Any], None]
 ) -> None:
-    url = {"database_url": request.getfixturevalue("postgres").new_database().reveal()} if kind == "postgresql" else {}
-    node = Mortal(tmp_path / "home", upstream, {"workers": "2", "drain_seconds": "3", "first_grant_credits": "1", **url})
-    node.prepare()
-    node.start()
-    try:
+    place = request.getfixturevalue("postgres").new_database() if kind == "postgresql" else None
+    with house_in(tmp_path / "home", upstream, place, workers="2", first_grant_credits="1") as node:
+        node.start()
         for _ in range(FUNDS_ROUNDS):
             _exactly_as_many_as_there_are_funds_for([node])
-    finally:
-        node.kill()
     record_property("requests against funds for a tenth of them, on one node with two workers", REQUESTS * FUNDS_ROUNDS)

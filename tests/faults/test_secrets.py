@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.fakes.openai import API_KEY
-from tests.faults.mortal import Mortal, scripted_upstream
+from tests.faults.mortal import Mortal, house_in, scripted_upstream
 from tests.faults.reading import read
 
 from tollway.settings import DatabaseUrl
@@ -25,13 +25,9 @@ def upstream() -> Iterator[int]:
 
 @pytest.fixture
 def house(place: Path | DatabaseUrl, tmp_path: Path, upstream: int) -> Iterator[Mortal]:
-    url = {"database_url": place.reveal()} if isinstance(place, DatabaseUrl) else {}
-    mortal = Mortal(tmp_path / "home", upstream, {"workers": "2", "drain_seconds": "3", **url})
-    mortal.prepare()
-    mortal.start()
-    yield mortal
-    if mortal.process is not None and mortal.process.poll() is None:
-        mortal.kill()
+    with house_in(tmp_path / "home", upstream, place, workers="2") as house:
+        house.start()
+        yield house
 
 
 def _everything(connection: sa.Connection) -> str:

@@ -4,16 +4,18 @@
 """
 
 import asyncio
+import functools
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from sqlalchemy import Connection
 from tests.desks import order, outcome
 
 from tollway.accounts import Accounts, Caller
@@ -26,9 +28,33 @@ from tollway.ledger.verify import verify
 from tollway.storage import Database
 
 STEPS = int(os.environ.get("LEDGER_STEPS", "500"))
-_STEPS_EACH = 50
+_STEPS_EACH = 50 if STEPS < 10_000 else 200
+_HISTORIES_EACH = 100
+"""Random histories of one run of Hypothesis, which remembers them all."""
+T = TypeVar("T")
 NODES = ("node_a", "node_b")
 amounts = st.integers(0, 300)
+
+
+@functools.cache
+def _migrated() -> bytes:
+    """A database file with the schema and nothing else: migrating takes longer than a history."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "t.db")
+        database.migrate()
+        database.close()  # which leaves all of it in the one file
+        return (Path(folder) / "t.db").read_bytes()
+
+
+class _InOneThread(Database):
+    """Handing work to the database's threads would take most of the time."""
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        with self._backend.reading() as connection:
+            return work(connection)
+
+    async def in_writer(self, function: Callable[[], T]) -> T:
+        return function()
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -40,8 +66,9 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.database = Database(Path(self.folder.name) / "t.db")
-        self.database.migrate()
+        path = Path(self.folder.name) / "t.db"
+        path.write_bytes(_migrated())
+        self.database = _InOneThread(path)
         self.loop = asyncio.new_event_loop()
         self.ledger = Ledger(self.database)
         accounts = Accounts(self.database, b"s" * 32)
@@ -177,14 +204,15 @@ class LedgerMachine(RuleBasedStateMachine):
 
 def test_the_books_always_balance(record_property: Callable[[str, Any], None]) -> None:
     LedgerMachine.steps = 0
-    run_state_machine_as_test(
-        LedgerMachine,
-        settings=settings(
-            max_examples=max(1, STEPS // _STEPS_EACH),
-            stateful_step_count=_STEPS_EACH,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
-            database=None,
-        ),
-    )
+    while (left := STEPS - LedgerMachine.steps) > 0:
+        run_state_machine_as_test(
+            LedgerMachine,
+            settings=settings(
+                max_examples=min(_HISTORIES_EACH, -(-left // _STEPS_EACH)),
+                stateful_step_count=_STEPS_EACH,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+                database=None,
+            ),
+        )
     record_property("random steps", LedgerMachine.steps)
