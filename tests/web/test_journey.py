@@ -38,6 +38,33 @@ def test_from_a_key_to_an_answer_to_a_refusal(browser: Browser, site: LiveServer
         expect(page.locator(".key", has_text=f"{size} <b>key</b>")).to_have_count(0)
 
 
+def test_the_start_page_calls_with_a_key_or_with_the_session(browser: Browser, site: LiveServer) -> None:
+    answered = re.compile(r"It answered in [\d,]+ ms, for \$0\.\d+: “.+”", re.DOTALL)
+    with window(browser, site, "phone") as w:
+        page = w.go("/")
+        page.get_by_role("button", name="Try it now").click()
+        expect(page.locator("[data-result]")).to_have_text("Put your API key in first.")
+        expect(page.get_by_label("Your API key")).to_be_focused()
+        page.keyboard.type("<img src=x>")
+        expect(page.locator(".panel:visible")).to_contain_text("<YOUR_API_KEY>")
+        page.get_by_label("Your API key").fill("tw_wrong")
+        page.keyboard.press("Enter")
+        expect(page.locator("[data-result]")).to_contain_text("It did not work")
+        page.get_by_label("Your API key").fill(site.key)
+        expect(page.locator(".panel:visible")).to_contain_text(site.key)
+        page.get_by_role("button", name="Try it now").click()
+        expect(page.locator("[data-result]")).to_have_text(answered)
+        page.reload()
+        assert site.key not in page.content()
+        expect(page.locator(".sign")).to_contain_text(re.compile(r"First word, on average\s*[\d.]+ m?s"))
+        w.sign_in()
+        page = w.go("/")
+        page.get_by_role("button", name="Try it now").click()
+        expect(page.locator("[data-result]")).to_have_text(answered)
+        row = w.go("/usage/requests").locator("tbody tr").first
+        expect(row).to_contain_text("playground")
+
+
 def test_the_link_works_once(browser: Browser, site: LiveServer) -> None:
     with window(browser, site) as w:
         page = w.go(owner_link(site))

@@ -1,10 +1,12 @@
 """The pages that anybody may see: start, catalogue, documentation, search."""
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from starlette.responses import Response
 
 from tollway.api import examples
@@ -24,14 +26,31 @@ PRICE_NAMES = {
 }
 
 
+_FIRST_TOKENS_MAX = 60
+
+
+class Health(Struct):
+    """How the routes of a model do."""
+
+    word: str
+    routes: int
+    left_alone: int
+    """Routes that failed so often that they are not asked for a while."""
+    first_token_ms: float | None
+    """Of the first route, the mean since this process began; None = nothing was measured yet."""
+
+
 async def start(visit: Visit) -> Response:
     catalog = visit.services.catalog
+    rows = [row(visit.services, model) for model in catalog.models[:6]]
     first = catalog.models[0] if catalog.models else None
     return visit.render(
         "start.html",
-        first=first,
+        first=rows[0] if rows else None,
         code=_code(visit.origin, first.id) if first else (),
-        models=[row(visit.services, model) for model in catalog.models[:6]],
+        call=json.dumps(_hello(first.id) | {"max_tokens": _FIRST_TOKENS_MAX}) if first else "",
+        placeholder=dialects.KEY_PLACEHOLDER,
+        models=rows,
         models_count=len(catalog.models),
     )
 
@@ -111,15 +130,27 @@ async def nothing_here(visit: Visit) -> Response:
 
 def row(services: Services, model: Model) -> dict[str, Any]:
     """A model as the pages show it. A stand-in is described by what really answers: its context, its abilities, its price."""
-    route: Route = services.catalog.resolve(model.id).routes[0]
+    routes = services.catalog.resolve(model.id).routes
+    route: Route = routes[0]
     answering = services.catalog.get(route.answers_as) if route.stand_in else model
     return {
         "model": model,
         "route": route,
         "capabilities": answering.capabilities,
         "modalities": answering.input_modalities,
+        "health": health(services, routes),
         "prices": prices(route.price if route.stand_in else model.price, services.settings.markup),
     }
+
+
+def health(services: Services, routes: Sequence[Route]) -> Health:
+    """As this process sees it now. A route that was never asked is taken for one that answers."""
+    states = {state.name: state for state in services.upstreams()}
+    asked = [states.get(route.upstream.name) for route in routes]
+    left_alone = sum(state is not None and state.breaker == "open" for state in asked)
+    first_token = asked[0].first_token_seconds if asked[0] is not None else None
+    word = "answers" if not left_alone else "fails" if left_alone == len(routes) else "answers in part"
+    return Health(word, len(routes), left_alone, None if first_token is None else 1000 * first_token)
 
 
 def prices(price: Price, factor: str) -> dict[str, Decimal]:
@@ -128,11 +159,14 @@ def prices(price: Price, factor: str) -> dict[str, Decimal]:
 
 
 def _code(origin: str, model_id: str) -> list[tuple[Dialect, Any]]:
-    body = {"model": model_id, "messages": [{"role": "user", "content": "Hello"}]}
     return [
-        (dialect, markup.code_block(dialects.write(dialect, f"{origin}/v1", body), dialect.language))
+        (dialect, markup.code_block(dialects.write(dialect, f"{origin}/v1", _hello(model_id)), dialect.language))
         for dialect in dialects.dialects()
     ]
+
+
+def _hello(model_id: str) -> dict[str, Any]:
+    return {"model": model_id, "messages": [{"role": "user", "content": "Hello"}]}
 
 
 def _example(services: Services, model: Model) -> dict[str, Any]:

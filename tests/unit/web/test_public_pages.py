@@ -4,6 +4,7 @@ import html
 import re
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -11,7 +12,8 @@ from starlette.types import ASGIApp
 from tests.asgi import Reply, call
 from tests.installation import installed, site_of
 
-from tollway.web import assets, docs
+from tollway.providers.upstream_health import UpstreamState
+from tollway.web import assets, display, docs
 from tollway.web.frame import CONTENT_SECURITY_POLICY
 
 MODEL = "google/gemini-2.5-flash-lite-preview"
@@ -177,6 +179,19 @@ async def test_people_get_a_page_where_nothing_is_and_programs_get_json(tmp_path
     assert b"no such page in the documentation" in missing.body
     assert b"does not exist or is not served here" in model.body
     assert program.json["error"]["code"] == client.json["error"]["code"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("breaker", "first_token", "word"), [("closed", 0.0523, "answers"), ("half open", None, "answers"), ("open", 1.5, "fails")]
+)
+async def test_a_model_says_how_it_does_now(tmp_path: Path, breaker: Any, first_token: float | None, word: str) -> None:
+    state = UpstreamState("local", breaker, 0.0, 0, 0, [], 3, {}, first_token)
+    async with installed(tmp_path, upstreams=lambda: [state]) as services:
+        app = site_of(services)
+        pages = [(await get(app, path)).body.decode() for path in ("/", "/catalog", f"/catalog/{MODEL}")]
+    for page in pages:
+        assert f'">{word}</span>' in page
+        assert first_token is None or display.duration(1000 * first_token) in page
 
 
 async def test_files_are_kept_for_good_under_the_path_of_their_content(tmp_path: Path) -> None:

@@ -1,18 +1,50 @@
-// "Try it now": one real call with the key that was just made, and how long it took.
+// "Try it now": one real call, and how long it took. With the key that was just made, with one that is typed in here and put into
+// the code, or with the session.
 
 const place = document.querySelector("[data-first-call]");
 const button = place.querySelector("button");
 const result = place.querySelector("[data-result]");
+const field = place.querySelector("input");
+const inCode = [];
 
 place.hidden = false;
+if (field) {
+  const walker = document.createTreeWalker(document.querySelector("[data-tabs]"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const node = walker.currentNode;
+    if (node.data.includes(field.dataset.placeholder)) inCode.push([node, node.data]);
+  }
+  field.addEventListener("input", write);
+  field.addEventListener("keydown", (event) => { if (event.key === "Enter") button.click(); });
+  write(); // a browser that goes back brings the text along
+}
+
+// Only what looks like a key goes into code that somebody will run.
+function write() {
+  const key = field.value.trim();
+  const shown = /^[\w-]+$/.test(key) ? key : field.dataset.placeholder;
+  for (const [node, text] of inCode) node.data = text.replaceAll(field.dataset.placeholder, shown);
+}
+
+function proof() {
+  const key = place.dataset.secret ?? field.value.trim();
+  if (key) return { "Authorization": `Bearer ${key}` };
+  return place.dataset.csrf ? { "X-CSRF-Token": place.dataset.csrf } : null;
+}
+
 button.addEventListener("click", async () => {
+  const headers = proof();
+  if (!headers) {
+    result.textContent = "Put your API key in first.";
+    return field.focus();
+  }
   button.disabled = true;
   result.textContent = "Asking…";
   const began = performance.now();
   try {
     const response = await fetch("/v1/chat/completions", {
       method: "POST",
-      headers: { "Authorization": `Bearer ${place.dataset.secret}`, "Content-Type": "application/json" },
+      headers: { ...headers, "Content-Type": "application/json" },
       body: place.dataset.body,
     });
     const answer = await response.json();
