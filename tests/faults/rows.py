@@ -147,6 +147,7 @@ ROWS = (
         "every endpoint x role x key x other tenant: no wrong 2xx; an unlisted endpoint fails the build",
         (
             "tests/unit/api/test_authorisation.py",
+            "tests/unit/web/test_page_authorisation.py",
             "tests/unit/web/test_people_pages.py",
             "tests/unit/api/test_endpoint_table.py",
         ),
@@ -208,7 +209,7 @@ ROWS = (
         27,
         "first set-up, sign-in, CSRF",
         "100 parallel first set-ups make exactly one owner; throttled sign-in; argon2id; no cross-site POST",
-        ("tests/unit/web/test_people_pages.py",),
+        ("tests/unit/people", "tests/unit/web/test_people_pages.py", "tests/unit/web/test_page_authorisation.py"),
     ),
     Row(29, "supply chain", "locked, hashed dependencies; few of them", ("tests/unit/test_supply_chain.py",)),
     Row(

@@ -15,7 +15,7 @@ from tollway.people.links import FIRST_OWNER_SECONDS, INVITATION_SECONDS, RESET_
 from tollway.people.passwords import Passwords, checked_password
 from tollway.people.records import Role, Session, User
 from tollway.storage import Database
-from tollway.storage.tables import users
+from tollway.storage.tables import accounts, users
 
 _EMAIL = re.compile(r"[^\s@<>\"',;:\\]{1,64}@[^\s@<>\"',;:\\]{1,190}")
 _WRONG = "The email address or the password is wrong."
@@ -87,8 +87,11 @@ class People:
 
         def work(connection: Connection) -> str:
             used = links.use(connection, token, self._secret) if token is not None else None
-            if used is not None and used.purpose == "first_owner" and _has_owner(connection):
-                raise links.link_is_gone()
+            if used is not None and used.purpose == "first_owner":
+                # nodes that started in the same moment printed a link each: their users take turns at the first account
+                connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
+                if _has_owner(connection):
+                    raise links.link_is_gone()
             user_id = _insert_user(connection, account_id, email, hashed, used.role if used else "member")
             return sessions.insert(connection, user_id, self._secret)
 

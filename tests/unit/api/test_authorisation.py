@@ -1,4 +1,4 @@
-"""Who may call what: every endpoint, with every kind of key. An endpoint without an expectation fails."""
+"""Who may call what: every endpoint, with every kind of key, a cookie or nothing. An endpoint without an expectation fails."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 from tests.asgi import call
 from tests.desks import record, recorded
 from tests.installation import app_of, installed
+from tests.visitor import PASSWORD
 
 from tollway import clock
 from tollway.accounts import Account, KeyChanges, KeyKind
@@ -31,10 +32,12 @@ REQUEST = "V1StGXR8Z5jdHi6BmyT8k"
 
 GOOD_ROLES = ("api", "management", "other management", "other scope", "other model")
 BAD_ROLES = ("nobody", "disabled", "expired", "deleted", "replaced", "disabled management", "expired management")
+COOKIES = ("owner's page", "member's page", "other site", "forged cookie")
+"""A session's cookie instead of a key: sent by a page of ours with its token, by another site, or made up."""
 
-PUBLIC: dict[str, int] = dict.fromkeys(GOOD_ROLES + BAD_ROLES, 200)
+PUBLIC: dict[str, int] = dict.fromkeys(GOOD_ROLES + BAD_ROLES + COOKIES, 200)
 """The same for everybody: a bad key does no harm where none is needed."""
-ANY_KEY: dict[str, int] = dict.fromkeys(GOOD_ROLES, 200) | dict.fromkeys(BAD_ROLES, 401)
+ANY_KEY: dict[str, int] = dict.fromkeys(GOOD_ROLES, 200) | dict.fromkeys(BAD_ROLES + COOKIES, 401)
 MANAGEMENT = ANY_KEY | {"api": 403, "other scope": 403, "other model": 403}
 OTHERS_KEY = MANAGEMENT | {"other management": 404}
 """The path names a key of the first account."""
@@ -43,7 +46,9 @@ OTHERS_REQUEST = ANY_KEY | {"other management": 404, "other scope": 404, "other 
 
 # What each operation answers to each role, and what is sent to it: a request that is good but for the key.
 EXPECTED: dict[str, dict[str, int]] = {
-    "createChatCompletion": ANY_KEY | {"management": 403, "other management": 403, "other scope": 403, "other model": 403},
+    "createChatCompletion": ANY_KEY
+    | {"management": 403, "other management": 403, "other scope": 403, "other model": 403}
+    | {"owner's page": 200, "member's page": 200, "other site": 403},
     "listModels": PUBLIC,
     "listModelDeprecations": PUBLIC,
     "retrieveModel": PUBLIC,
@@ -85,20 +90,21 @@ class Parrot:
 
 @dataclass
 class House:
-    """Two accounts, and a key for every role."""
+    """Two accounts, and what every role sends along."""
 
     services: Services
     app: ASGIApp
     account: Account
-    keys: dict[str, str | None]
+    keys: dict[str, str]
+    sent: dict[str, dict[str, str]]
+    """By role: headers."""
 
     async def status(self, row: Endpoint, path: str, role: str) -> int:
         """Of the request; the key that its path names is a fresh one of the first account."""
         target = await self.services.accounts.create_key(self.account.id)
         path = path.replace("{id:path}", MODEL).replace("{prefix}", target.record.prefix).replace("{request_id}", REQUEST)
         assert "{" not in path, f"say here what goes into {path}"
-        headers = {"Authorization": f"Bearer {self.keys[role]}"} if self.keys[role] else {}
-        reply = await call(self.app, row.method, path, headers=headers, json_body=BODIES.get(row.operation))
+        reply = await call(self.app, row.method, path, headers=self.sent[role], json_body=BODIES.get(row.operation))
         if reply.status >= 400:
             assert reply.json["status"] == reply.status
             kept = await self.services.accounts.find_key(target.record.id)
@@ -113,7 +119,7 @@ async def house(home: Path) -> AsyncIterator[House]:
         services = replace(parts, completions=completions)
         accounts = services.accounts
         one, two = [await accounts.create_account(name) for name in ("one", "two")]
-        keys: dict[str, str | None] = {"nobody": None}
+        keys: dict[str, str] = {}
 
         async def make(role: str, account: Account = one, kind: KeyKind = "api", **settings: Any) -> str:
             new = await accounts.create_key(account.id, role, KeyChanges(**settings), kind=kind)
@@ -131,20 +137,48 @@ async def house(home: Path) -> AsyncIterator[House]:
         await accounts.rotate_key(await make("replaced"), overlap_seconds=0)
         await accounts.set_enabled(await make("disabled management", kind="management"), False)
         await accounts.set_expiry(await make("expired management", kind="management"), clock.now() - 1)
-        yield House(services, app_of(services), one, keys)
+        sent: dict[str, dict[str, str]] = {"nobody": {}} | {
+            role: {"Authorization": f"Bearer {secret}"} for role, secret in keys.items()
+        }
+        yield House(services, app_of(services), one, keys, sent | await _cookies(services))
+
+
+async def _no_hash(password: str) -> str:
+    return "argon2"
+
+
+async def _cookies(services: Services) -> dict[str, dict[str, str]]:
+    people = services.people
+    people._passwords.hash = _no_hash  # type: ignore[method-assign]
+    owner = await people.sign_up("o@example.org", PASSWORD, "::1", token=await people.first_owner_link())
+    member = await people.sign_up("m@example.org", PASSWORD, "::1", token=None)
+    page = {"host": "tollway.test", "origin": "http://tollway.test"}
+
+    async def from_page(token: str) -> dict[str, str]:
+        session = await people.session(token)
+        assert session is not None
+        return page | {"cookie": f"tollway_session={token}", "x-csrf-token": session.csrf}
+
+    owners = await from_page(owner)
+    return {
+        "owner's page": owners,
+        "member's page": await from_page(member),
+        "other site": owners | {"origin": "http://evil.test"},
+        "forged cookie": owners | {"cookie": f"tollway_session={'a' * 43}"},
+    }
 
 
 def test_every_endpoint_has_an_expectation_for_every_role() -> None:
     assert {row.operation for row in ENDPOINTS} == set(EXPECTED), "say what each kind of key may do with a new endpoint"
     for expected in EXPECTED.values():
-        assert set(expected) == {*GOOD_ROLES, *BAD_ROLES}
+        assert set(expected) == {*GOOD_ROLES, *BAD_ROLES, *COOKIES}
 
 
 @pytest.mark.parametrize("row", ENDPOINTS, ids=lambda row: row.operation)
 async def test_nobody_gets_more_than_is_theirs(tmp_path: Path, row: Endpoint) -> None:
     async with house(tmp_path) as it:
         for path in row.paths:
-            got = {role: await it.status(row, path, role) for role in it.keys}
+            got = {role: await it.status(row, path, role) for role in it.sent}
             assert got == EXPECTED[row.operation]
 
 
@@ -153,6 +187,7 @@ def test_expectations_fit_the_table(row: Endpoint) -> None:
     """What the table says of keys in a word, and the matrix in numbers, is the same."""
     expected = EXPECTED[row.operation]
     refused = {role for role in BAD_ROLES if expected[role] == 401}
+    assert {expected[role] for role in COOKIES} == {200, 403, 401} if row.sessions else {200 if row.auth is Auth.NONE else 401}
     assert refused == (set() if row.auth is Auth.NONE else set(BAD_ROLES))
     if row.auth is Auth.MANAGEMENT:
         assert {expected[role] for role in ("api", "other scope", "other model")} == {403}
