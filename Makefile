@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help screenshots serve test lint format conformance bench faults lock openapi clean
+.PHONY: help screenshots serve test lint format conformance bench faults fuzz lock openapi clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,10 @@ screenshots: $(VENV)/test.done ## Take pictures of every page into docs/screensh
 faults: $(VENV)/test.done ## Drive every promise of docs/reliability.md in full; takes hours (FAULTS_ARGS="--rows 1,5" or --quick)
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.faults.run $(FAULTS_ARGS)
+
+fuzz: $(VENV)/test.done ## Send nonsense to everything that reads; half an hour, or FUZZ_ARGS="--minutes 5 --only http"
+	@$(BIN)/tollway models pull
+	$(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
 
 openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json

@@ -7,6 +7,7 @@
     │   ├── NotFound                      404     invalid_request_error    not_found
     │   │   └── ModelNotFound             404     invalid_request_error    model_not_found
     │   ├── MethodNotAllowed              405     invalid_request_error    method_not_allowed
+    │   ├── RequestTimeout                408     invalid_request_error    request_timeout
     │   ├── Conflict                      409     invalid_request_error    conflict
     │   ├── UnprocessableRequest          422     invalid_request_error    unprocessable_request
     │   ├── PayloadTooLarge               413     invalid_request_error    payload_too_large
@@ -102,6 +103,14 @@ class MethodNotAllowed(InvalidRequest):
     status = 405
     default_code = "method_not_allowed"
     name = "MethodNotAllowedException"
+
+
+class RequestTimeout(InvalidRequest):
+    """The body came too slowly: `receive_seconds` is what it may take, and a second more for every 10 kB."""
+
+    status = 408
+    default_code = "request_timeout"
+    name = "RequestTimeoutException"
 
 
 class Conflict(InvalidRequest):

@@ -199,6 +199,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Who may sign up: everybody, who has an invitation, or nobody. The first owner has a link."),
     ] = "closed"
     body_bytes_max: Annotated[Count, Meta(description="Largest request body.")] = 20_000_000
+    receive_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How long a request's headers may take to come, how long its body (and a second more for every 10 kB), "
+            "and how long a connection may be idle."
+        ),
+    ] = 30.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0
     drain_seconds: Annotated[Seconds, Meta(description="How long running answers may finish after SIGTERM.")] = 20.0
     low_balance_webhook_url: Annotated[
@@ -270,7 +277,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
 
     home = Path(str(given.get("home", default_home())))
     file = configuration_path(home)
-    for name, value in _read_file(file).items():
+    for name, value in read_toml(file)[1].items():
         if name in CONFIGURATION_TABLES:
             continue
         if name not in names:
@@ -315,10 +322,16 @@ def _converted(values: dict[str, Any]) -> Settings:
     return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+    """(text, document) of a TOML file; of one that is not there, nothing. Raises SettingsError for one that cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = tomllib.loads(text)
+        repr(document)  # what cannot be written down, such as 0xfff... of 5,000 digits, could not be complained of either
+        return text, document
     except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return "", {}
+    except RecursionError:
+        raise SettingsError(f"{path}: it is nested too deeply") from None
+    except (OSError, ValueError) as error:  # ValueError: no TOML, no UTF-8, or a number beyond what Python reads
         raise SettingsError(f"{path}: {error}") from None

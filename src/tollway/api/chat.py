@@ -10,6 +10,7 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from tollway.admission import Idempotency
+from tollway.api.body import read_body
 from tollway.api.context import RequestContext, context_of
 from tollway.api.errors import error_event
 from tollway.completions import Answer, Call
@@ -32,7 +33,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     context = context_of(scope)
     services = context.services
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    body = await read_json_body(scope, receive, services.settings.body_bytes_max)
+    body = await read_json_body(scope, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
     request, unknown = decode_chat_request(body)
     call = Call(
         request,
@@ -142,8 +143,10 @@ def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
         yield name.encode(), value.encode()
 
 
-async def read_json_body(scope: Scope, receive: Receive, bytes_max: int) -> bytes:
-    """The request's body. Raises UnsupportedMediaType or PayloadTooLarge before reading what is not wanted."""
+async def read_json_body(scope: Scope, receive: Receive, bytes_max: int, seconds: float) -> bytes:
+    """The request's body. Raises what `read_body` does, and before reading what is not wanted UnsupportedMediaType or
+    PayloadTooLarge.
+    """
     headers: dict[bytes, bytes] = dict(scope["headers"])
     content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
     if content_type != b"application/json":
@@ -151,22 +154,10 @@ async def read_json_body(scope: Scope, receive: Receive, bytes_max: int) -> byte
         raise UnsupportedMediaType(f"The body must be sent with `Content-Type: application/json`; this one has {shown}.")
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"identity", b""}:
         raise UnsupportedMediaType("A body with a Content-Encoding is not accepted; send it uncompressed.")
-    too_large = PayloadTooLarge(f"The body is larger than {bytes_max:,} bytes.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > bytes_max:
-        raise too_large
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise InvalidRequest("The body ended early.")
-        pieces.append(message.get("body", b""))
-        size += len(pieces[-1])
-        if size > bytes_max:
-            raise too_large
-        if not message.get("more_body", False):
-            return b"".join(pieces)
+        raise PayloadTooLarge(f"The body is larger than {bytes_max:,} bytes.")
+    return await read_body(receive, bytes_max, seconds)
 
 
 async def _client_gone(receive: Receive) -> None:

@@ -20,7 +20,7 @@ from tollway.api.context import context_of
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import Answer, Auth, Endpoint, Tag
-from tollway.errors import NotFound, PayloadTooLarge, UnsupportedMediaType
+from tollway.errors import NotFound, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from tollway.wire.decode import decode_body
 from tollway.wire.keys import (
     DeletedKey,
@@ -51,7 +51,7 @@ _LIMITS = ("requests_per_minute", "tokens_per_minute", "concurrency_max")
 
 
 async def create_key(request: Request, services: Services) -> Response:
-    wanted = await _body(request, _create_decoder)
+    wanted = await _body(request, services, _create_decoder)
     changes = _changes(wanted, UNSET if wanted.name is None else wanted.name, UNSET)
     new = await services.accounts.create_key(_caller(request).account_id, settings=changes)
     return _answer(NewKeyAnswer(await _with_secret(services, new)), status=201)
@@ -63,7 +63,7 @@ async def list_keys(request: Request, services: Services) -> Response:
 
 
 async def update_key(request: Request, services: Services) -> Response:
-    wanted = await _body(request, _patch_decoder)
+    wanted = await _body(request, services, _patch_decoder)
     enabled = UNSET if wanted.disabled is UNSET else not wanted.disabled
     key = await services.accounts.update_key(
         request.path_params["prefix"],
@@ -81,7 +81,7 @@ async def delete_key(request: Request, services: Services) -> Response:
 
 
 async def rotate_key(request: Request, services: Services) -> Response:
-    wanted = await _body(request, _rotate_decoder)
+    wanted = await _body(request, services, _rotate_decoder)
     new = await services.accounts.rotate_key(
         request.path_params["prefix"],
         overlap_seconds=wanted.overlap_seconds,
@@ -101,8 +101,9 @@ def _caller(request: Request) -> Caller:
     return context_of(request.scope).caller
 
 
-async def _body(request: Request, decoder: "msgspec.json.Decoder[T]") -> T:
-    return decode_body(await read_json_body(request.scope, request.receive, BODY_BYTES_MAX), decoder)
+async def _body(request: Request, services: Services, decoder: "msgspec.json.Decoder[T]") -> T:
+    body = await read_json_body(request.scope, request.receive, BODY_BYTES_MAX, services.settings.receive_seconds)
+    return decode_body(body, decoder)
 
 
 def _changes(wanted: KeyCreate | KeyPatch, name: str | UnsetType, enabled: bool | UnsetType) -> KeyChanges:
@@ -158,7 +159,7 @@ def _answer(value: Struct, *, status: int = 200) -> Response:
     return Response(_encode(value), status_code=status, media_type=JSON, headers={"cache-control": "no-store"})
 
 
-_TAKES_JSON = (PayloadTooLarge, UnsupportedMediaType)
+_TAKES_JSON = (PayloadTooLarge, RequestTimeout, UnsupportedMediaType)
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(

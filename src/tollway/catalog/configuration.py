@@ -16,7 +16,7 @@ from tollway.catalog.table_reader import NO_KEYS_HERE, TableReader, closest
 from tollway.catalog.tables import ModelTable, UpstreamTable
 from tollway.catalog.toml_lines import Path as TomlPath
 from tollway.catalog.upstreams import LOCAL, Limits, ProviderRow, Quirks, Upstream, shipped_providers
-from tollway.settings import CONFIGURATION_TABLES, Settings, SettingsError, configuration_path
+from tollway.settings import CONFIGURATION_TABLES, Settings, SettingsError, configuration_path, read_toml
 
 LOCAL_PREFIX = "local/"
 
@@ -49,12 +49,9 @@ def load_configuration(settings: Settings, environ: Mapping[str, str] | None = N
     environ = os.environ if environ is None else environ
     file = configuration_path(settings.home)
     try:
-        text = file.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except FileNotFoundError:
-        text, document = "", {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: {error}") from None
+        text, document = read_toml(file)
+    except SettingsError as error:
+        raise ConfigurationError(str(error)) from None
     reader = TableReader(file, text)
     tables = {name: document.get(name, {} if name == "upstreams" else []) for name in CONFIGURATION_TABLES}
     upstreams = _Upstreams(reader, settings.home, environ)

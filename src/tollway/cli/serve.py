@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tollway.app import WorkerConfig
     from tollway.catalog import Configuration
 
+HEADER_BYTES_MAX = 2**17
+
 out = Console(stderr=True, highlight=False)
 
 
@@ -133,7 +135,8 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
 def serve_http(config: "WorkerConfig") -> None:
     """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads."""
     from granian import Granian
-    from granian.constants import Interfaces, Loops
+    from granian.constants import HTTPModes, Interfaces, Loops
+    from granian.http import HTTP1Settings
     from granian.log import LogLevels
 
     settings = config.settings
@@ -143,6 +146,11 @@ def serve_http(config: "WorkerConfig") -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,
+        # To tell HTTP/2 from HTTP/1 the server waits for the first bytes, without a limit; over plain TCP nobody speaks it.
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(settings.receive_seconds * 1000), max_buffer_size=HEADER_BYTES_MAX
+        ),
         workers=settings.workers,
         loop=Loops.uvloop,
         log_level=LogLevels.warning,

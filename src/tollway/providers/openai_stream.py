@@ -339,6 +339,8 @@ class _ChoiceReader:
             return known
         if len(self._calls) == _CALLS_MAX:
             raise ValueError(f"more than {_CALLS_MAX} tool calls")
+        if self._calls and self._calls[-1].place < self._calls_max and not self._calls[-1].sent:
+            raise ValueError("a tool call without a name")  # calls are told of in their order
         call = _Call(len(self._calls), call_id)
         self._calls.append(call)
         if index is not None:

@@ -3,8 +3,9 @@
 import hmac
 from urllib.parse import parse_qs
 
+from tollway.api.body import read_body
 from tollway.api.sessions import refuse_other_origins
-from tollway.errors import Forbidden, InvalidRequest, PayloadTooLarge, UnsupportedMediaType
+from tollway.errors import Forbidden, InvalidRequest, UnsupportedMediaType
 from tollway.web.frame import Visit
 
 FORM_BYTES_MAX = 100_000
@@ -44,11 +45,7 @@ async def read_form(visit: Visit) -> Form:
     refuse_other_origins(request.scope, visit.services.settings.public_url)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("A form is sent as application/x-www-form-urlencoded.")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > FORM_BYTES_MAX:
-            raise PayloadTooLarge(f"The form is larger than {FORM_BYTES_MAX:,} bytes.")
+    body = await read_body(request.receive, FORM_BYTES_MAX, visit.services.settings.receive_seconds, what="form")
     try:
         form = Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
     except ValueError:  # UnicodeDecodeError among them
