@@ -1,12 +1,15 @@
-"""The documentation: Markdown in `guide/`, pages that the code writes about itself, and one page per operation of the API.
+"""The documentation: Markdown in `guide/` and in `docs/` of the repository, pages that the code writes about itself, and one
+for each operation of the API. A new file in `docs/` is on the site without further ado.
 
 Every page is also there as Markdown, at its own address with `.md` behind it. Documents are written for the address
 `http://127.0.0.1:8080`; a reader sees the address by which they reached the service.
 """
 
 import functools
+import posixpath
+import re
 from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -38,27 +41,64 @@ _GENERATED: dict[str, Callable[[], str]] = {
     "errors": generated.errors_page,
     "settings": generated.settings_page,
 }
-GUIDE = (
-    ("Get started", ("quickstart", "authentication")),
-    ("Build", ("streaming", "tools", "structured-outputs", "images", "reasoning")),
-    ("Rely on it", ("errors", "limits", "billing")),
-    ("Run it", ("self-hosting", "local-models", "settings", "configuration", "upgrading")),
-)
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "Get started": ("quickstart", "authentication", "api-keys"),
+    "Build": ("streaming", "tools", "structured-outputs", "json-schema", "images", "reasoning"),
+    "Rely on it": ("errors", "limits", "billing", "ledger", "reliability"),
+    "Run it": ("self-hosting", "local-models", "settings", "configuration", "upstreams", "upstreams-gemini", "upgrading"),
+}
+"""The names of pages. One that is neither generated nor in `guide/` is a file in `docs/`."""
+_THE_REST = "Operate it"
+"""Where the files in `docs/` are that no section names."""
+_NAMED_OTHERWISE = {"ledger": "billing", "json-schema": "structured-outputs"}
+"""Names of pages whose file in `docs/` is called like one in `guide/`."""
+_FOR_DEVELOPERS = ("ARCHITECTURE", "adr/")
+_LINK = re.compile(r"\[([^\]]*)\]\((?![/#]|\w+:)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 @functools.cache
 def documents() -> dict[str, Document]:
     """All of them by name, in the order of the navigation."""
-    guide = resources.files(__package__).joinpath("guide")
+    files = _files()
+    taken = {_NAMED_OTHERWISE.get(name, name) for names in SECTIONS.values() for name in names}
+    rest = tuple(name for name in files if name not in taken)
     found: dict[str, Document] = {}
-    for section, names in GUIDE:
+    for section, names in (SECTIONS | {_THE_REST: rest}).items():
         for name in names:
-            made = _GENERATED.get(name)
-            text = made() if made else guide.joinpath(f"{name}.md").read_text(encoding="utf-8")
-            found[name] = _document(name, section, text)
+            found[name] = _document(name, section, _text(name, files))
     for name, text in operation_documents():
         found[name] = _document(name, "API reference", text)
     return found
+
+
+def _files() -> dict[str, Path]:
+    """The readers' files in `docs/` by name: in a package beside this module, in a checkout at its root."""
+    here = Path(__file__).parent
+    folder = here / "handbook" if (here / "handbook").is_dir() else here.parents[2] / "docs"
+    found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.md"))}
+    return {name: path for name, path in found.items() if not name.startswith(_FOR_DEVELOPERS)}
+
+
+def _text(name: str, files: dict[str, Path]) -> str:
+    if name in _GENERATED:
+        return _GENERATED[name]()
+    guide = Path(__file__).parent / "guide" / f"{name}.md"
+    if guide.is_file():
+        return guide.read_text(encoding="utf-8")
+    file = _NAMED_OTHERWISE.get(name, name)
+    return _with_our_links(file, files[file].read_text(encoding="utf-8"), files)
+
+
+def _with_our_links(file: str, text: str, files: dict[str, Path]) -> str:
+    """Links from file to file become links from page to page; where no page is, only the words stay."""
+    names = {name: name for name in files} | {file: name for name, file in _NAMED_OTHERWISE.items()}
+
+    def link(found: re.Match[str]) -> str:
+        words, target, anchor = found[1], posixpath.normpath(posixpath.join(posixpath.dirname(file), found[2])), found[3] or ""
+        name = names.get(target.removesuffix(".md")) if target.endswith(".md") else None
+        return f"[{words}](/docs/{name}{anchor})" if name else words
+
+    return _LINK.sub(link, text)
 
 
 def find(name: str) -> Document:

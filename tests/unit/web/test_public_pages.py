@@ -48,7 +48,8 @@ async def test_a_page_answers_with_headers_that_keep_strangers_out(tmp_path: Pat
     assert re.search(r"<title>\S", text)
     # the policy would block them, so one that slips in is a page that does not work
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", text)
-    sources = re.findall(r'(?:src|href)="([^"]*)"', text)
+    # what a reader may follow leads anywhere; what a browser fetches by itself does not
+    sources = re.findall(r'(?<!<a )(?:src|href)="([^"]*)"', text)
     assert [source for source in sources if not source.startswith(("/", "#"))] == []
 
 
@@ -90,7 +91,7 @@ async def test_every_link_leads_somewhere_and_every_anchor_is_there(tmp_path: Pa
             for link in map(html.unescape, links):
                 target, _, anchor = link.partition("#")
                 target = target or path
-                if target not in seen and target not in waiting:
+                if target not in seen and target not in waiting and not target.startswith("https://"):
                     waiting.append(target)
         for path, text in seen.items():
             for link in re.findall(r'href="([^"]*#[^"]+)"', text):
@@ -112,6 +113,30 @@ async def test_each_document_is_there_as_markdown_with_the_readers_own_address(t
         assert b"127.0.0.1" not in body
     for document in docs.documents().values():
         assert f"(http://ai.example.org:8080{document.path}.md)" in index
+
+
+async def test_every_file_in_docs_is_a_page(tmp_path: Path) -> None:
+    folder = Path(docs.__file__).parents[3] / "docs"
+    written = {path: path.read_text() for path in folder.rglob("*.md") if path.parent.name != "adr"}
+    on_the_site = [document.markdown for document in docs.documents().values()]
+    missing = [
+        path.name for path, text in written.items() if not any(text.splitlines()[-1] in markdown for markdown in on_the_site)
+    ]
+    assert missing == ["ARCHITECTURE.md"]
+    async with installed(tmp_path) as services:
+        app = site_of(services)
+        ledger = (await get(app, "/docs/ledger.md")).body.decode()
+        found = (await get(app, "/search?format=json&q=pg_restore")).json
+    assert "[operations](/docs/operations)" in ledger
+    assert "/docs/operations" in {hit["path"].partition("#")[0] for hit in found}
+
+
+def test_links_between_files_become_links_between_pages() -> None:
+    files = dict.fromkeys(("billing", "operating/systemd", "operating/nginx"), Path())
+    text = "[a](nginx.md#tls) [b](../billing.md) [c\nd](../deploy/x.conf) [e](https://x/y.md) [f](#top) [g](../adr/1.md)"
+    assert docs._with_our_links("operating/systemd", text, files) == (
+        "[a](/docs/operating/nginx#tls) [b](/docs/ledger) c\nd [e](https://x/y.md) [f](#top) g"
+    )
 
 
 @pytest.mark.parametrize("host", ['"><script>alert(1)</script>', "a b", "x" * 300, "[::1", "ai.example.org/../evil", ""])
