@@ -104,7 +104,7 @@ def serving(home: Path, models: Path | None = None, **settings_given: str) -> It
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
     server = LiveServer(port, "", home, process, environment)
     try:
-        _wait_until_ready(server, Path(log.name))
+        wait_until_ready(server, Path(log.name))
         server.key = server.cli("keys", "create", "--name", f"tests {port}", "--quiet").strip()
         yield server
     finally:
@@ -119,7 +119,8 @@ def serving(home: Path, models: Path | None = None, **settings_given: str) -> It
             log.close()
 
 
-def _wait_until_ready(server: LiveServer, log: Path) -> None:
+def wait_until_ready(server: LiveServer, log: Path) -> None:
+    """Waits until the service takes requests; fails when it has ended, with the end of its log."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < deadline:
         assert server.process.poll() is None, f"tollway serve ended:\n{log.read_text()[-4000:]}"

@@ -25,6 +25,7 @@ from tollway.api.services import Services
 from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
+from tollway.errors import StorageUnavailable
 from tollway.ledger import Ledger
 from tollway.observability import Metrics, configure_logging
 from tollway.people import People
@@ -44,6 +45,7 @@ log = structlog.get_logger()
 
 WORKER_CONFIG_VARIABLE = "_TOLLWAY_WORKER"
 RELOAD_LOOK_SECONDS = 0.5
+OPEN_PAUSE_SECONDS = 0.5
 
 
 class WorkerConfig(Struct):
@@ -135,8 +137,7 @@ def build(config: WorkerConfig) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         async with adapters.opened([telemetry.propagation()] if telemetry else ()):
-            await nodes.open()
-            await price_list.write()
+            await _opened(nodes, price_list)
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
             yield
@@ -163,6 +164,22 @@ def _telemetry(settings: Settings) -> "Telemetry | None":
     from tollway.telemetry import Telemetry
 
     return Telemetry.exporting(content=settings.opentelemetry_content)
+
+
+async def _opened(nodes: Nodes, price_list: PriceList) -> None:
+    """Waits for a database that is away. Workers that ended instead would be started again until the server gives up."""
+    told = False
+    while True:
+        try:
+            await nodes.open()
+            await price_list.write()
+        except StorageUnavailable as error:
+            if not told:
+                log.warning("waiting_for_the_database", reason=error.reason)
+            told = True
+            await asyncio.sleep(OPEN_PAUSE_SECONDS)
+        else:
+            return
 
 
 def catalog_of(config: WorkerConfig) -> Catalog:

@@ -1,13 +1,16 @@
 """A running service while its database goes away, and while somebody would replace it."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from tests.live import LiveServer, serving
+from tests.faults.mortal import descendants
+from tests.live import LiveServer, serving, wait_until_ready
 from tests.postgres import PASSWORD, PostgresServer
 
 from tollway.settings import DatabaseUrl
@@ -44,6 +47,25 @@ def test_postgresql_dies_and_comes_back_under_a_running_service(postgres: Postgr
     assert "storage" in log or "database unavailable" in log
     assert PASSWORD not in log
     assert url.reveal() not in log
+
+
+def test_workers_that_start_while_postgresql_is_away_wait_for_it(postgres: PostgresServer, tmp_path: Path) -> None:
+    log = tmp_path / "home.log"
+    with serving(tmp_path / "home", database_url=postgres.new_database().reveal(), local_models="none", workers="2") as live:
+        postgres.kill()
+        try:
+            for worker in descendants(live.process.pid):
+                os.kill(worker, signal.SIGKILL)
+            deadline = time.monotonic() + 30
+            while (waiting := log.read_text().count("waiting_for_the_database")) < 2:
+                assert live.process.poll() is None, log.read_text()[-4000:]
+                assert time.monotonic() < deadline, log.read_text()[-4000:]
+                time.sleep(0.05)
+        finally:
+            postgres.start()
+        wait_until_ready(live, log)
+        assert live.request("GET", "/v1/key")[0] == 200
+        assert waiting == log.read_text().count("waiting_for_the_database") == 2  # once a worker, however long it takes
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.admission.idempotency import KEPT_SECONDS
 from tollway.admission.spend import KeySpend
+from tollway.errors import StorageUnavailable
 from tollway.ids import random_text
 from tollway.ledger import Books, Hold
 from tollway.storage import Database
@@ -47,12 +48,12 @@ class Nodes:
         self._swept_at = 0.0
 
     async def open(self) -> None:
-        """Registers this node, and expires what dead nodes of this machine held. Call it before the first hold."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        draft = self._folder / f".{self.id}"
-        self._lock = os.open(draft, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        draft.rename(self._folder / self.id)  # locked before anybody can see it
+        """Registers this node, and expires what dead nodes of this machine held. Call it before the first hold.
+
+        Again, where it has raised StorageUnavailable.
+        """
+        if self._lock is None:
+            self._lock = self._locked_file()
         self._watches_from = clock.monotonic() + NODE_SECONDS_MAX
         await self.beat()
         await self._bury_local()
@@ -91,12 +92,24 @@ class Nodes:
                 log.warning("node_out_of_touch", error=type(error).__name__)
 
     async def close(self) -> None:
-        """The node ends in good order: everything that it held is resolved."""
-        with contextlib.suppress(Exception):  # whoever comes next buries it
-            await self._bury([self.id])
-        (self._folder / self.id).unlink(missing_ok=True)
-        if self._lock is not None:
-            os.close(self._lock)
+        """The node ends in good order: everything that it held is resolved. Else it ends as the dead do."""
+        try:
+            with contextlib.suppress(StorageUnavailable):  # the file stays, so that whoever comes next buries it
+                await self._bury([self.id])
+                (self._folder / self.id).unlink(missing_ok=True)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def _locked_file(self) -> int:
+        """Makes the node's file, locked before anybody can see it."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = self._folder / f".{self.id}"
+        handle = os.open(draft, os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        draft.rename(self._folder / self.id)
+        return handle
 
     async def _bury_local(self) -> None:
         dead = [path for path in self._folder.glob("node_*") if path.name != self.id and not _is_locked(path)]
