@@ -129,11 +129,15 @@ async def house(database: Database) -> AsyncIterator[House]:
 
 async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: House) -> None:
     answer = await house.start(stream=True)
+    balances: list[tuple[str | None, tuple[int, int]]] = []
     async for chunk in answer.chunks():
-        if chunk.choices and chunk.choices[0].finish_reason:
-            assert await house.bench.balance() == (1_000_000 - 26, 0)
-            assert chunk.meta is not None and chunk.meta.usage is not None  # type: ignore[union-attr]  # noqa: PT018
-            assert chunk.meta.usage.credits_used == 26  # type: ignore[union-attr]
+        balances.append((chunk.choices[0].finish_reason, await house.bench.balance()))
+        meta = chunk.meta
+    assert balances[-1] == ("stop", (1_000_000 - 26, 0))
+    assert [reason for reason, _ in balances[:-1]] == [None] * (len(balances) - 1)
+    assert meta
+    assert meta.usage
+    assert meta.usage.credits_used == 26
     row = await house.row()
     assert (row.status, row.finish_reason, row.credits, row.prompt_tokens, row.completion_tokens) == (
         "succeeded",
