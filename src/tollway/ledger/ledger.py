@@ -150,9 +150,18 @@ class Ledger:
 
 def transaction_type(entry: Entry) -> TransactionType:
     """An entry in the platform's words."""
-    if entry.kind == "grant":
-        return {"init": "INIT", "bonus": "BONUS"}.get(entry.reference or "", "PAYMENT")  # type: ignore[return-value]
-    return {"refund": "REFUND", "adjustment": "ADJUSTMENT"}.get(entry.kind, "MODEL_USAGE")  # type: ignore[return-value]
+    match entry.kind, entry.reference:
+        case "grant", "init":
+            return "INIT"
+        case "grant", "bonus":
+            return "BONUS"
+        case "grant", _:
+            return "PAYMENT"
+        case "refund", _:
+            return "REFUND"
+        case "adjustment", _:
+            return "ADJUSTMENT"
+    return "MODEL_USAGE"
 
 
 def _conditions(direction: Direction | None, kind: TransactionType | None) -> list[sa.ColumnElement[bool] | sa.TextClause]:
