@@ -25,7 +25,17 @@ from tollway.errors import (
     SpendLimitReached,
     TollwayError,
 )
-from tollway.metering import Bound, Tariff, bound_for, credits_for, estimated_usage, markup_micro, tariff_of, trusted_usage
+from tollway.metering import (
+    Bound,
+    Tariff,
+    bound_for,
+    credits_for,
+    estimated_prompt_tokens,
+    estimated_usage,
+    markup_micro,
+    tariff_of,
+    trusted_usage,
+)
 from tollway.money import usd
 from tollway.providers.base import Meter
 from tollway.providers.routing import Journey, Router
@@ -274,9 +284,10 @@ class Answer:
         flags: list[str] = []
         usage = self._usage
         if usage is None:
-            usage = estimated_usage(
-                call.body_bytes, self._received_bytes, self._meter.prompt_tokens, self._meter.completion_tokens
-            )
+            prompt = self._meter.prompt_tokens
+            if prompt is None:
+                prompt = estimated_prompt_tokens(call.request, call.body_bytes)
+            usage = estimated_usage(prompt, self._received_bytes, self._meter.completion_tokens)
             if status == "succeeded":
                 flags.append("usage_missing")
         usage, wrong = trusted_usage(usage)
@@ -431,7 +442,8 @@ class Answer:
 
 def _tokens_to_count(call: Call) -> int:
     """What counts against tokens per minute until the answer is there: the prompt by a rule of thumb, and what is asked for."""
-    return call.body_bytes // 4 + (call.request.output_tokens_max or 0) * call.request.choices_count
+    prompt = estimated_prompt_tokens(call.request, call.body_bytes)
+    return prompt + (call.request.output_tokens_max or 0) * call.request.choices_count
 
 
 def _with_what_would_fit(refusal: InsufficientCredits | SpendLimitReached, bound: Bound) -> TollwayError:

@@ -115,9 +115,9 @@ BUGS = (
     ),
     SeededBug(
         "cancelled streams are charged for less than was made (litellm#36008)",
-        "metering.py",
-        "    prompt = -(-prompt_bytes // _BYTES_PER_TOKEN) if prompt_tokens is None else prompt_tokens\n",
-        "    prompt = 0\n",
+        "completions.py",
+        "prompt = estimated_prompt_tokens(call.request, call.body_bytes)\n            usage",
+        "prompt = 0\n            usage",
         f"{_USE_CASE}::test_who_leaves_pays_for_what_was_made",
     ),
     SeededBug(

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.desks import Bench, opened
+from tests.desks import Bench, limited, opened
 
+from tollway.accounts import Limits
 from tollway.admission import Idempotency, Outcome, Settled
 from tollway.admission.nodes import expire_holds_of
 from tollway.catalog import LOCAL, Catalog, Model, Plan, Price, Route
@@ -206,6 +207,20 @@ async def test_who_leaves_pays_for_what_was_made(
         expected = 2 * (-(-call.body_bytes // 4)) + 2 * 2
     assert await house.bench.balance() == (1_000_000 - expected, 0)
     assert (await house.row()).status == "cancelled"
+
+
+async def test_an_image_counts_as_an_image_however_large_it_is(house: House) -> None:
+    house.script.steps = (say("one "), 60.0)
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}
+    call = house.call(stream=True, messages=[{"role": "user", "content": [image]}])
+    call.caller = limited(call.caller, key=Limits(tokens_per_minute=2_000))
+    answer = await house.completions.start(call)
+    await anext(answer.chunks())
+    answer.abandon()
+    await house.ended()
+    row = await house.row()
+    assert 256 < row.prompt_tokens < 256 + 60
+    assert await house.bench.balance() == (1_000_000 - 2 * row.prompt_tokens - 2, 0)
 
 
 async def test_who_leaves_before_anything_was_made_pays_nothing(house: House) -> None:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from tollway.catalog import HINTS, Quirks, Route
 from tollway.errors import InvalidRequest, UnsupportedParameter
+from tollway.metering import IMAGE_TOKENS
 from tollway.providers.conversation import must_call
 from tollway.providers.images import IMAGES_MAX, ImageLoader
 from tollway.wire.chat import (
@@ -42,8 +43,6 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "frequency_penalty": 0, "logit_bias": {}, "logprobs": False, "min_p": 0, "presence_penalty": 0, "repetition_penalty": 1,
     "stop": [], "tools": [], "top_k": 0, "top_logprobs": 0,
 }  # fmt: skip
-# What an image is taken to cost where the upstream does not tell; a low figure of those in use.
-_IMAGE_TOKENS = 256
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
@@ -89,7 +88,7 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
         if (value := getattr(request, name)) is not None:
             body[name] = value
     text_bytes = len(messages) + len(tools) - sum(len(url) for url in urls)
-    return Payload(msgspec.json.encode(body), -(-text_bytes // 4) + _IMAGE_TOKENS * len(urls))
+    return Payload(msgspec.json.encode(body), -(-text_bytes // 4) + IMAGE_TOKENS * len(urls))
 
 
 # --- what the route can do --------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 They are written in SQLAlchemy like all others, and run inside its transactions; only their way is shorter: a row of SQLite is
 read by its key in 4 us instead of 16, of which the driver takes 3. Values go to the driver as they are: for integers, text,
-floats and bytes, which is all that these tables hold, nothing needs converting. What the driver raises comes as the driver's own
+floats and bytes, which is all that these tables hold, nothing needs converting. What the driver raises comes as its own
 exception.
 
 Many rows are one statement. With one for each row SQLite's driver would give Python's lock away and fight for it again at every
