@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from tollway import clock
 from tollway.catalog import Limits, Route
 from tollway.errors import InvalidRequest, RateLimited, TollwayError
+from tollway.metering import trusted_usage
 from tollway.observability import Metrics
 from tollway.providers.base import Meter
 from tollway.providers.breaker import Breaker
@@ -136,7 +137,8 @@ class UpstreamHealth:
         meter.prompt_tokens = meter.completion_tokens = None
 
     def use(self, usage: Usage) -> None:
-        """Books a whole answer."""
+        """Books a whole answer, as far as its figures can be true."""
+        usage, _ = trusted_usage(usage)
         self._metrics.tokens.labels(self.name, "prompt").inc(usage.prompt_tokens)
         self._metrics.tokens.labels(self.name, "completion").inc(usage.completion_tokens)
 
