@@ -22,6 +22,7 @@ from tollway.admission import Desk, Nodes, OpenDesk
 from tollway.api import routing
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
+from tollway.api.unread import cut_unread
 from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
@@ -140,7 +141,9 @@ def build(config: WorkerConfig) -> ASGIApp:
             await _opened(nodes, price_list)
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
+            cutting = asyncio.create_task(_cut_unread(settings))
             yield
+            cutting.cancel()
             reloads.cancel()
             await completions.drain(settings.drain_seconds)
             watch.cancel()
@@ -215,6 +218,11 @@ async def _follow_reloads(config: WorkerConfig, catalog: Catalog, price_list: Pr
         except Exception:
             log.exception("configuration_not_taken_over")
         await asyncio.sleep(RELOAD_LOOK_SECONDS)
+
+
+async def _cut_unread(settings: Settings) -> None:
+    if WORKER_CONFIG_VARIABLE in os.environ:  # else it is an application in a process of its own
+        await cut_unread(settings.port, settings.unread_seconds_max)
 
 
 def _local_model(engine: EngineEndpoint) -> LocalModel:

@@ -207,6 +207,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 30.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0
+    unread_seconds_max: Annotated[
+        Seconds, Meta(description="A caller who takes nothing of an answer for so long is cut off (on Linux).")
+    ] = 60.0
     drain_seconds: Annotated[Seconds, Meta(description="How long running answers may finish after SIGTERM.")] = 20.0
     low_balance_webhook_url: Annotated[
         WebUrl | None, Meta(description="Where a POST goes when an account's balance falls below what it calls low.")

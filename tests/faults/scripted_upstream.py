@@ -1,8 +1,8 @@
 """An OpenAI-compatible upstream in a process of its own, whose callers say in their message how it is to behave.
 
-`python -m tests.faults.scripted_upstream` prints its port. The message is JSON: `pieces` of content, `pause` seconds before
-each, `fail`: "status" (a 500), "break" (the stream is cut after half of the pieces), and `usage` to report instead of the
-true one.
+`python -m tests.faults.scripted_upstream` prints its port. The message is JSON: `pieces` of content of so many `words`, `pause`
+seconds before each, `fail`: "status" (a 500), "break" (the stream is cut after half of the pieces), and `usage` to report
+instead of the true one.
 """
 
 import asyncio
@@ -31,11 +31,12 @@ class ScriptedOpenAI(FakeOpenAI):
 
 def _steps(script: dict[str, Any], with_usage: bool | None) -> "list[Step]":
     pieces, pause = script.get("pieces", 5), script.get("pause", 0.0)
+    piece = [Wait(pause)] * bool(pause) + [_event(chunk({"content": "word " * script.get("words", 1)}))]
     steps: list[Step] = [_event(chunk({"role": "assistant", "content": ""}))]
     for number in range(pieces):
         if script.get("fail") == "break" and number >= pieces // 2:
             return [*steps, Cut()]
-        steps += [Wait(pause)] * bool(pause) + [_event(chunk({"content": "word "}))]
+        steps += piece
     steps.append(_event(chunk({}, finish_reason="stop")))
     usage = script.get("usage", {"prompt_tokens": 100, "completion_tokens": pieces, "total_tokens": 100 + pieces})
     if with_usage:
