@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help screenshots serve test lint format conformance bench faults fuzz lock openapi clean
+.PHONY: help screenshots serve test lint format conformance bench faults fuzz soak lock openapi clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ faults: $(VENV)/test.done ## Drive every promise of docs/reliability.md in full;
 fuzz: $(VENV)/test.done ## Send nonsense to everything that reads; half an hour, or FUZZ_ARGS="--minutes 5 --only http"
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.fuzz.run $(FUZZ_ARGS)
+
+soak: $(VENV)/test.done ## Mixed load with faults for two hours, or SOAK_ARGS="--minutes 20": memory, descriptors, books
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
 
 openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json

@@ -11,7 +11,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-WAITING = ("contract", "docs", "faults")
+WAITING = ("contract", "docs", "faults", "soak")
 
 
 def main(arguments: list[str]) -> int:

@@ -18,6 +18,7 @@ class Row:
 
 _CRASHES = "tests/faults/test_ledger_crashes.py"
 _NODES = "tests/faults/test_nodes.py"
+_FUZZ = "tests/fuzz/test_fuzz.py"
 _OPENAI = "tests/contract/providers/test_openai_faults.py"
 _ROUTING = "tests/unit/providers/test_routing.py"
 
@@ -145,7 +146,13 @@ ROWS = (
     Row(
         17, "5x overload", "goodput >= 90 % of peak, quick refusals with Retry-After, recovers within 10 s", missing="all of it"
     ),
-    Row(18, "soak with all of it", "memory drift <= 2 %, descriptors flat, books balance", missing="all of it"),
+    Row(
+        18,
+        "soak with all of it",
+        "memory drift <= 2 %, descriptors flat, books balance",
+        ("tests/soak/test_soak.py",),
+        {"SOAK_MINUTES": "120"},
+    ),
     Row(
         19,
         "authorisation",
@@ -161,20 +168,20 @@ ROWS = (
         20,
         "injection",
         "hostile strings in every field: no 5xx; no SQL is built from strings",
-        ("tests/contract/test_openapi_fuzz.py", "tests/unit/wire", "tests/unit/api/test_keys_endpoints.py"),
-        {"FUZZ_EXAMPLES": "300"},
+        ("tests/contract/test_openapi_fuzz.py", _FUZZ, "tests/unit/wire", "tests/unit/api/test_keys_endpoints.py"),
+        {"FUZZ_EXAMPLES": "300", "FUZZ_SECONDS": "60"},
     ),
     Row(
         21,
         "bad JSON, 100,000-deep nesting, huge integers, wrong content type, oversize",
-        "400 (or 413, 415), never a 5xx",
-        ("tests/contract/test_bad_input.py", "tests/unit/wire"),
+        "400 (or 408, 413, 415), never a 5xx",
+        ("tests/contract/test_bad_input.py", "tests/contract/test_slow_clients.py", _FUZZ, "tests/unit/wire"),
     ),
     Row(
         22,
         "schema, grammar, regex and parameter bombs",
         "enforced or 400, never unconstrained output; the engine answers others meanwhile",
-        ("tests/unit/constrain", "tests/contract/test_constrained.py"),
+        ("tests/unit/constrain", "tests/contract/test_constrained.py", _FUZZ),
     ),
     Row(
         23,

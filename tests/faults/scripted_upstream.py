@@ -7,6 +7,7 @@ instead of the true one.
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 from tests.fakes.faults import Cut, Received, Reply, Step, Wait
@@ -49,6 +50,7 @@ def _event(event: Any) -> bytes:
 
 
 async def main() -> None:
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it tells of every connection that is cut on purpose
     upstream = ScriptedOpenAI()
     await upstream.start()
     print(upstream.port, flush=True)

@@ -1,6 +1,10 @@
-"""A slice of `make fuzz`: everything that was ever found, and some cases of each target, the same every time."""
+"""A slice of `make fuzz`: everything that was ever found, and some cases of each target, the same every time.
 
-from collections.abc import Iterator
+With `FUZZ_SECONDS` each target has so long, and other cases every time.
+"""
+
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from tests.fuzz.run import run_target
 from tests.fuzz.target import Target, World
 from tests.fuzz.targets import SUITES, TARGETS
 
+SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
 KEPT = [(target, why, case) for target in TARGETS for why, case in target.kept()]
 
 
@@ -26,8 +31,10 @@ def test_what_was_found_stays_mended(target: Target, why: str, case: Any, world:
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
-def test_nothing_is_found(target: Target, world: World) -> None:
-    report = run_target(target, world, 0, examples=target.examples)
+@pytest.mark.timeout(600 + 10 * SECONDS)
+def test_nothing_is_found(target: Target, world: World, record_property: Callable[[str, Any], None]) -> None:
+    report = run_target(target, world, SECONDS, examples=target.examples)
+    record_property("cases", report.cases)
     assert report.findings == {}
     assert report.cases >= target.examples // 2
 
