@@ -6,12 +6,14 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import aiohttp
 import typer
 
 from tollway.cli.terminal import err, fail, settings_in_force
+
+if TYPE_CHECKING:
+    import aiohttp
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 _KEY_SECONDS = 24 * 3600
@@ -44,6 +46,8 @@ def chat(
 async def _talk(
     prompt: str | None, messages: list[dict[str, str]], fields: dict[str, Any], url: str | None, key: str | None
 ) -> None:
+    import aiohttp  # 130 ms of processor time, which no other command should spend
+
     async with _address(url, key) as (base_url, bearer), aiohttp.ClientSession(read_bufsize=2**20) as session:
         while True:
             text = prompt if prompt is not None else await _read_line()
@@ -77,7 +81,7 @@ async def _read_line() -> str | None:
             return line
 
 
-async def _print_stream(response: aiohttp.ClientResponse) -> str:
+async def _print_stream(response: "aiohttp.ClientResponse") -> str:
     """Prints the answer as it comes, what it took on stderr, and returns it."""
     said = ""
     async for line in response.content:
