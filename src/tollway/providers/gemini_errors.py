@@ -46,6 +46,8 @@ _PARAMETERS = (
     (re.compile(r"penalty|logprobs", re.IGNORECASE), None),  # never sent, so not the caller's doing
     (re.compile(r"contents|function (call|response)|mime type|inline_?data|image|parts", re.IGNORECASE), "messages"),
 )
+# At the beginning only: further on the text may quote the caller, who could make everybody wait for the operator.
+_BAD_KEY = re.compile(r"api key\b", re.IGNORECASE)
 _TOO_LONG = re.compile(r"token count.{0,40}exceeds|exceeds the maximum number of (input )?tokens", re.IGNORECASE)
 
 
@@ -121,7 +123,7 @@ def _operators_problem(about: _About) -> TollwayError | None:
     """A bad key, a project without billing, a model that is gone: asking the same upstream again will not help."""
     bad_key = any(str(detail.get("reason", "")).startswith("API_KEY") for detail in about.details)
     refused = about.status in (401, 402, 403, 404, 405) or about.canonical == "FAILED_PRECONDITION"
-    if not refused and not (about.status == 400 and (bad_key or "api key" in about.text.lower())):
+    if not refused and not (about.status == 400 and (bad_key or _BAD_KEY.match(about.text))):
         return None
     return BadGateway(
         f"The upstream of the model `{about.model}` does not accept this service's access. This is for the operator to mend; "
