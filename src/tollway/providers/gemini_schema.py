@@ -42,8 +42,9 @@ def translate(schema: dict[str, Any], param: str) -> Translated:
 
 
 def is_empty_object(schema: dict[str, Any]) -> bool:
-    """Whether it allows an object and says nothing of what is in it."""
-    return not schema or (schema.get("type") == "object" and not schema.get("properties") and set(schema) <= _EMPTY_OBJECT)
+    """Whether it allows an object and says nothing of what is in it, or that there is nothing."""
+    said = set(schema) - ({"additionalProperties"} if schema.get("additionalProperties") is False else set())
+    return not schema or (schema.get("type") == "object" and not schema.get("properties") and said <= _EMPTY_OBJECT)
 
 
 class _Translation:
