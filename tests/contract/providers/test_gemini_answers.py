@@ -20,7 +20,7 @@ from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChunkChoice, Usage
 
 ANSWERS = cases(Path(__file__).parent / "gemini" / "answers.json")
-GOOD = [case for case in ANSWERS if "error" not in case]
+SINGLE = [case for case in ANSWERS if "error" not in case and case.get("request", {}).get("n", 1) == 1]
 
 
 @pytest.fixture(autouse=True)
@@ -79,26 +79,35 @@ def read(pieces: list[bytes], request_fields: dict[str, Any]) -> tuple[list[Chun
     return [*chunks, *choice.finish()], tally.usage()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from([case for case in GOOD if case.get("request", {}).get("n", 1) == 1]), st.data())
-def test_any_split_of_the_bytes_gives_the_same(case: dict[str, Any], data: st.DataObject) -> None:
+def body_of(case: dict[str, Any], line_end: str = "\r\n") -> bytes:
+    return b"".join(step for step in framed(*case["events"], line_end=line_end).steps if isinstance(step, bytes))
+
+
+def check_split(case: dict[str, Any], pieces: list[bytes]) -> None:
+    """The pieces give what the case says."""
     counter = itertools.count(1)
-    line_end = data.draw(st.sampled_from(["\r\n", "\n", "\r"]))
-    body = b"".join(step for step in framed(*case["events"], line_end=line_end).steps if isinstance(step, bytes))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ids, "tool_call_id", lambda: f"call_{next(counter)}")
+        chunks, used = read(pieces, case.get("request", {}))
+    assert without_index(chunks) == case["chunks"]
+    if "not counted" not in case["name"]:
+        assert plain(used) == case["usage"]
+
+
+@pytest.mark.parametrize("case", SINGLE, ids=lambda case: case["name"])
+def test_every_split_gives_the_same(case: dict[str, Any]) -> None:
+    body = body_of(case)
+    check_split(case, [body[place : place + 1] for place in range(len(body))])
+    for place in range(len(body)):
+        check_split(case, [body[:place], body[place:]])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(SINGLE), st.data())
+def test_any_splits_give_the_same(case: dict[str, Any], data: st.DataObject) -> None:
+    body = body_of(case, data.draw(st.sampled_from(["\r\n", "\n", "\r"])))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=12)))
-    splits = [
-        [body],
-        [body[i : i + 1] for i in range(len(body))],
-        [body[a:b] for a, b in itertools.pairwise([0, *cuts, len(body)])],
-    ]
-    for pieces in splits:
-        counter = itertools.count(1)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ids, "tool_call_id", lambda counter=counter: f"call_{next(counter)}")
-            chunks, used = read(pieces, case.get("request", {}))
-        assert without_index(chunks) == case["chunks"]
-        if "not counted" not in case["name"]:
-            assert plain(used) == case["usage"]
+    check_split(case, [body[a:b] for a, b in itertools.pairwise([0, *cuts, len(body)])])
 
 
 async def test_bytes_one_by_one_over_the_network() -> None:
