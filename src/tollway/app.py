@@ -7,8 +7,9 @@ processes, only the engines' addresses.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,7 @@ def build(config: WorkerConfig) -> ASGIApp:
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
             cutting = asyncio.create_task(_cut_unread(settings))
+            _on_stop(partial(completions.drain, settings.drain_seconds))
             yield
             cutting.cancel()
             reloads.cancel()
@@ -218,6 +220,21 @@ async def _follow_reloads(config: WorkerConfig, catalog: Catalog, price_list: Pr
         except Exception:
             log.exception("configuration_not_taken_over")
         await asyncio.sleep(RELOAD_LOOK_SECONDS)
+
+
+def _on_stop(drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Begins to drain when the process is told to stop.
+
+    The HTTP server hears of it too, by the event loop, and waits until every connection is done before it ends the lifespan: a
+    long stream would never be told that it is over.
+    """
+    if WORKER_CONFIG_VARIABLE not in os.environ:  # an application in a process of its own
+        return
+    loop = asyncio.get_running_loop()
+    draining: list[asyncio.Task[None]] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(lambda: draining.append(loop.create_task(drain()))))
+        signal.siginterrupt(number, False)
 
 
 async def _cut_unread(settings: Settings) -> None:

@@ -83,6 +83,8 @@ class Completions:
         Raises whatever can be said before an upstream is asked: unknown model, parameter it lacks, limits, credits.
         """
         journey, bound = self._plan(call)
+        if call.idempotency is None:  # else it may have been answered before
+            journey.check_room()
         order = Order(
             call.request_id,
             call.caller,

@@ -156,7 +156,7 @@ def serve_http(config: "WorkerConfig") -> None:
         log_level=LogLevels.warning,
         websockets=False,
         respawn_failed_workers=True,
-        workers_kill_timeout=int(settings.drain_seconds) + 5,
+        workers_kill_timeout=int(settings.drain_seconds) + 15,  # what is stopped is still written down
         backlog=2048,
     )
     hang_up = threading.Event()

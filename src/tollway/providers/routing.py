@@ -135,6 +135,12 @@ class Journey:
         name = quote(f"{self.route.upstream.name}/{self.route.upstream_model}"[:200], safe="/:@._-")
         return f"{name}; attempts={self.attempts}"
 
+    def check_room(self) -> None:
+        """Raises what `stream` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""
+        now = clock.monotonic()
+        if not any(choice.health.admits(now) for choice in self._choices):
+            raise self._nobody(now)
+
     async def stream(self, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
         """See Provider.stream. The first item has content, or is followed by one that has without waiting."""
         loop = asyncio.get_running_loop()

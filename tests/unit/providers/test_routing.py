@@ -234,6 +234,19 @@ async def test_an_upstream_has_no_more_calls_than_it_may_and_the_rest_is_told_at
     await bench.ask()
 
 
+async def test_that_nobody_can_be_asked_is_known_before_anybody_is() -> None:
+    bench = Bench(Scripted(a=silent()), route("a", limits=limits(concurrency_max=1)))
+    bench.begin().check_room()
+    busy = asyncio.create_task(bench.ask())
+    await asyncio.sleep(0.02)
+    with pytest.raises(RateLimited) as caught:
+        bench.begin().check_room()
+    assert caught.value.code == "upstream_busy"
+    busy.cancel()
+    await asyncio.gather(busy, return_exceptions=True)
+    bench.begin().check_room()
+
+
 async def test_a_full_upstream_hands_over_to_the_next_route() -> None:
     slow = answering(*ANSWER, every=0.02)
     bench = Bench(Scripted(a=slow, b=slow), route("a", limits=limits(concurrency_max=2)), route("b", priority=1))
