@@ -22,6 +22,7 @@ lint: $(VENV)/test.done ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/hadolint deploy/Containerfile
 
 format: $(VENV)/test.done ## Format the code
 	$(BIN)/ruff format .

@@ -98,7 +98,7 @@ def serving(home: Path, models: Path | None = None, **settings_given: str) -> It
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
     environment |= {"TOLLWAY_HOME": str(home), "TOLLWAY_MODELS_DIR": str(models or settings.load().models_path)}
     environment |= {f"TOLLWAY_{name.upper()}": value for name, value in settings_given.items()}
-    port = free_port()
+    port = int(settings_given.get("port") or free_port())
     log = (home.parent / f"{home.name}.log").open("wb")
     command = [sys.executable, "-m", "tollway", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -12,9 +12,13 @@ from tests.live import LiveServer
 from tollway.web import dialects, docs
 
 _BLOCK = re.compile(r"^```(python|javascript|sh)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_GUIDE = Path(docs.__file__).parent / "guide"
+# What is in the files of `docs/` needs more than a server, so each has a test of its own.
+HANDBOOK = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
 SNIPPETS = [
     pytest.param(language, code, id=f"{document.name}-{number}-{language}")
     for document in docs.documents().values()
+    if (_GUIDE / f"{document.name}.md").is_file()
     for number, (language, code) in enumerate(_BLOCK.findall(document.markdown))
 ]
 BODY = {
@@ -41,6 +45,12 @@ def test_each_snippet_of_the_guide_runs(server: LiveServer, language: str, code:
 
     assert output.strip()
     assert '"error"' not in output
+
+
+@pytest.mark.parametrize("path", HANDBOOK, ids=lambda path: path.stem)
+def test_each_page_of_the_handbook_with_snippets_has_a_test_of_its_own(path: Path) -> None:
+    has_snippets = _BLOCK.search(path.read_text(encoding="utf-8")) is not None
+    assert not has_snippets or (Path(__file__).parent / f"test_{path.stem.replace('-', '_')}.py").exists()
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

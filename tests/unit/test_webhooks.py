@@ -226,7 +226,7 @@ def test_a_url_without_a_secret_is_refused(tmp_path: Path) -> None:
 
 
 async def test_the_documented_receiver_believes_it_and_nothing_else(receiver: Receiver) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
     code = page.partition("```python\n")[2].partition("```")[0]
     names: dict[str, Any] = {}
     exec(code, names)

@@ -127,8 +127,8 @@ async def test_every_file_in_docs_is_a_page(tmp_path: Path) -> None:
         app = site_of(services)
         ledger = (await get(app, "/docs/ledger.md")).body.decode()
         found = (await get(app, "/search?format=json&q=pg_restore")).json
-    assert "[operations](/docs/operations)" in ledger
-    assert "/docs/operations" in {hit["path"].partition("#")[0] for hit in found}
+    assert "[operating it](/docs/operating)" in ledger
+    assert "/docs/operating" in {hit["path"].partition("#")[0] for hit in found}
 
 
 def test_links_between_files_become_links_between_pages() -> None:

@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md do what the page says."""
+"""The commands of docs/operating.md do what the page says."""
 
 import os
 import re
@@ -12,7 +12,8 @@ from tests.postgres import PostgresServer
 
 from tollway.settings import DatabaseUrl
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8")
+# how to back up, how to restore, how to begin with PostgreSQL
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 
