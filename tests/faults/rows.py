@@ -55,7 +55,7 @@ ROWS = (
         "three nodes on PostgreSQL; a node or the database is killed, the connection is cut at COMMIT",
         "nothing lost or doubled; a commit in doubt is tried again by request id",
         (f"{_NODES}::test_nothing_is_lost_or_doubled_on_three_nodes", "tests/unit/admission/test_desk.py"),
-        {"NODE_ROUNDS": "20"},
+        {"NODE_ROUNDS": "67"},
     ),
     Row(
         5,
@@ -66,7 +66,7 @@ ROWS = (
             f"{_NODES}::test_one_node_with_two_workers_admits_exactly_what_there_are_funds_for",
             f"{_CRASHES}::test_two_workers_admit_exactly_what_there_are_funds_for",
         ),
-        {"FUNDS_ROUNDS": "5", "FUNDS_REQUESTS": "1000"},
+        {"FUNDS_ROUNDS": "34", "FUNDS_REQUESTS": "1000"},
     ),
     Row(
         6,

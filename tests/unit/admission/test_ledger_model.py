@@ -202,6 +202,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+@pytest.mark.timeout(300 + STEPS // 50)
 def test_the_books_always_balance(record_property: Callable[[str, Any], None]) -> None:
     LedgerMachine.steps = 0
     while (left := STEPS - LedgerMachine.steps) > 0:
