@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help screenshots serve test lint format conformance bench faults fuzz soak lock openapi clean
+.PHONY: help screenshots serve upstream test lint format conformance bench faults fuzz soak lock openapi clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ conformance: $(VENV)/test.done $(VENV)-clients/done $(VENV)-clients-older/done t
 bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m bench.engine_overhead $(BENCH_ARGS)
+
+upstream: $(VENV)/test.done ## Serve a fake upstream that fails as it is told (UPSTREAM_ARGS="--dialect gemini --fault heartbeats_only"; see docs/upstreams.md)
+	@$(BIN)/python -m tests.fakes $(UPSTREAM_ARGS)
 
 screenshots: $(VENV)/test.done ## Take pictures of every page into docs/screenshots; needs Chromium
 	@$(BIN)/tollway models pull

@@ -1,14 +1,12 @@
 """A strict stand-in for the Gemini API: a real HTTP server that refuses what Google would refuse.
 
 Requests are checked against Google's own protocol buffers and then against the rules in gemini_rules.py; what is wrong gets
-Google's error and is noted in `complaints`. `python -m tests.fakes.gemini PORT` runs one by hand.
+Google's error and is noted in `complaints`. `python -m tests.fakes --dialect gemini` runs one by hand.
 """
 
-import asyncio
 import base64
 import json
 import re
-import sys
 from typing import Any
 
 from google.ai.generativelanguage_v1beta.types import GenerateContentRequest, GenerateContentResponse
@@ -211,14 +209,3 @@ def _folded(reply: Reply) -> Reply:
 def signature(text: str = "thought") -> str:
     """A thought signature; it is base64, and opaque."""
     return base64.b64encode(text.encode()).decode()
-
-
-async def _serve(port: int) -> None:
-    fake = FakeGemini()
-    await fake.start(port)
-    print(f"{fake.base_url} with the key {fake.key}", flush=True)
-    await asyncio.Event().wait()
-
-
-if __name__ == "__main__":
-    asyncio.run(_serve(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

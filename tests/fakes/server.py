@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self, TypeVar
 
@@ -24,6 +24,8 @@ class FakeServer:
         """All requests so far."""
         self.complaints: list[str] = []
         """What was wrong with requests; a test that expects none asserts that this is empty."""
+        self.spoil: Callable[[Reply], Reply] = lambda good: good
+        """What becomes of each answer that is no error."""
         self._queued: list[Reply] = []
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -76,7 +78,8 @@ class FakeServer:
             body=await request.read(),
         )
         self.received.append(received)
-        return await play(request, received, await self.answer(received))
+        reply = await self.answer(received)
+        return await play(request, received, self.spoil(reply) if reply.status == 200 else reply)
 
 
 _Fake = TypeVar("_Fake", bound=FakeServer)
