@@ -35,9 +35,9 @@ conformance: $(VENV)/test.done $(VENV)-clients/done $(VENV)-clients-older/done t
 	$(BIN)/python -m tests.conformance.run --gemini
 	FUZZ_EXAMPLES=300 $(BIN)/python -m pytest tests/contract/test_openapi_fuzz.py
 
-bench: $(VENV)/test.done ## Measure the gateway against the bare engine, in one run
+bench: $(VENV)/test.done ## Measure it all and write bench/report.md; needs wrk, a quarter of an hour and a quiet machine (BENCH_ARGS=--quick)
 	@$(BIN)/tollway models pull
-	$(BIN)/python -m bench.engine_overhead $(BENCH_ARGS)
+	$(BIN)/python -m bench.report $(BENCH_ARGS)
 
 upstream: $(VENV)/test.done ## Serve a fake upstream that fails as it is told (UPSTREAM_ARGS="--dialect gemini --fault heartbeats_only"; see docs/upstreams.md)
 	@$(BIN)/python -m tests.fakes $(UPSTREAM_ARGS)
@@ -75,7 +75,12 @@ lock:
 	  requirements/clients.in -o requirements/clients.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade \
 	  requirements/clients-older.in -o requirements/clients-older.txt
+	for peer in litellm vllm-router; do \
+	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade \
+	    bench/peers/$$peer.in -o bench/peers/$$peer.txt || exit 1; \
+	done
 	npm --prefix tests/conformance update --package-lock-only
+	npm --prefix bench/peers/portkey update --package-lock-only --ignore-scripts
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tollway needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make serve PYTHON=python3.12")'

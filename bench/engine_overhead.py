@@ -1,6 +1,6 @@
 """What the API costs on top of the engine: the same work through Tollway and straight to the engine's own port, in one run.
 
-    make bench
+    python -m bench.engine_overhead [--scale 0.2]
 
 Requests alternate between the two one by one (with 8 streams: round by round), so that drift of the machine hits both alike.
 Each request has its own prompt of equal length, temperature 0, and a fixed number of tokens. Reported, each the median:
@@ -17,8 +17,6 @@ import asyncio
 import itertools
 import json
 import multiprocessing
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -28,6 +26,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+from bench.measuring import machine, processor_seconds
 from tests.live import free_port
 
 from tollway.accounts import Accounts, load_secret
@@ -40,7 +39,6 @@ from tollway.settings import Settings, load
 from tollway.storage import Database
 
 TOKENS = 64
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -117,18 +115,6 @@ async def round_of(session: aiohttp.ClientSession, target: Target, streams: int,
     began = time.perf_counter()
     await asyncio.gather(*(worker() for _ in range(streams)))
     return requests * TOKENS / (time.perf_counter() - began)
-
-
-def processor_seconds(pid: int) -> float | None:
-    """What a process and those that it has started have used so far; None where the system does not say."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    except OSError:
-        return None
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND + sum(
-        processor_seconds(int(child)) or 0 for child in children
-    )
 
 
 async def make_key(settings: Settings) -> str:
@@ -220,7 +206,7 @@ def main() -> None:
             api.terminate()
             api.join()
             supervisor.stop()
-    report = {"machine": f"{platform.machine()}, {platform.processor() or platform.system()}", "results": results}
+    report = {"machine": machine(), "results": results}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")
 

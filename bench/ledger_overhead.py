@@ -10,6 +10,7 @@ without). `--limits` adds rate limits to the key that is billed.
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -23,8 +24,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measuring import on, processor_seconds
 from tests.fakes.openai import API_KEY
-from tests.faults.mortal import descendants
 from tests.live import free_port
 
 CORES = sorted(os.sched_getaffinity(0))
@@ -62,8 +63,8 @@ class Figures:
 @contextlib.contextmanager
 def static_upstream(chunks: int = 1) -> Iterator[int]:
     """The port of one that runs on the load's core."""
-    command = [sys.executable, "-m", "bench.static_upstream", "--chunks", str(chunks)]
-    process = subprocess.Popen(_on(LOAD_CORE, command), stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "bench.static_upstream", "--chunks-max", str(chunks)]
+    process = subprocess.Popen(on([LOAD_CORE], command), stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -83,10 +84,10 @@ def gateway(home: Path, upstream_port: int, *, limits: bool = False, **settings:
     port = free_port()
     serve = [sys.executable, "-m", "tollway", "serve", "--port", str(port)]
     with (home / "log").open("wb") as log:
-        process = subprocess.Popen(_on(GATEWAY_CORE, serve), env=environment, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(on([GATEWAY_CORE], serve), env=environment, stdout=log, stderr=subprocess.STDOUT)
     try:
         create = [sys.executable, "-m", "tollway", "keys", "create", "--quiet", "--name", "bench"]
-        create += ["--rpm", "10000000", "--tpm", "10000000000", "--concurrency", "1000"] if limits else []
+        create += ["--rpm", "10000000", "--tpm", "1000000000", "--concurrency", "1000"] if limits else []
         deadline = time.monotonic() + 30
         while "is ready" not in (home / "log").read_text() and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -111,31 +112,17 @@ def load(port: int, key: str, process_id: int, connections: int, seconds: float,
         script.flush()
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", script.name, url]
-        before = cpu_seconds(process_id)
-        text = subprocess.run(_on(LOAD_CORE, command), check=True, capture_output=True, text=True).stdout
-        used = cpu_seconds(process_id) - before
+        before = processor_seconds(process_id) or 0.0
+        text = subprocess.run(on([LOAD_CORE], command), check=True, capture_output=True, text=True).stdout
+        used = (processor_seconds(process_id) or 0.0) - before
     found = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+) (\d+)", text)
     assert found, text
     return Figures(float(found[1]), float(found[2]), float(found[3]), used / int(found[5]) * 1e6, int(found[4]))
 
 
-def cpu_seconds(process_id: int) -> float:
-    """Of the process and everything below it."""
-    total = 0.0
-    for each in (process_id, *descendants(process_id)):
-        with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
-            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return total
-
-
 def median(figures: list[Figures]) -> Figures:
     columns = [[getattr(each, name) for each in figures] for name in ("requests_per_second", "p50_ms", "p99_ms", "cpu_us")]
     return Figures(*(statistics.median(column) for column in columns), errors=sum(each.errors for each in figures))
-
-
-def _on(core: int, command: list[str]) -> list[str]:
-    return ["taskset", "-c", str(core), *command]
 
 
 def main() -> None:
@@ -145,7 +132,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--limits", action="store_true")
     parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
+    results: dict[str, dict[str, dict[str, float]]] = {"ratio": {}}
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed for the load: apt-get install wrk")
     with contextlib.ExitStack() as stack:
@@ -169,6 +158,10 @@ def main() -> None:
                 )
             ratio = medians["durable billing"].requests_per_second / medians["billing off"].requests_per_second
             print(f"  ratio            {ratio:8.2f}", flush=True)
+            results[f"c{connections}"] = {name: dataclasses.asdict(figures) for name, figures in medians.items()}
+            results["ratio"][f"c{connections}"] = {"requests_per_second": ratio}
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"results": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
