@@ -281,6 +281,31 @@ def test_the_path_of_a_fault_leads_through_lists(server: LiveServer) -> None:
     assert "`int`" in message
 
 
+ENTRIES = ", ".join(f'"{number}": 1' for number in range(10_001))
+TEXTS = ", ".join(['{"type": "text", "text": "x"}'] * 4097)
+MESSAGES = '"messages": [{"role": "user", "content": %s}]'
+LONG_TOOL = '"tools": [{"type": "function", "function": {"name": "f", "description": "%s"}}]'
+
+
+@pytest.mark.parametrize(
+    ("field", "code", "param"),
+    [
+        (f'"logit_bias": {{{ENTRIES}}}', "invalid_value", "logit_bias"),
+        (f'"metadata": {{{ENTRIES.replace(": 1", ": ``")}}}'.replace("`", '"'), "invalid_value", "metadata"),
+        (ENTRIES, "invalid_value", None),
+        (MESSAGES % f"[{TEXTS}]", "invalid_value", "messages[0].content"),
+        (MESSAGES % f'"{"ab " * 5_000_000}"', "context_length_exceeded", "messages"),
+        (MESSAGES % f'"{"<|im_start|>" * 1_000_000}"', "context_length_exceeded", "messages"),
+        (LONG_TOOL % ("ab " * 5_000_000), "context_length_exceeded", "messages"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_is_large_beyond_use_is_refused_before_it_costs_much(
+    server: LiveServer, field: str, code: str, param: str | None
+) -> None:
+    check(post(server, valid_with(field)), 400, code, param)
+
+
 # --- models and keys --------------------------------------------------------------------------------------------------
 
 

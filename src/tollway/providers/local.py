@@ -10,9 +10,11 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import Any
 
+import msgspec
+
 from tollway.catalog import Route
 from tollway.engine import EngineEndpoint
-from tollway.errors import InvalidRequest, RateLimited, UnsupportedParameter
+from tollway.errors import ContextLengthExceeded, InvalidRequest, RateLimited, UnsupportedParameter
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Meter
 from tollway.providers.constraint import Constraint, constraint_for
@@ -33,6 +35,8 @@ from tollway.wire.chat import (
 # What a request gets that names neither temperature nor top_p. Small models ramble at OpenAI's default of 1.0; a caller who
 # names either gets exactly that and no further truncation.
 DEFAULT_SAMPLING = {"temperature": 0.7, "top_p": 0.95, "top_k": 40, "min_p": 0.05}
+# No tokenizer makes so few tokens of a text that says anything.
+BYTES_PER_TOKEN_MAX = 32
 # Reasoning tokens before the thought is closed for the model; the figures of Google's own OpenAI layer.
 REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 
@@ -55,6 +59,7 @@ class LocalProvider:
                 raise InvalidRequest(f"A request may hold at most {IMAGES_MAX} images.", param=param)
             if "vision" not in route.capabilities:
                 raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
+        _check_length(request, self._engines[route.upstream_model].endpoint)
         constraint_for(request)
         ignored = [name for name in _WITHOUT_EFFECT if getattr(request, name) is not None]
         if request.reasoning_effort is not None and "reasoning" not in route.capabilities:
@@ -171,6 +176,19 @@ def _shield(text: str, marks: re.Pattern[str], shielded: list[str]) -> str:
         return f"\ue000{len(shielded) - 1}\ue001"
 
     return marks.sub(stand_in, text)
+
+
+def _check_length(request: ChatRequest, endpoint: EngineEndpoint) -> None:
+    """Raises ContextLengthExceeded for what cannot fit by far: the engine would take a hundred times the text to find out."""
+    pictures = sum(len(image.url) for _, image in images_of(request))
+    size = len(msgspec.json.encode((request.messages, request.tools))) - pictures
+    if size > endpoint.context_tokens * BYTES_PER_TOKEN_MAX:
+        raise ContextLengthExceeded(
+            f"This model's maximum context length is {endpoint.context_tokens} tokens, but messages and tools have "
+            f"{size:,} bytes. Shorten them.",
+            param="messages",
+            data={"context_tokens": endpoint.context_tokens},
+        )
 
 
 def _prediction_is_in_conversation(request: ChatRequest) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from tollway.wire.messages import (
+    PARTS_MAX,
     AssistantMessage,
     DeveloperMessage,
     FunctionCall,
@@ -50,6 +51,9 @@ __all__ = [
 # --- request ----------------------------------------------------------------------------------------------------------
 
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="Letters, digits, `_` and `-`; at most 64.")]
+# What no real request comes near, and what still costs a worker little.
+ENTRIES_MAX = 10_000
+
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 TokenLimit = Annotated[float, Meta(ge=1)]
 
@@ -64,7 +68,7 @@ class Prediction(Struct):
     """Text that much of the answer is expected to repeat."""
 
     type: Literal["content"]
-    content: str | list[OnlyTextPart]
+    content: str | Annotated[list[OnlyTextPart], Meta(max_length=PARTS_MAX)]
 
 
 class TextFormat(Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
@@ -195,11 +199,13 @@ class ChatRequest(Struct, kw_only=True, dict=True):
         Meta(description="How many of the likeliest tokens to name at each position. Needs `logprobs`."),
     ] = None
     logit_bias: Annotated[
-        dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None,
+        Annotated[dict[str, Annotated[float, Meta(ge=-100, le=100)]], Meta(max_length=ENTRIES_MAX)] | None,
         Meta(description="Token id to what is added to its logit: -100 bans a token, 100 forces it."),
     ] = None
     user: Annotated[str | None, Meta(description="Your own name for the end user. Without effect.")] = None
-    metadata: Annotated[dict[str, str] | None, Meta(description="Notes of your own. Without effect.")] = None
+    metadata: Annotated[
+        Annotated[dict[str, str], Meta(max_length=ENTRIES_MAX)] | None, Meta(description="Notes of your own. Without effect.")
+    ] = None
     store: Annotated[bool | None, Meta(description="Nothing is stored, whatever it says.")] = None
     service_tier: Annotated[
         Literal["auto", "default", "flex", "scale", "priority"] | None, Meta(description="Without effect.")

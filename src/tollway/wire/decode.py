@@ -9,6 +9,7 @@ import msgspec
 
 from tollway.errors import InvalidRequest
 from tollway.wire.chat import (
+    ENTRIES_MAX,
     AssistantMessage,
     ChatRequest,
     FunctionName,
@@ -47,6 +48,8 @@ def _decode(body: bytes) -> ChatRequest:
     with _said_clearly(body, "a JSON object with `model` and `messages`"):
         request = _decoded(body, _chat_decoder)
         extra = {name: raw for name, raw in _keys_decoder.decode(body).items() if name not in _KNOWN_FIELDS}
+        if len(extra) > ENTRIES_MAX:
+            raise InvalidRequest(f"The request has {len(extra):,} unknown fields; {ENTRIES_MAX:,} are the most.")
         if extra:
             for raw in extra.values():
                 str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text

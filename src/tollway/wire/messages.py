@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
+PARTS_MAX = 4096
+
 
 class TextPart(Struct, tag_field="type", tag="text"):
     """A piece of text."""
@@ -62,7 +64,7 @@ class UserMessage(Struct, tag_field="role", tag="user"):
     """A message of the user."""
 
     content: Annotated[
-        str | Annotated[list[TextPart | ImagePart], Meta(min_length=1)],
+        str | Annotated[list[TextPart | ImagePart], Meta(min_length=1, max_length=PARTS_MAX)],
         Meta(description="Text, or a list of text and image parts."),
     ]
     name: str | None = None
@@ -71,21 +73,21 @@ class UserMessage(Struct, tag_field="role", tag="user"):
 class SystemMessage(Struct, tag_field="role", tag="system", forbid_unknown_fields=True):
     """Instructions that the model follows throughout."""
 
-    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
+    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1, max_length=PARTS_MAX)]
     name: str | None = None
 
 
 class DeveloperMessage(Struct, tag_field="role", tag="developer", forbid_unknown_fields=True):
     """The same as a system message, by OpenAI's newer name."""
 
-    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
+    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1, max_length=PARTS_MAX)]
     name: str | None = None
 
 
 class ToolMessage(Struct, tag_field="role", tag="tool", forbid_unknown_fields=True):
     """The result of one tool call."""
 
-    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1)]
+    content: str | Annotated[list[OnlyTextPart], Meta(min_length=1, max_length=PARTS_MAX)]
     tool_call_id: Annotated[str, Meta(description="The tool call that this message answers.")]
     name: str | None = None
 
@@ -101,11 +103,11 @@ class AssistantMessage(Struct, tag_field="role", tag="assistant"):
     """An earlier answer of the model."""
 
     content: Annotated[
-        str | Annotated[list[TextPart | RefusalPart], Meta(min_length=1)] | None,
+        str | Annotated[list[TextPart | RefusalPart], Meta(min_length=1, max_length=PARTS_MAX)] | None,
         Meta(description="Required unless `tool_calls` or `function_call` is given."),
     ] = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=PARTS_MAX)] | None = None
     function_call: FunctionCall | None = None
     refusal: str | None = None
     reasoning_content: Annotated[
