@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests import licences
 
 ROOT = Path(__file__).parents[2]
 # A ratchet: raise it only together with a reason in the changelog.
@@ -32,3 +33,18 @@ def test_the_service_needs_few_packages_and_each_dependency_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = {re.split(r"[<>=!~;\[ ]", name)[0].lower().replace("_", "-") for name in project["dependencies"]}
     assert wanted <= locked
+
+
+def test_every_licence_is_one_that_we_accept_and_the_page_lists_them() -> None:
+    refused = {
+        name: licence
+        for name in licences.locked("serve.txt") | licences.locked("otel.txt")
+        if not licences.parts_of(licence := licences.licence_of(name)) <= licences.ALLOWED
+    }
+    assert refused == {}
+    assert licences.PAGE.read_text(encoding="utf-8") == licences.page(), "run `python -m tests.licences`"
+
+
+def test_the_extra_adds_to_what_is_served_and_changes_none_of_it() -> None:
+    served, extra = (set(_packages(ROOT / "requirements" / f"{name}.txt")) for name in ("serve", "otel"))
+    assert served <= extra
