@@ -34,7 +34,7 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
-from tollway.providers import routing
+from tollway.providers import patience, routing
 from tollway.providers.base import Meter
 
 RETRYABLE = [BadGateway("x"), ServiceUnavailable("x"), RateLimited("x")]
@@ -360,12 +360,14 @@ async def test_content_that_keeps_coming_may_take_longer_than_either_limit() -> 
     assert (await bench.ask()).answered
 
 
-async def test_a_slow_reader_is_not_held_against_the_upstream() -> None:
-    bench = Bench(Scripted(a=answering(ROLE, text("a"), text("b"), STOP, USAGE, every=0.03)), route("a"))
+async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.01)  # up to so much of the reader's time may count
+    brief = limits(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=None)
+    bench = Bench(Scripted(a=answering(ROLE, text("a"), text("b"), STOP, USAGE, every=0.03)), route("a", limits=brief))
     count = 0
     async for _ in bench.begin().stream(Meter()):
         count += 1
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.6)
     assert count == 5
 
 
