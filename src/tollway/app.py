@@ -111,9 +111,9 @@ def build(config: WorkerConfig) -> ASGIApp:
     accounts = Accounts(database, secret)
     people = People(database, accounts, secret)
     catalog = catalog_of(config)
-    adapters = Adapters(settings, config.engines)
     metrics = Metrics()
     telemetry = _telemetry(settings)
+    adapters = Adapters(settings, config.engines, telemetry.propagation if telemetry else None)
     journey = telemetry.journey if telemetry else None
     router = Router(adapters.by_dialect, metrics, workers=settings.workers, journey=journey)
     nodes = Nodes(database, settings.home)
@@ -138,7 +138,7 @@ def build(config: WorkerConfig) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
-        async with adapters.opened([telemetry.propagation()] if telemetry else ()):
+        async with adapters.opened():
             await _opened(nodes, price_list)
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))

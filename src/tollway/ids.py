@@ -1,6 +1,7 @@
 """Identifiers. Opaque to callers, made from the operating system's randomness."""
 
-import secrets
+import os
+from functools import lru_cache
 
 from tollway import clock
 
@@ -16,7 +17,7 @@ def random_text(length: int) -> str:
     """
     text = b""
     while len(text) < length:
-        text += secrets.token_bytes(length + 8).translate(_LETTER_OF_BYTE, _UNEVEN)
+        text += os.urandom(length + 8).translate(_LETTER_OF_BYTE, _UNEVEN)
     return text[:length].decode()
 
 
@@ -25,11 +26,16 @@ def request_id() -> str:
 
     Later ids sort after earlier ones, to the hundredth of a second, so that a database adds them at the end of its indexes.
     """
-    hundredths, text = int(clock.now() * 100), ""
+    return _time_text(int(clock.now() * 100)) + random_text(14)
+
+
+@lru_cache(maxsize=2)
+def _time_text(hundredths: int) -> str:
+    text = ""
     for _ in range(7):
         hundredths, digit = divmod(hundredths, 62)
         text = chr(_ALPHABET[digit]) + text
-    return text + random_text(14)
+    return text
 
 
 def completion_id() -> str:

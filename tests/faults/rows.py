@@ -133,7 +133,7 @@ ROWS = (
         "bounded memory each, others unharmed, cut after 60 s",
         (
             "tests/faults/test_unread.py",
-            "tests/unit/providers/test_engine_http.py",
+            "tests/unit/providers/test_http.py",
             f"{_ROUTING}::test_a_slow_reader_is_not_held_against_the_upstream",
         ),
         {"UNREAD_CLIENTS": "500", "UNREAD_SECONDS": "60"},

@@ -3,8 +3,8 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
@@ -23,10 +23,6 @@ Headers = list[tuple[bytes, bytes]]
 _DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
 _IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
-
-
-class ClientGone(Exception):
-    """The caller closed the connection; there is nobody left to answer."""
 
 
 async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,9 +46,8 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
         return
     answer = await services.completions.start(call)
     try:
-        await _race(_respond(answer, bool(request.stream), context, send), _client_gone(receive))
-    except ClientGone:
-        pass
+        async with _while_connected(receive):
+            await _respond(answer, bool(request.stream), context, send)
     finally:
         answer.abandon()
 
@@ -160,20 +155,24 @@ async def read_json_body(scope: Scope, receive: Receive, bytes_max: int, seconds
     return await read_body(receive, bytes_max, seconds)
 
 
-async def _client_gone(receive: Receive) -> None:
-    """Returns never; raises ClientGone when the connection is closed."""
-    while True:
-        if (await receive())["type"] == "http.disconnect":
-            raise ClientGone
+@asynccontextmanager
+async def _while_connected(receive: Receive) -> AsyncIterator[None]:
+    """Leaves the block, quietly, when the caller closes the connection: there is nobody left to answer."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
+    cancelled_before = task.cancelling()
 
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        task.cancel()
 
-async def _race(work: Coroutine[Any, Any, None], watch: Coroutine[Any, Any, None]) -> None:
-    """Runs `work` to its end, unless `watch` raises first; the other one is cancelled."""
-    tasks = asyncio.create_task(work), asyncio.create_task(watch)
+    watching = asyncio.create_task(watch())
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        (tasks[0] if tasks[0] in done else tasks[1]).result()
+        yield
+    except asyncio.CancelledError:
+        # As asyncio's own timeouts do: a cancellation by anybody else goes before ours.
+        if not watching.done() or task.uncancel() > cancelled_before:
+            raise
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        watching.cancel()

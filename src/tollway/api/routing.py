@@ -69,9 +69,17 @@ def build(rows: Iterable[Row], services: Services, *, lifespan: Any = None, defa
             methods[row.method] = row
             if row.method == "GET":
                 methods["HEAD"] = row
-    routes = [Route(path, _Path(path, methods)) for path, methods in by_path.items()]
+    endpoints = {path: _Path(path, methods) for path, methods in by_path.items()}
+    routes = [Route(path, endpoint) for path, endpoint in endpoints.items()]
     router = Router(routes, redirect_slashes=False, default=default, lifespan=lifespan)
-    return RequestMiddleware(router, services)
+    fixed = {path: endpoint for path, endpoint in endpoints.items() if "{" not in path}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # a path without parameters is looked up, not matched: the hot one would otherwise pass dozens of patterns
+        found = fixed.get(scope["path"], router) if scope["type"] == "http" else router
+        await found(scope, receive, send)
+
+    return RequestMiddleware(app, services)
 
 
 class _Path:

@@ -27,6 +27,7 @@ FIRST_HASH = bytes(32)
 """What stands before an account's first entry."""
 
 _encode = msgspec.msgpack.Encoder().encode
+_SHA256 = hashlib.sha256()
 
 
 class LedgerFault(Exception):
@@ -35,7 +36,9 @@ class LedgerFault(Exception):
 
 def chained_hash(previous: bytes, entry: Entry) -> bytes:
     """SHA-256 over the hash before and every field of the entry, as MessagePack."""
-    return hashlib.sha256(previous + _encode(msgspec.structs.astuple(entry))).digest()
+    content = _SHA256.copy()  # a new one would cost several times as much with OpenSSL 3
+    content.update(previous + _encode(msgspec.structs.astuple(entry)))
+    return content.digest()
 
 
 class Books:

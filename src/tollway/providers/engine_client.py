@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -19,9 +18,13 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
-from tollway.providers.engine_http import Exchange
+from tollway.providers.http import Connection, HttpClient, target_of
 
 log = structlog.get_logger()
+
+CONNECT_SECONDS_MAX = 5
+SILENCE_SECONDS_MAX = 300
+"""Long enough for prompts of a full context ahead in the queue; a healthy engine speaks far earlier."""
 
 
 class TokenChance(Struct):
@@ -71,10 +74,11 @@ class EngineClient:
 
     def __init__(self, endpoint: EngineEndpoint) -> None:
         self.endpoint = endpoint
-        address = urlsplit(endpoint.url)
-        self._host, self._port = address.hostname or "", address.port or 80
+        self._target = target_of(endpoint.url)
+        # Connecting costs a fraction of a millisecond here; a connection kept open would hold one of the engine's threads.
+        self._http = HttpClient(silence_seconds=SILENCE_SECONDS_MAX, connect_seconds=CONNECT_SECONDS_MAX, keep=False)
         self._head = (
-            f"Host: {address.netloc}\r\nAuthorization: Bearer {endpoint.api_key}\r\nConnection: close\r\n"
+            f"Host: {self._target.host_header}\r\nAuthorization: Bearer {endpoint.api_key}\r\nConnection: close\r\n"
             "Content-Type: application/json\r\nContent-Length: "
         )
 
@@ -82,7 +86,7 @@ class EngineClient:
         """Whether the engine answers and has loaded its model."""
         try:
             async with asyncio.timeout(2), self._exchange("/health", None) as exchange:
-                return await exchange.status() == 200
+                return await exchange.head() == 200
         except OSError:
             return False
 
@@ -109,11 +113,11 @@ class EngineClient:
                 raise BadGateway("The engine's answer could not be read.", code="engine_interrupted") from error
 
     @asynccontextmanager
-    async def _answer(self, path: str, body: dict[str, Any] | None) -> AsyncIterator[Exchange]:
+    async def _answer(self, path: str, body: dict[str, Any] | None) -> AsyncIterator[Connection]:
         """A good answer's exchange; what goes wrong until it is closed is raised as one of our errors."""
         try:
             async with self._exchange(path, body) as exchange:
-                if await exchange.status() != 200:
+                if await exchange.head() != 200:
                     raise _engine_error(_error_of(await exchange.rest()))
                 yield exchange
         except OSError as error:
@@ -125,14 +129,12 @@ class EngineClient:
             ) from error
 
     @asynccontextmanager
-    async def _exchange(self, path: str, body: dict[str, Any] | None) -> AsyncIterator[Exchange]:
+    async def _exchange(self, path: str, body: dict[str, Any] | None) -> AsyncIterator[Connection]:
         data = b"" if body is None else msgspec.json.encode(body)
         method = "GET" if body is None else "POST"
-        exchange = Exchange()
+        head = f"{method} {path} HTTP/1.1\r\n{self._head}{len(data)}\r\n\r\n"
+        exchange = await self._http.send(self._target, head.encode() + data)
         try:
-            await exchange.open(
-                self._host, self._port, f"{method} {path} HTTP/1.1\r\n{self._head}{len(data)}\r\n\r\n".encode() + data
-            )
             yield exchange
         finally:
             exchange.close()

@@ -6,22 +6,19 @@ ended tool calls with the wrong finish reason.
 
 import asyncio
 import contextlib
-import io
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
-
-from tollway import __version__
 from tollway.catalog import Route
-from tollway.errors import BadGateway, InternalError, InvalidRequest
+from tollway.errors import BadGateway, InvalidRequest
 from tollway.providers.base import Meter
 from tollway.providers.gemini_answer import CallUsage, ChoiceReader, Event, Tally, decode_event, prompt_estimate
 from tollway.providers.gemini_errors import connection_error, error_of, upstream_error
 from tollway.providers.gemini_request import check_request, encode_for_choice, request_body
+from tollway.providers.http import Connection, HttpClient, Target, post_head, target_of
 from tollway.providers.images import ImageLoader
 from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
@@ -30,13 +27,10 @@ INLINE_BYTES_MAX = 20_000_000
 """Images in base64, for one request; Gemini's own limit of a request's size."""
 FAN_OUT_MAX = 8
 """Choices of one request in work at a time."""
-CONNECT_SECONDS_MAX = 10
-# The route's own limits count content and are far below. This one is for a route without limits.
-SILENCE_SECONDS_MAX = 600
+# An error's body is waited for this long; what has come of it by then is read.
+ERROR_SECONDS_MAX = 10
 TAIL_SECONDS_MAX = 2
 ERROR_BYTES_MAX = 256 * 2**10
-
-_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX, sock_read=SILENCE_SECONDS_MAX)
 
 
 class GeminiProvider:
@@ -45,14 +39,10 @@ class GeminiProvider:
     Several choices are several calls of the upstream side by side, for most of its models make only one.
     """
 
-    def __init__(self, image_loader: ImageLoader, *, inline_bytes_max: int = INLINE_BYTES_MAX) -> None:
+    def __init__(self, image_loader: ImageLoader, http: HttpClient, *, inline_bytes_max: int = INLINE_BYTES_MAX) -> None:
         self._images = image_loader
+        self._http = http
         self._inline_bytes_max = inline_bytes_max
-        self._session: aiohttp.ClientSession | None = None
-
-    def open(self, session: aiohttp.ClientSession) -> None:
-        """Gives the provider its connections; they need the running event loop."""
-        self._session = session
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider."""
@@ -101,45 +91,35 @@ class GeminiProvider:
     async def _events(self, payload: bytes, route: Route, reader: ChoiceReader) -> AsyncGenerator[Event]:
         """The events of one call. Leaving it early closes the connection, which ends the upstream's work."""
         try:
-            async with self._post(route, payload) as response:
+            upstream = route.upstream
+            connection = await self._http.post(*_address(upstream.base_url, route.upstream_model, upstream.api_key), payload)
+            try:
+                if (status := await connection.head()) != 200:
+                    error = error_of(await _beginning(connection))
+                    raise upstream_error(route, status, error, connection.headers.get("retry-after"))
                 events = EventReader()
-                try:
-                    if response.status != 200:
-                        error = error_of(await _beginning(response))
-                        raise upstream_error(route, response.status, error, response.headers.get("Retry-After"))
-                    async with aclosing(_pieces(response, reader)) as pieces:
-                        async for piece in pieces:
-                            for data in events.feed(piece):
-                                if (event := _event(data, reader)) is not None:
-                                    yield event
-                    for data in events.finish():
-                        if (event := _event(data, reader)) is not None:
-                            yield event
-                    if events.stray and not reader.ended:
-                        raise upstream_error(route, 200, error_of(bytes(events.stray)))
-                finally:
-                    if not response.content.at_eof():
-                        response.close()
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as problem:
+                async with aclosing(_pieces(connection, reader)) as pieces:
+                    async for piece in pieces:
+                        for data in events.feed(piece):
+                            if (event := _event(data, reader)) is not None:
+                                yield event
+                for data in events.finish():
+                    if (event := _event(data, reader)) is not None:
+                        yield event
+                if events.stray and not reader.ended:
+                    raise upstream_error(route, 200, error_of(bytes(events.stray)))
+            finally:
+                connection.close()
+        except OSError as problem:
             raise connection_error(route, problem) from problem
 
-    def _post(self, route: Route, payload: bytes) -> "aiohttp.client._RequestContextManager":
-        if self._session is None:
-            raise InternalError("The provider was used before it was opened.")
-        name = route.upstream_model if "/" in route.upstream_model else f"models/{route.upstream_model}"
-        url = f"{route.upstream.base_url}/{quote(name)}:streamGenerateContent?alt=sse"
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "Accept-Encoding": "identity",
-            "User-Agent": f"tollway/{__version__}",
-        }
-        if route.upstream.api_key:
-            headers["x-goog-api-key"] = route.upstream.api_key
-        # A redirect would take the key to wherever it points.
-        return self._session.post(
-            URL(url, encoded=True), data=io.BytesIO(payload), headers=headers, timeout=_TIMEOUT, allow_redirects=False
-        )
+
+@lru_cache(maxsize=256)
+def _address(base_url: str, model: str, api_key: str | None) -> tuple[Target, bytes]:
+    """Where a model's requests go, and the head that they begin with."""
+    name = model if "/" in model else f"models/{model}"
+    target = target_of(f"{base_url}/{quote(name)}:streamGenerateContent?alt=sse")
+    return target, post_head(target, {"x-goog-api-key": api_key} if api_key else {})
 
 
 def _event(data: bytes, reader: ChoiceReader) -> Event | None:
@@ -152,30 +132,30 @@ def _event(data: bytes, reader: ChoiceReader) -> Event | None:
         raise
 
 
-async def _pieces(response: aiohttp.ClientResponse, reader: ChoiceReader) -> AsyncGenerator[bytes]:
+async def _pieces(connection: Connection, reader: ChoiceReader) -> AsyncGenerator[bytes]:
     """The body as it comes. Once the answer has ended, what follows is waited for only briefly, and may break off."""
     while not reader.ended:
-        if not (piece := await response.content.readany()):
+        if not (piece := await connection.piece()):
             return
         yield piece
     give_up_at = asyncio.get_running_loop().time() + TAIL_SECONDS_MAX
     while True:
         try:
             async with asyncio.timeout_at(give_up_at):
-                piece = await response.content.readany()
-        except (aiohttp.ClientError, TimeoutError, ConnectionError):
+                piece = await connection.piece()
+        except OSError:
             return
         if not piece:
             return
         yield piece
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(connection: Connection) -> bytes:
     """The beginning of an error's body; what there is of it when it breaks or dawdles."""
     body = bytearray()
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError, ConnectionError):
-        async with asyncio.timeout(CONNECT_SECONDS_MAX):
-            while len(body) < ERROR_BYTES_MAX and (piece := await response.content.readany()):
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(ERROR_SECONDS_MAX):
+            while len(body) < ERROR_BYTES_MAX and (piece := await connection.piece()):
                 body += piece
     return bytes(body)
 

@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
 import msgspec
 import structlog
 
@@ -20,6 +19,7 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
+from tollway.providers.http import CannotConnect
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ def connection_error(route: Route, problem: Exception) -> TollwayError:
         text=_safe(str(problem), route)[:LOGGED_CHARS_MAX],
     )
     model = route.answers_as
-    if isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(problem, CannotConnect):
         return ServiceUnavailable(f"The upstream of the model `{model}` cannot be reached. Try again in a moment.")
     if isinstance(problem, TimeoutError):
         return GatewayTimeout(f"The upstream of the model `{model}` took too long.")

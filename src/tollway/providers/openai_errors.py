@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import aiohttp
 import msgspec
 import structlog
 from msgspec import Struct
@@ -30,6 +29,7 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
+from tollway.providers.http import CannotConnect
 from tollway.wire.chat import ChatRequest
 
 log = structlog.get_logger()
@@ -117,16 +117,19 @@ def failed_connection(route: Route, problem: Exception, *, begun: bool) -> Tollw
     )
     if begun:
         return BadGateway("The connection to the model's upstream broke off.")
-    if isinstance(problem, TimeoutError) and not isinstance(problem, aiohttp.ConnectionTimeoutError):
+    if isinstance(problem, TimeoutError):
         return GatewayTimeout("The model's upstream did not answer in time.")
-    if isinstance(problem, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+    if isinstance(problem, CannotConnect):
         return ServiceUnavailable("The model's upstream cannot be reached at the moment.")
     return BadGateway("The model's upstream gave no answer.")
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> int | None:
-    """How long to wait by the headers Retry-After-Ms or Retry-After (seconds or a date); None = it does not say."""
-    milliseconds, seconds = headers.get("Retry-After-Ms", ""), headers.get("Retry-After", "").strip()
+    """How long to wait by the headers Retry-After-Ms or Retry-After (seconds or a date); None = it does not say.
+
+    The names in `headers` are in lower case.
+    """
+    milliseconds, seconds = headers.get("retry-after-ms", ""), headers.get("retry-after", "").strip()
     try:
         if milliseconds:
             wait = float(milliseconds) / 1000

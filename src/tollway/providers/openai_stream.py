@@ -171,8 +171,6 @@ class AnswerReader:
             if text_bytes:
                 self._pieces += 1
                 self._text_bytes += text_bytes
-        if chunks or event.usage is not None:
-            self._count()
         return chunks
 
     @property
@@ -193,11 +191,9 @@ class AnswerReader:
         completion = max(self._pieces, -(-self._text_bytes // 4))
         return Usage(self._prompt_tokens, completion, self._prompt_tokens + completion)
 
-    def _count(self) -> None:
-        """Keeps the meter, which is read when the answer is broken off."""
-        self._meter.prompt_tokens = self._prompt_tokens
-        self._meter.completion_tokens = max(self._pieces, -(-self._text_bytes // 4))
-        if self._reported is not None:
+    def break_off(self) -> None:
+        """The answer ends here: the meter gets what came of it, if anything did."""
+        if self._pieces or self._reported is not None:
             usage = checked_usage(self._reported, self._counted(), self._route, len(self._choices), quiet=True)
             self._meter.prompt_tokens, self._meter.completion_tokens = usage.prompt_tokens, usage.completion_tokens
 

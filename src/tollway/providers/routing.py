@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import lru_cache
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -39,6 +40,11 @@ BACKOFF_SECONDS = 0.1
 _RETRYABLE = (BadGateway, ServiceUnavailable, GatewayTimeout, RateLimited)
 _CANNOT = (UnsupportedParameter, ContextLengthExceeded)
 """What one route says of itself; another may well be able to."""
+
+
+@lru_cache(maxsize=1024)
+def _quoted(upstream: str, model: str) -> str:
+    return quote(f"{upstream}/{model}"[:200], safe="/:@._-")
 
 
 class _Choice(Struct):
@@ -132,8 +138,7 @@ class Journey:
     @property
     def label(self) -> str:
         """For operators, in a header: `upstream/model; attempts=1`."""
-        name = quote(f"{self.route.upstream.name}/{self.route.upstream_model}"[:200], safe="/:@._-")
-        return f"{name}; attempts={self.attempts}"
+        return f"{_quoted(self.route.upstream.name, self.route.upstream_model)}; attempts={self.attempts}"
 
     def check_room(self) -> None:
         """Raises what `stream` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""

@@ -105,7 +105,7 @@ class UpstreamHealth:
         self._resting: dict[str, float] = {}
         self._metrics = metrics
         self._attempts = metrics.attempts.labels(name)
-        self._pending_gauge = metrics.pending.labels(name)
+        metrics.pending.labels(name).set_function(lambda: self.pending)
         self._first_token = metrics.first_token.labels(name)
         self._breaker_gauge = metrics.breaker.labels(name)
 
@@ -179,7 +179,6 @@ class UpstreamHealth:
     def began(self) -> bool:
         self.pending += 1
         self._attempts.inc()
-        self._pending_gauge.inc()
         probe = self.breaker.enter()
         if probe:
             self._show_breaker()
@@ -194,7 +193,6 @@ class UpstreamHealth:
 
     def ended(self) -> None:
         self.pending -= 1
-        self._pending_gauge.dec()
 
     def failed(self, code: str, *, probe: bool) -> None:
         self._metrics.failures.labels(self.name, code).inc()

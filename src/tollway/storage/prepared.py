@@ -111,7 +111,7 @@ class _Compiled:
             self.make_row = namedtuple("Row", columns)._make  # type: ignore[attr-defined]
 
     def run(self, connection: Connection, values: Any) -> Result:
-        cursor = connection.connection.cursor()
+        cursor = connection.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
         try:
             cursor.execute(self.sql, values)
             rows = [] if self.make_row is None else list(map(self.make_row, cursor.fetchall()))

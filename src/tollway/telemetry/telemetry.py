@@ -2,10 +2,8 @@
 
 import asyncio
 import uuid
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import aiohttp
 import structlog
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -67,15 +65,12 @@ class Telemetry:
         """A Journey with a span around its answer."""
         return TracedJourney(self._instruments, *arguments)
 
-    def propagation(self) -> aiohttp.TraceConfig:
-        """Adds `traceparent` to requests that go to upstreams."""
-
-        async def inject(_: aiohttp.ClientSession, __: SimpleNamespace, request: aiohttp.TraceRequestStartParams) -> None:
-            _propagator.inject(cast("dict[str, str]", request.headers))
-
-        watcher = aiohttp.TraceConfig()
-        watcher.on_request_start.append(inject)
-        return watcher
+    @staticmethod
+    def propagation() -> dict[str, str]:
+        """The headers that carry the present trace on to an upstream."""
+        headers: dict[str, str] = {}
+        _propagator.inject(headers)
+        return headers
 
     def around(self, app: ASGIApp) -> ASGIApp:
         """The application with a span around each request, in the caller's trace where it names one.

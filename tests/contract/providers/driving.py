@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 from msgspec import structs
 from tests.fakes.gemini import FakeGemini
@@ -19,6 +18,7 @@ from tollway.completions import Answer, Call, Completions
 from tollway.observability import Metrics
 from tollway.providers.base import Meter, Provider
 from tollway.providers.gemini import GeminiProvider
+from tollway.providers.http import HttpClient
 from tollway.providers.images import ImageLoader
 from tollway.providers.routing import Router
 from tollway.settings import Settings
@@ -71,11 +71,12 @@ def gemini_route(
 
 
 @asynccontextmanager
-async def gemini_provider(images: ImageLoader | None = None, **options: Any) -> AsyncIterator[GeminiProvider]:
-    provider = GeminiProvider(images or ImageLoader(None), **options)
-    async with aiohttp.ClientSession() as session:
-        provider.open(session)
-        yield provider
+async def gemini_provider(
+    images: ImageLoader | None = None, *, silence_seconds: float = 600, **options: Any
+) -> AsyncIterator[GeminiProvider]:
+    http = HttpClient(silence_seconds=silence_seconds, connect_seconds=10)
+    yield GeminiProvider(images or ImageLoader(None), http, **options)
+    http.close()
 
 
 @asynccontextmanager
@@ -109,7 +110,7 @@ class House:
 
     completions: Completions
     fake: FakeGemini
-    session: aiohttp.ClientSession
+    http: HttpClient
 
     async def start(self, **fields: Any) -> Answer:
         """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
@@ -119,15 +120,16 @@ class House:
 @asynccontextmanager
 async def house(limits: Limits = ONE_TRY) -> AsyncIterator[House]:
     """One public model with one route to a fake Gemini, which is asked once."""
-    async with FakeGemini() as fake, aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        provider = GeminiProvider(ImageLoader(None))
-        provider.open(session)
+    async with FakeGemini() as fake:
+        http = HttpClient(silence_seconds=600, connect_seconds=10)
+        provider = GeminiProvider(ImageLoader(None), http)
         route = gemini_route(fake.base_url, fake.key)
         route = structs.replace(route, upstream=structs.replace(route.upstream, limits=limits))
         catalog = Catalog([Plan(route.model, (route,))])
         completions = Completions(catalog, Router({"gemini": provider}, Metrics()), OpenDesk(), Settings())
-        yield House(completions, fake, session)
+        yield House(completions, fake, http)
         await completions.drain(0)
+        http.close()
 
 
 def folded(chunks: list[ChunkChoice], request: ChatRequest) -> list[Any]:

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 import msgspec
 from tests.fakes.openai import API_KEY, MODEL
 
@@ -15,6 +14,7 @@ from tollway.admission import OpenDesk
 from tollway.catalog import Catalog, Limits, Model, Plan, Price, Quirks, Route, Upstream
 from tollway.completions import Answer, Call, Completions
 from tollway.observability import Metrics
+from tollway.providers.http import HttpClient
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_compatible import OpenAIProvider
 from tollway.providers.routing import Router
@@ -36,7 +36,7 @@ class Gateway:
     completions: Completions
     provider: OpenAIProvider
     route: Route
-    session: aiohttp.ClientSession
+    http: HttpClient
 
     async def start(self, **fields: Any) -> Answer:
         """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
@@ -68,10 +68,10 @@ def route_to(
 
 @asynccontextmanager
 async def gateway(route: Route, **settings: Any) -> AsyncIterator[Gateway]:
-    provider = OpenAIProvider(ImageLoader(None))
+    http = HttpClient(silence_seconds=600, connect_seconds=10)
+    provider = OpenAIProvider(ImageLoader(None), http)
     router = Router({"openai": provider}, Metrics())
     completions = Completions(Catalog([Plan(route.model, (route,))]), router, OpenDesk(), Settings(**settings))
-    async with aiohttp.ClientSession() as session:
-        provider.open(session)
-        yield Gateway(completions, provider, route, session)
-        await completions.drain(0)
+    yield Gateway(completions, provider, route, http)
+    await completions.drain(0)
+    http.close()

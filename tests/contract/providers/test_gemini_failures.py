@@ -7,7 +7,6 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
@@ -156,9 +155,9 @@ async def test_an_upstream_that_refuses_connections() -> None:
         assert of_the_upstream(caught.value, fake) == []
 
 
-async def test_an_upstream_that_is_silent_for_ever_on_a_route_without_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gemini_module, "_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_read=0.1))
-    async with gemini() as (provider, fake, route):
+async def test_an_upstream_that_is_silent_for_ever_on_a_route_without_limits() -> None:
+    async with FakeGemini() as fake, gemini_provider(silence_seconds=0.1) as provider:
+        route = gemini_route(fake.base_url, fake.key)
         fake.queue(Reply([Hang()]))
         with pytest.raises(GatewayTimeout):
             await collect(provider, chat_request(), route)

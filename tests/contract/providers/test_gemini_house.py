@@ -122,23 +122,17 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open() -> None:
         await asyncio.gather(*(leave(place % 10) for place in range(100)))
 
         assert all(await asyncio.gather(*(left_within(received, 0.25) for received in tollway.fake.received)))
-        connector: Any = tollway.session.connector
-        assert not connector._acquired
+        assert not tollway.http.in_use
 
 
 async def test_connections_are_kept_and_a_broken_one_is_not() -> None:
     async with house() as tollway:
-        connector: Any = tollway.session.connector
-
-        def kept() -> int:
-            return sum(len(connections) for connections in connector._conns.values())
-
         for _ in range(3):
             await (await tollway.start()).completion()
-            assert kept() == 1
+            assert tollway.http.kept == 1
         tollway.fake.queue(FAULTS["garbage_event"](streamed(*HELLO)))
         with pytest.raises(TollwayError):
             await (await tollway.start()).completion()
-        assert kept() <= 1
+        assert tollway.http.kept <= 1
         assert (await (await tollway.start()).completion()).choices[0].message.content == "Hello wörld"
-        assert not connector._acquired
+        assert not tollway.http.in_use

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from structlog.testing import capture_logs
 from tests.contract.providers.openai_support import ONE_TRY, Gateway, gateway, route_to
@@ -242,8 +243,7 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeO
 
         await asyncio.gather(*(leave(place % 10) for place in range(100)))
         assert all(await asyncio.gather(*(left_within(received, 0.25) for received in fake.received)))
-        connector: Any = house.session.connector
-        assert not connector._acquired
+        assert not house.http.in_use
 
 
 async def test_single_bytes_are_no_content(fake: FakeOpenAI) -> None:
@@ -273,15 +273,16 @@ async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
 async def test_connections_are_kept_and_a_broken_one_is_not(fake: FakeOpenAI) -> None:
     fake.queue(GOOD, GOOD, FAULTS["ends_in_mid_event"](GOOD), error_reply(500, "x"), GOOD)
     async with gateway(route_to(fake.base_url)) as house:
-        connector: Any = house.session.connector
-        for open_connections in (1, 1):
+        http = house.http
+        for _ in range(2):
             await house.completion()
-            assert sum(map(len, connector._conns.values())) == open_connections
+            assert (http.in_use, http.kept) == (0, 1)
         for _ in range(2):
             await outcome(house)
-        assert not connector._acquired
+            assert not http.in_use
+            assert http.kept <= 1
         await house.completion()
-        assert not connector._acquired
+        assert (http.in_use, http.kept) == (0, 1)
 
 
 async def test_an_upstream_that_never_closes_its_body_costs_a_moment(fake: FakeOpenAI) -> None:
@@ -302,8 +303,7 @@ async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeO
         first: ChunkChoice | Usage = await anext(stream)
         assert isinstance(first, ChunkChoice)
         await stream.aclose()
-        connector: Any = house.session.connector
-        assert not connector._acquired
+        assert not house.http.in_use
         assert await left_within(fake.received[0], 0.25)
         gc.collect()
 
@@ -341,10 +341,10 @@ async def test_the_official_client_takes_the_fake_for_openai(fake: FakeOpenAI) -
 )
 async def test_the_fake_is_strict(fake: FakeOpenAI, change: dict[str, Any], param: str) -> None:
     body = {"model": "fake-model", "messages": [{"role": "user", "content": "Hi"}], "stream": True, **change}
-    async with gateway(route_to(fake.base_url)) as house:
-        headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
-        async with house.session.post(fake.base_url + "/chat/completions", data=json.dumps(body), headers=headers) as response:
-            assert response.status == 400
-            assert str((await response.json())["error"]["param"]).startswith(param)
+    headers = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+    url = fake.base_url + "/chat/completions"
+    async with aiohttp.ClientSession() as session, session.post(url, data=json.dumps(body), headers=headers) as response:
+        assert response.status == 400
+        assert str((await response.json())["error"]["param"]).startswith(param)
 
     assert len(fake.complaints) == 1

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from msgspec import structs
 from tests.contract.providers.openai_support import Gateway, route_to
@@ -21,6 +20,7 @@ from tollway.catalog import Catalog, Limits, Plan, Route
 from tollway.completions import Answer, Completions
 from tollway.errors import GatewayTimeout, TollwayError
 from tollway.observability import Metrics
+from tollway.providers.http import HttpClient
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_compatible import OpenAIProvider
 from tollway.providers.routing import Router
@@ -36,14 +36,13 @@ def named(route: Route, name: str, priority: int) -> Route:
 
 @asynccontextmanager
 async def house_of(*routes: Route) -> AsyncIterator[Gateway]:
-    provider = OpenAIProvider(ImageLoader(None))
+    http = HttpClient(silence_seconds=600, connect_seconds=10)
+    provider = OpenAIProvider(ImageLoader(None), http)
     router = Router({"openai": provider}, Metrics())
     completions = Completions(Catalog([Plan(routes[0].model, routes)]), router, OpenDesk(), Settings())
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        provider.open(session)
-        yield Gateway(completions, provider, routes[0], session)
-        await completions.drain(0)
+    yield Gateway(completions, provider, routes[0], http)
+    await completions.drain(0)
+    http.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import aiohttp
 import pytest
 import sqlalchemy as sa
 from msgspec import structs
@@ -19,6 +18,7 @@ from tollway.completions import Answer, Call, Completions
 from tollway.errors import TollwayError
 from tollway.ids import request_id
 from tollway.observability import Metrics
+from tollway.providers.http import HttpClient
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_compatible import OpenAIProvider
 from tollway.providers.routing import Router
@@ -41,10 +41,9 @@ async def test_a_fault_is_free_and_its_cost_is_the_operators(
     database: Database, fault: str, stream: bool, record_property: Callable[[str, Any], None]
 ) -> None:
     bench = await opened(database, GRANTED)
-    async with FakeOpenAI() as fake, aiohttp.ClientSession() as session:
+    async with FakeOpenAI() as fake:
         fake.queue(FAULTS[fault](GOOD))
-        provider = OpenAIProvider(ImageLoader(None))
-        provider.open(session)
+        provider = OpenAIProvider(ImageLoader(None), HttpClient(silence_seconds=600, connect_seconds=10))
         route = route_to(fake.base_url)
         route = structs.replace(route, upstream=structs.replace(route.upstream, limits=ONE_TRY))
         completions = Completions(
