@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Flaky
 from tests.fuzz.target import Suite, Target, World
 from tests.fuzz.targets import SUITES, TARGETS
 
@@ -61,7 +62,8 @@ def _make(target: Target, world: World, case: Any, report: Report) -> None:
 
 
 def _round(target: Target, world: World, examples: int, report: Report, *, derandomize: bool) -> None:
-    failed: list[Any] = []
+    failed: list[tuple[str, Any]] = []
+    """What was seen last: Hypothesis shrinks, so that it is the smallest."""
 
     @settings(
         max_examples=examples, deadline=None, database=None, derandomize=derandomize, suppress_health_check=list(HealthCheck),
@@ -73,17 +75,21 @@ def _round(target: Target, world: World, examples: int, report: Report, *, deran
         try:
             target.check(case, world)
         except Exception as error:
-            if _signature(error) not in report.findings:  # what is known is passed over, or nothing else would be found
-                failed[:] = [case]
+            why = _signature(error)
+            if why not in report.findings:  # what is known is passed over, or nothing else would be found
+                failed[:] = [(why, case)]
                 raise
 
     try:
         make()
-    except Exception as error:  # noqa: BLE001
-        why = _signature(error)
-        report.findings[why] = repr(failed[0]) if failed else traceback.format_exc()
-        if failed and not derandomize:
-            target.keep(f"found: {why}"[:200], failed[0])
+    except Exception as error:
+        if not failed:
+            raise
+        why, case = failed[0]
+        flaky = isinstance(error, Flaky)
+        report.findings[f"{why} (not every time)" if flaky else why] = repr(case)
+        if not derandomize and not flaky:
+            target.keep(f"found: {why}"[:200], case)
 
 
 def _signature(error: BaseException) -> str:
