@@ -235,7 +235,12 @@ ROWS = (
         "100 parallel first set-ups make exactly one owner; throttled sign-in; argon2id; no cross-site POST",
         ("tests/unit/people", "tests/unit/web/test_people_pages.py", "tests/unit/web/test_page_authorisation.py"),
     ),
-    Row(29, "supply chain", "locked, hashed dependencies; few of them", ("tests/unit/test_supply_chain.py",)),
+    Row(
+        29,
+        "supply chain",
+        "locked, hashed dependencies; few of them",
+        ("tests/unit/test_supply_chain.py", "tests/unit/test_no_secrets.py"),
+    ),
     Row(
         30,
         "tests bite",
