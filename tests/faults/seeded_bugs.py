@@ -247,6 +247,13 @@ BUGS = (
         "            return True\n",
         "tests/unit/providers/test_guarded_fetch.py::test_not_public",
     ),
+    SeededBug(
+        "a schema that cannot be enforced is left out, and the answer is free text (llama.cpp#19051)",
+        "providers/constraint.py",
+        "    return _compiled(msgspec.json.encode(given))\n",
+        "    try:\n        return _compiled(msgspec.json.encode(given))\n    except Exception:\n        return _FREE\n",
+        "tests/contract/test_constrained.py::test_what_cannot_be_enforced_is_a_400_naming_the_keyword",
+    ),
 )
 
 
