@@ -48,7 +48,7 @@ from tollway.wire.folding import Fold, in_legacy_shape
 log = structlog.get_logger()
 
 # Chunks that may wait for a slow reader before the provider is made to wait too.
-QUEUE_CHUNKS_MAX = 256
+QUEUE_CHUNKS_MAX = 64
 _STOP_SECONDS_MAX = 5.0
 
 

@@ -1,4 +1,4 @@
-"""Callers who never read their answers: bounded memory each, nobody else notices, and they are cut off.
+"""Callers who never read their answers: little memory each, nobody else notices, and they are cut off.
 
 `UNREAD_CLIENTS` sets how many there are, `UNREAD_SECONDS` after how long they are cut; the suite makes a slice.
 """
@@ -21,7 +21,7 @@ from tollway.storage.tables import ledger_entries, requests
 
 CLIENTS = int(os.environ.get("UNREAD_CLIENTS", "25"))
 SECONDS = float(os.environ.get("UNREAD_SECONDS", "4"))
-BYTES_EACH_MAX = 4 * 2**20  # the upstream sends as fast as this machine can, so every buffer on the way is full
+BYTES_EACH_MAX = 256 * 1024 if CLIENTS >= 100 else 2**20  # few have to pay for what is there once
 PATIENCE_SECONDS = 30.0 + CLIENTS / 5
 OTHERS = 10
 # far more than the buffers of both ends and of everything between them take

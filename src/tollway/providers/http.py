@@ -11,7 +11,7 @@ import ssl
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from socket import IPPROTO_TCP, SOCK_STREAM
+from socket import IPPROTO_TCP, SO_RCVBUF, SOCK_STREAM, SOL_SOCKET
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -24,7 +24,9 @@ _CONNECTION_ATTEMPT_DELAY_SECONDS = 0.25
 """After which a name's next address is tried beside the one before, which may be a black hole (RFC 8305)."""
 _KEEP_SECONDS = 30.0
 """How long an unused connection is kept; servers close theirs after a minute or so."""
-_UNREAD_BYTES_MAX = 1 << 20
+_UNREAD_BYTES_MAX = 1 << 15
+"""What may wait for a slow reader here. The kernel holds back the rest, and has no more room than that either."""
+_PIECE_BYTES_MAX = 1 << 14
 _UNPACKED_BYTES_MAX = 8 << 20
 _HEAD_BYTES_MAX = 1 << 16
 _LINE_BYTES_MAX = 1 << 12
@@ -246,9 +248,9 @@ class Connection(asyncio.Protocol):
         """What has come of the body since the last call, or what comes next; empty at its end."""
         while not self._body and not self._is_complete:
             await self._more()
-        data = bytes(self._body)
-        self._body.clear()
-        if self._is_paused and self._transport:
+        data = bytes(self._body[:_PIECE_BYTES_MAX])
+        del self._body[:_PIECE_BYTES_MAX]
+        if self._is_paused and self._transport and len(self._body) <= _UNREAD_BYTES_MAX:
             self._is_paused = False
             self.heard_at = self._loop.time()  # the time that the reader took is not the far end's silence
             self._transport.resume_reading()
@@ -314,6 +316,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
+        transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_RCVBUF, _UNREAD_BYTES_MAX)
 
     def data_received(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
