@@ -19,7 +19,7 @@ from tollway import settings
 
 MODEL = "google/gemini-2.5-flash-lite-preview"
 LOCAL_MODEL = "local/smollm2-135m-instruct"
-START_SECONDS_MAX = 60
+START_SECONDS_MAX = 120
 
 
 @dataclass

@@ -22,7 +22,7 @@ from typing import Any
 import structlog
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Flaky
-from tests.fuzz.target import Suite, Target, World
+from tests.fuzz.target import NotStarted, Suite, Target, World
 from tests.fuzz.targets import SUITES, TARGETS
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +57,8 @@ def _make(target: Target, world: World, case: Any, report: Report) -> None:
     report.cases += 1
     try:
         target.check(case, world)
+    except NotStarted:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
         report.findings.setdefault(_signature(error), repr(case))
 
@@ -74,6 +76,8 @@ def _round(target: Target, world: World, examples: int, report: Report, *, deran
         report.cases += 1
         try:
             target.check(case, world)
+        except NotStarted:
+            raise
         except Exception as error:
             why = _signature(error)
             if why not in report.findings:  # what is known is passed over, or nothing else would be found

@@ -14,6 +14,10 @@ CORPUS = Path(__file__).parent / "corpus"
 T = TypeVar("T")
 
 
+class NotStarted(Exception):
+    """What a target needs did not start: no finding, but nothing can be said of the target either."""
+
+
 class World:
     """What targets run against, started when the first of them asks and ended at the end."""
 
@@ -26,8 +30,11 @@ class World:
         """The one thing that `opened` opens in a folder of its own."""
         if opened not in self._things:
             folder = self.folder / opened.__name__
-            folder.mkdir()
-            self._things[opened] = self._open.enter_context(opened(folder))
+            try:
+                folder.mkdir()
+                self._things[opened] = self._open.enter_context(opened(folder))
+            except Exception as error:
+                raise NotStarted(opened.__name__) from error
         thing: T = self._things[opened]
         return thing
 

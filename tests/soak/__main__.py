@@ -58,6 +58,7 @@ def soak(
         faults = Faults(house, load)
         samples: list[Sample] = []
         books: list[str] = []
+        said = 0
         began = time.monotonic()
         end = began + minutes * 60
         pace = max(2.0, minutes * 60 / SAMPLES_MAX)
@@ -72,6 +73,9 @@ def soak(
                     with load.paused():
                         samples.append(_sample(house, load, began, books))
                     say(_line(samples[-1], load, faults))
+                    for line in load.unexpected[said:]:
+                        say(f"           {line}")
+                    said = len(load.unexpected)
                     next_sample = time.monotonic() + pace
         verdicts = [memory(samples, drift_max), flat(samples, "descriptors", 4), flat(samples, "threads", 2)]
         verdicts += _books(house, load, books)
