@@ -70,11 +70,7 @@ class Bench:
         """The median of each figure; of errors the sum."""
         found: Results = {}
         for (case, name), samples in self._samples.items():
-            columns = {column: [sample[column] for sample in samples if column in sample] for column in samples[0]}
-            found.setdefault(case, {})[name] = {
-                column: float(sum(values)) if column == "errors" else statistics.median(values)
-                for column, values in columns.items()
-            }
+            found.setdefault(case, {})[name] = medians(samples)
         return found
 
     def prepare(self, gateways: Sequence[Gateway]) -> dict[str, Setup]:
@@ -190,6 +186,13 @@ class Bench:
     def _failed(self, name: str, why: str) -> None:
         self.failures[name] = why
         say(f"  !! {name}: {why}")
+
+
+def medians(samples: Sequence[Figures]) -> Figures:
+    """Of each figure over the samples that have it; of errors the sum."""
+    columns = dict.fromkeys(column for sample in samples for column in sample)
+    values = {column: [sample[column] for sample in samples if column in sample] for column in columns}
+    return {column: sum(each) if column == "errors" else statistics.median(each) for column, each in values.items()}
 
 
 async def _answers(session: aiohttp.ClientSession, place: Place) -> bool:

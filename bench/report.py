@@ -2,7 +2,7 @@
 
     python -m bench.report [--quick] [--only gateways ledger] [--render]
 
-Writes report.json, report.md and plots (report/*.svg) beside this file. What was not run this time stays as it was in
+Writes report.json, report.md and plots (plots/*.svg) beside this file. What was not run this time stays as it was in
 report.json. `--render` runs nothing.
 """
 
@@ -71,7 +71,7 @@ def rendered(report: Mapping[str, Any], plan: Mapping[str, Any]) -> tuple[str, d
             rows = find(found["figures"], chart["path"]) or {}
             bars = {name: row[chart["column"]] for name, row in rows.items() if chart["column"] in row}
             if bars:
-                file = f"report/{part['name']}-{number + 1}.svg"
+                file = f"plots/{part['name']}-{number + 1}.svg"
                 plots[file] = plot(chart["title"], bars)
                 lines += [f"![{chart['title']}]({file})", ""]
         for table in part["tables"]:
@@ -168,8 +168,8 @@ def main() -> None:
                 report[part["name"]] = run_part(part, quick=options.quick)
                 data.write_text(json.dumps(report, indent=2) + "\n")
     page, plots = rendered(report, PLAN)
-    (HERE / "report").mkdir(exist_ok=True)
-    for old in (HERE / "report").glob("*.svg"):
+    (HERE / "plots").mkdir(exist_ok=True)
+    for old in (HERE / "plots").glob("*.svg"):
         old.unlink()
     for file, text in plots.items():
         (HERE / file).write_text(text)

@@ -14,7 +14,7 @@ from pathlib import Path
 import platformdirs
 
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("TOLLWAY_BENCH_CACHE") or platformdirs.user_cache_path("tollway") / "bench")
+CACHE = Path(os.environ.get("BENCH_CACHE") or platformdirs.user_cache_path("tollway") / "bench")
 
 
 class NotInstalledError(Exception):
