@@ -206,6 +206,9 @@ async def test_so_does_one_who_leaves_while_nothing_comes(choices: int, name: st
     async with gemini() as (provider, fake, route):
         fake.queue(*[FAULTS[name](streamed(*HELLO)) for _ in range(choices)])
         reading = asyncio.create_task(collect(provider, chat_request(n=choices), route))
+        async with asyncio.timeout(10):
+            while len(fake.received) < choices:  # noqa: ASYNC110 - plain, and quick enough
+                await asyncio.sleep(0.01)
         await asyncio.sleep(0.1)
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
