@@ -190,7 +190,7 @@ def check_openai_answer(case: Any, _: World) -> None:
 
     def chunks() -> Iterator[ChunkChoice]:
         for event in case["stream"]:
-            yield from reader.read(text_of(event))
+            yield from reader.read([text_of(event)])
 
     _check_answer(request, chunks(), reader.finish)
 

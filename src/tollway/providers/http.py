@@ -208,6 +208,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._is_paused = False
+        self._gathers = False
         self._in_use = False
         self._reset()
 
@@ -244,13 +245,24 @@ class Connection(asyncio.Protocol):
             await self._more()
         return self.status
 
-    async def piece(self) -> bytes:
-        """What has come of the body since the last call, or what comes next; empty at its end."""
+    async def piece(self, gather_seconds: float = 0) -> bytes:
+        """What has come of the body since the last call, or what comes next; empty at its end.
+
+        With `gather_seconds` it waits that long, or for the end: who wants the whole need not be woken for every piece.
+        """
+        if gather_seconds and not (self._is_complete or self._is_paused or self._failure):
+            self._gathers = True
+            timer = self._loop.call_later(gather_seconds, self._wake)
+            try:
+                await self._more()
+            finally:
+                self._gathers = False
+                timer.cancel()
         while not self._body and not self._is_complete:
             await self._more()
-        data = bytes(self._body[:_PIECE_BYTES_MAX])
-        del self._body[:_PIECE_BYTES_MAX]
-        if self._is_paused and self._transport and len(self._body) <= _UNREAD_BYTES_MAX:
+        data = bytes(self._body)
+        self._body.clear()
+        if self._is_paused and self._transport:
             self._is_paused = False
             self.heard_at = self._loop.time()  # the time that the reader took is not the far end's silence
             self._transport.resume_reading()
@@ -335,7 +347,7 @@ class Connection(asyncio.Protocol):
         if len(self._body) > _UNREAD_BYTES_MAX and self._transport and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
-        if self.status and (self._body or self._is_complete):
+        if self.status and (self._is_complete or self._is_paused or (self._body and not self._gathers)):
             self._wake()
 
     def eof_received(self) -> bool:
@@ -406,6 +418,8 @@ class Connection(asyncio.Protocol):
 
     def _read_body(self) -> None:
         data, at = self._buffer, 0
+        if self._left is None and not self._in_trailers:
+            at = self._read_whole_chunks(data)
         while not self._is_complete and at < len(data):
             if self._left is None or self._in_trailers:
                 end = data.find(b"\r\n", at)
@@ -417,10 +431,7 @@ class Connection(asyncio.Protocol):
                 if self._in_trailers:
                     self._is_complete = not line
                     continue
-                size = _SIZE.fullmatch(line)
-                if size is None:
-                    raise ValueError("no chunk size")
-                self._left = int(size[1], 16)
+                self._left = _chunk_size(line)
                 self._in_trailers = self._left == 0
             elif self._is_chunked and self._left == 0:  # the line end after a chunk
                 if len(data) < at + 2:
@@ -437,12 +448,32 @@ class Connection(asyncio.Protocol):
                     self._is_complete = self._left == 0 and not self._is_chunked
         self._buffer = data[at:]
 
+    def _read_whole_chunks(self, data: bytes) -> int:
+        """Takes the chunks that are all there, up to the last one; where the rest begins."""
+        at = 0
+        while (end := data.find(b"\r\n", at)) >= 0:
+            size = _chunk_size(data[at:end])
+            after = end + 2 + size
+            if not size or data[after : after + 2] != b"\r\n":
+                break  # the last one, one that is not whole yet, or one that is wrong
+            self._add(data[end + 2 : after])
+            at = after + 2
+        return at
+
     def _add(self, data: bytes) -> None:
         if self._unpack is not None:
             data = self._unpack.decompress(data, _UNPACKED_BYTES_MAX)
             if self._unpack.unconsumed_tail:
                 raise ValueError("a piece that unpacks to megabytes")
         self._body += data
+
+
+@lru_cache(maxsize=1024)
+def _chunk_size(line: bytes) -> int:
+    size = _SIZE.fullmatch(line)
+    if size is None:
+        raise ValueError("no chunk size")
+    return int(size[1], 16)
 
 
 def _fields(lines: bytes) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ closed at once, which is what makes the far end stop generating.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from functools import lru_cache
 
 import msgspec
@@ -18,13 +18,16 @@ from tollway.providers.http import Connection, HttpClient, Target, post_head, ta
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_errors import failed_answer, failed_connection, failed_stream
 from tollway.providers.openai_request import check_request, payload_for
-from tollway.providers.openai_stream import AnswerReader, UpstreamStreamError, is_more_text
+from tollway.providers.openai_stream import AnswerReader, UpstreamStreamError
 from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
 ERROR_BYTES_MAX = 64 * 2**10
 # An error's body is waited for this long; what has come of it by then is read.
 ERROR_SECONDS_MAX = 10
+# A caller who waits for the whole answer is not helped by looking at each piece of it; ten times as long would blur the time
+# limits between pieces.
+GATHER_SECONDS = 0.05
 # The last bytes of a body come with `[DONE]` or right after it. Waiting for them keeps the connection.
 TAIL_SECONDS_MAX = 0.05
 
@@ -55,15 +58,15 @@ class OpenAIProvider:
                     body = await _body_of(connection)
                     raise failed_answer(route, status, connection.headers, body)
                 events = EventReader()
-                while not reader.done and (data := await connection.piece()):
-                    for chunk in _chunks(reader, events.feed(data), apart=bool(request.stream)):
+                read = reader.read if request.stream else reader.read_together
+                while not reader.done and (data := await connection.piece(0 if request.stream else GATHER_SECONDS)):
+                    for chunk in read(events.feed(data)):
                         begun = True
                         yield chunk
                 if not reader.done:
-                    for event in events.finish():
-                        for chunk in reader.read(event):
-                            begun = True
-                            yield chunk
+                    for chunk in read(events.finish()):
+                        begun = True
+                        yield chunk
                     if not reader.complete:
                         _check_stray(events.stray)
                 usage = reader.finish()
@@ -87,23 +90,6 @@ def _address(base_url: str, api_key: str | None) -> tuple[Target, bytes]:
     """Where an upstream's requests go, and the head that they begin with."""
     target = target_of(base_url + "/chat/completions")
     return target, post_head(target, {"Authorization": f"Bearer {api_key}"} if api_key else {})
-
-
-def _chunks(reader: AnswerReader, events: list[bytes], *, apart: bool) -> Iterator[ChunkChoice]:
-    """What the events add. For a caller who waits for the whole answer, text that came together is one chunk."""
-    waiting: ChunkChoice | None = None
-    for event in events:
-        for chunk in reader.read(event):
-            if apart:
-                yield chunk
-            elif waiting is not None and is_more_text(waiting, chunk):
-                waiting.delta.content = f"{waiting.delta.content}{chunk.delta.content}"
-            else:
-                if waiting is not None:
-                    yield waiting
-                waiting = chunk
-    if waiting is not None:
-        yield waiting
 
 
 async def _body_of(connection: Connection) -> bytes:

@@ -122,6 +122,7 @@ class UpstreamLogprobs(Struct):
 
 
 _decode_event = msgspec.json.Decoder(UpstreamEvent).decode
+_decode_events = msgspec.json.Decoder(list[UpstreamEvent]).decode
 _decode_logprobs = msgspec.json.Decoder(UpstreamLogprobs | None).decode
 
 
@@ -143,23 +144,71 @@ class AnswerReader:
         self._meter = meter
         self._prompt_tokens = prompt_tokens
         self._pieces = self._text_bytes = 0
+        self._with_logprobs = bool(request.logprobs)
         self._reported: object = None
         self._choices = [_ChoiceReader(index, request) for index in range(request.choices_count)]
 
-    def read(self, data: bytes) -> list[ChunkChoice]:
-        """What the event adds, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error."""
-        if data == b"[DONE]" or data.strip() == b"[DONE]":
-            self.done = True
-            return []
+    def read(self, events: list[bytes]) -> list[ChunkChoice]:
+        """What the events add, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error."""
+        chunks: list[ChunkChoice] = []
+        for data in events:
+            if self.done:
+                break
+            if data == b"[DONE]" or data.strip() == b"[DONE]":
+                self.done = True
+                break
+            try:
+                event = _decode_event(data)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+                raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
+            self._read_event(event, chunks)
+        return chunks
+
+    def read_together(self, events: list[bytes]) -> list[ChunkChoice]:
+        """As `read`, for a caller who waits for the whole answer: text that follows on text is one chunk."""
+        done = events[-1:] == [b"[DONE]"]
         try:
-            event = _decode_event(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-            raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
+            decoded = _decode_events(b"[%b]" % b",".join(events[:-1] if done else events))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self.read(events)  # it says what is wrong with which
+        if len(decoded) != len(events) - done:
+            return self.read(events)
+        chunks: list[ChunkChoice] = []
+        texts: list[str] = []
+        for event in decoded:
+            if (text := self._plain_text(event)) is not None:
+                texts.append(text)
+                continue
+            self._read_texts(texts, chunks)
+            self._read_event(event, chunks)
+        self._read_texts(texts, chunks)
+        self.done = done
+        return chunks
+
+    def _plain_text(self, event: UpstreamEvent) -> str | None:
+        """The text of an event that brings nothing else, to the only choice."""
+        if event.error is not None or event.usage is not None or not event.choices or len(event.choices) != 1:
+            return None
+        choice = event.choices[0]
+        delta = choice.delta
+        if choice.index or delta is None or choice.finish_reason is not None or self._with_logprobs or len(self._choices) != 1:
+            return None
+        if delta.reasoning_content or delta.reasoning or delta.refusal or delta.tool_calls:
+            return None
+        return delta.content if type(delta.content) is str and delta.content else None
+
+    def _read_texts(self, texts: list[str], chunks: list[ChunkChoice]) -> None:
+        """The texts of several events as one."""
+        if texts:
+            self._pieces += len(texts) - 1
+            self._read_event(UpstreamEvent([UpstreamChoice(delta=UpstreamDelta("".join(texts)))]), chunks)
+            texts.clear()
+
+    def _read_event(self, event: UpstreamEvent, chunks: list[ChunkChoice]) -> None:
         if event.error is not None:
             raise UpstreamStreamError(event.error)
         if event.usage is not None:
             self._reported = event.usage
-        chunks: list[ChunkChoice] = []
         for choice in event.choices or ():
             index = choice.index or 0
             if not 0 <= index < len(self._choices):
@@ -171,7 +220,6 @@ class AnswerReader:
             if text_bytes:
                 self._pieces += 1
                 self._text_bytes += text_bytes
-        return chunks
 
     @property
     def complete(self) -> bool:
@@ -363,18 +411,6 @@ class _ChoiceReader:
             return None
         refusal = [_entry(entry) for entry in found.refusal] if found.refusal else None
         return Logprobs([_entry(entry) for entry in found.content or ()], refusal)
-
-
-def is_more_text(chunk: ChunkChoice, following: ChunkChoice) -> bool:
-    """Whether both bring nothing but text of one choice."""
-    return chunk.index == following.index and _is_text(chunk) and _is_text(following)
-
-
-def _is_text(chunk: ChunkChoice) -> bool:
-    delta = chunk.delta
-    if not delta.content or chunk.finish_reason is not None or chunk.logprobs is not None:
-        return False
-    return not (delta.role or delta.reasoning_content or delta.refusal or delta.tool_calls)
 
 
 def _joined(parts: list[ContentPart], reasoning: str | None) -> tuple[str, str | None]:

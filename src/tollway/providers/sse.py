@@ -30,6 +30,27 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The data of each event that these bytes complete, never empty. Raises BadGateway for an event beyond all bounds."""
+        if not (self._line or self._data or self._after_cr or b"\r" in chunk):
+            if self._at_start and chunk.startswith(b"data: "):
+                self._at_start = False
+            if not self._at_start:
+                return self._feed_plain(chunk)
+        return self._feed(chunk)
+
+    def _feed_plain(self, chunk: bytes) -> list[bytes]:
+        """A chunk that begins with an event and has no CR, as nearly all do: whole events are split off at once."""
+        *blocks, rest = chunk.split(b"\n\n")
+        events: list[bytes] = []
+        for block in blocks:
+            if block.startswith(b"data: ") and b"\n" not in block:
+                events.append(block[6:])
+            else:
+                events += self._feed(block + b"\n\n")
+        if rest:
+            events += self._feed(rest)
+        return events
+
+    def _feed(self, chunk: bytes) -> list[bytes]:
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")

@@ -56,10 +56,8 @@ def read(exchange: dict[str, Any], pieces: Sequence[bytes]) -> tuple[list[Any], 
     reader, events = AnswerReader(request, route, 10, Meter()), EventReader()
     chunks: list[Any] = []
     for piece in pieces:
-        for event in events.feed(piece):
-            chunks += reader.read(event)
-    for event in events.finish():
-        chunks += reader.read(event)
+        chunks += reader.read(events.feed(piece))
+    chunks += reader.read(events.finish())
     return plain(chunks), plain(reader.finish())
 
 
