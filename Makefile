@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help screenshots serve upstream test lint format conformance bench faults fuzz soak lock openapi clean
+.PHONY: help screenshots lighthouse serve upstream test lint format conformance bench faults fuzz soak lock openapi clean
 
 help: ## List the commands
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ screenshots: $(VENV)/test.done ## Take pictures of every page into docs/screensh
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.web.screenshots
 
+lighthouse: $(VENV)/test.done ## Score one page of each kind with Lighthouse into docs/lighthouse.md; needs Chromium and npm
+	@$(BIN)/tollway models pull
+	$(BIN)/python -m tests.web.lighthouse
+
 faults: $(VENV)/test.done ## Drive every promise of docs/reliability.md in full; takes hours (FAULTS_ARGS="--rows 1,5" or --quick)
 	@$(BIN)/tollway models pull
 	$(BIN)/python -m tests.faults.run $(FAULTS_ARGS)
@@ -61,7 +65,7 @@ openapi: $(VENV)/serve.done ## Write openapi.json from the wire types
 	$(BIN)/tollway openapi > openapi.json
 
 clean: ## Remove the virtual environments; data and models stay
-	rm -rf $(VENV) $(VENV)-clients $(VENV)-clients-older tests/conformance/node_modules
+	rm -rf $(VENV) $(VENV)-lighthouse $(VENV)-clients $(VENV)-clients-older tests/conformance/node_modules
 
 # requirements/*.txt are locked and hashed; `make lock` renews them (needs uv).
 lock:

@@ -26,13 +26,13 @@ class Visitor:
     async def get(self, path: str) -> Reply:
         reply = await self._call("GET", path)
         while reply.status == 303:
-            reply = await self._call("GET", reply.header("location") or "")
+            reply = await self._call("GET", (reply.header("location") or "").partition("#")[0])
         return reply
 
     async def post(self, path: str, fields: Fields | None = None, **changes: str) -> Reply:
         """Sends the form of the last page, with its token. `changes` replace headers; redirects are followed."""
         reply = await self.submit(path, {"csrf": self.csrf, **(fields or {})}, **changes)
-        return await self.get(reply.header("location") or "") if reply.status == 303 else reply
+        return await self.get((reply.header("location") or "").partition("#")[0]) if reply.status == 303 else reply
 
     async def submit(self, path: str, fields: Fields, **changes: str) -> Reply:
         headers = {"content-type": "application/x-www-form-urlencoded", "origin": f"http://{HOST}"}

@@ -31,18 +31,23 @@ Scheme = Literal["light", "dark"]
 SIZES: dict[Size, tuple[int, int]] = {"desktop": (1280, 860), "phone": (390, 844), "narrow": (320, 640)}
 
 
-@contextmanager
-def chromium() -> Iterator[Browser]:
+def program() -> str:
     """The system's Chromium. Skips without one; fails then in CI, so that it is never left out there."""
-    program = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-    if program is None:
+    found = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+    if found is None:
         message = "there is no Chromium: apt-get install chromium"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
+    return found
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    executable = program()
     expect.set_options(timeout=_MILLISECONDS_MAX)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(_FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable, args=list(_FLAGS))
         yield browser
         browser.close()
 

@@ -19,7 +19,7 @@ def browser() -> Iterator[Browser]:
 def fresh(browser: Browser, models_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     """A service without an owner; `tollway serve` has printed the link. Without a browser there is no need for it."""
     home = tmp_path_factory.mktemp("web") / "home"
-    with serving(home, models_path, engine_slots="2", engine_threads="1", signup="invitation") as live:
+    with serving(home, models_path, engine_slots="2", engine_threads="1", signup="open") as live:
         yield live
 
 

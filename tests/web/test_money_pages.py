@@ -4,8 +4,8 @@ import re
 
 from playwright.sync_api import Browser, Page, expect
 from tests.live import MODEL, LiveServer
+from tests.web.accessible import overflow, violations
 from tests.web.browser import Window, window
-from tests.web.test_every_page import overflow, violations
 
 
 def ask(site: LiveServer, text: str = "Hello", **fields: object) -> str:

@@ -2,8 +2,8 @@
 
 from playwright.sync_api import Browser, Page, expect
 from tests.live import LiveServer
+from tests.web.accessible import overflow, violations
 from tests.web.browser import PASSWORD, Window, window
-from tests.web.test_every_page import overflow, violations
 
 NEW = "another horse, another battery"
 

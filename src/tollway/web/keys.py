@@ -50,8 +50,8 @@ async def change(visit: Visit) -> Response:
     except InvalidRequest as error:
         if isinstance(error, NotFound):
             raise
-        return _edit(visit, own, error=error)
-    return visit.redirect("/keys")
+        return _edit(visit, own, error=error, form=form)
+    return _back_to(visit, own)
 
 
 async def rotate(visit: Visit) -> Response:
@@ -68,7 +68,7 @@ def switching(enabled: bool) -> Callable[[Visit], Awaitable[Response]]:
         await read_form(visit)
         own = await _own(visit)
         await visit.services.accounts.update_key(own.id, KeyChanges(enabled=enabled), account_id=visit.account_id)
-        return visit.redirect("/keys")
+        return _back_to(visit, own)
 
     return switch
 
@@ -78,6 +78,11 @@ async def delete(visit: Visit) -> Response:
     own = await _own(visit)
     await visit.services.accounts.delete_key(own.id, account_id=visit.account_id)
     return visit.redirect("/keys")
+
+
+def _back_to(visit: Visit, own: ApiKey) -> Response:
+    """The list, at the key: whoever works with the keyboard goes on where they were."""
+    return visit.redirect(f"/keys#{own.id}")
 
 
 async def _own(visit: Visit) -> ApiKey:
@@ -101,8 +106,8 @@ async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form |
     )
 
 
-def _edit(visit: Visit, own: ApiKey, *, error: TollwayError | None = None) -> Response:
-    return visit.render("key.html", status=error.status if error else 200, key=own, error=error, form=None, **_choices(visit))
+def _edit(visit: Visit, own: ApiKey, *, error: TollwayError | None = None, form: Form | None = None) -> Response:
+    return visit.render("key.html", status=error.status if error else 200, key=own, error=error, form=form, **_choices(visit))
 
 
 def _choices(visit: Visit) -> dict[str, Any]:

@@ -182,3 +182,33 @@ async def test_the_playground_may_ask_with_a_session(tmp_path: Path) -> None:
         assert await status(good | {"authorization": "Bearer x"}) == 401, "a key that is sent has to be right"
         caller = await services.people.caller(owner.cookies["tollway_session"], session.csrf)
         assert (caller.origin, caller.key_id) == ("playground", "")
+
+
+async def test_what_was_typed_is_kept_when_it_cannot_be(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        await owner.post("/keys", {"name": "there"})
+        (key,) = await services.accounts.list_keys()
+        typed: dict[str, str | list[str]] = {
+            "name": "there too",
+            "expires": "7",
+            "spend_limit": "a lot",
+            "spend_window": "week",
+            "requests_per_minute": "12",
+            "which_models": "some",
+            "models": ["google/gemini-2.5-flash-lite-preview"],
+        }
+        for path in ("/keys", f"/keys/{key.id}"):
+            await owner.get(path)
+            assert (await owner.post(path, typed)).status == 400
+            for field in (
+                'name="name" required maxlength="100" autocomplete="off" value="there too"',
+                '<option value="7" selected>',
+                'value="a lot"',
+                '<option value="week" selected>',
+                'value="12"',
+                'value="some" checked',
+                'name="models" value="google/gemini-2.5-flash-lite-preview" checked',
+                '<details class="more" open>',
+            ):
+                assert field in owner.page, field

@@ -33,12 +33,13 @@ function proof() {
 }
 
 button.addEventListener("click", async () => {
+  if (button.ariaDisabled === "true") return;
   const headers = proof();
   if (!headers) {
     result.textContent = "Put your API key in first.";
     return field.focus();
   }
-  button.disabled = true;
+  button.ariaDisabled = "true"; // one that is disabled would lose the focus
   result.textContent = "Asking…";
   const began = performance.now();
   try {
@@ -55,6 +56,6 @@ button.addEventListener("click", async () => {
   } catch (error) {
     result.textContent = `It did not work: ${error.message}`;
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 });

@@ -36,6 +36,29 @@ for (const set of tabs) {
 const fold = document.querySelector("[data-fold]");
 if (fold) fold.open = matchMedia("(min-width: 56.01rem)").matches;
 
+// Escape closes what lies over the page, and the focus goes back to what opened it; a click beside it closes it, too.
+const OVERLAYS = ".me[open], .ask[open]";
+document.addEventListener("keydown", (event) => {
+  const overlay = event.key === "Escape" ? event.target.closest(OVERLAYS) : null;
+  if (!overlay) return;
+  overlay.open = false;
+  overlay.querySelector("summary").focus();
+});
+document.addEventListener("click", (event) => {
+  for (const overlay of document.querySelectorAll(OVERLAYS)) if (!overlay.contains(event.target)) overlay.open = false;
+});
+
+// A form is sent once, however often its button is pressed: a key that the first answer shows would be lost with the second.
+const SENT_MS = 10000;
+document.addEventListener("submit", (event) => {
+  const sent = event.target;
+  if (sent.method !== "post") return;
+  if (sent.dataset.sent) return event.preventDefault();
+  sent.dataset.sent = "yes";
+  setTimeout(() => { delete sent.dataset.sent; }, SENT_MS); // it may have been stopped
+});
+addEventListener("pageshow", () => { for (const sent of document.querySelectorAll("[data-sent]")) delete sent.dataset.sent; });
+
 const form = document.querySelector("[data-search]");
 const field = form.querySelector("input");
 let list = null;

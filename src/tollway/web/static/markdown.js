@@ -27,7 +27,7 @@ function cells(line) {
 
 function table(lines) {
   const [head, , ...rows] = lines.map(cells);
-  return element("div", { class: "scroll" }, element("table", {},
+  return element("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "Table" }, element("table", {},
     element("thead", {}, element("tr", {}, ...head.map((cell) => element("th", {}, ...inline(cell))))),
     element("tbody", {}, ...rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, ...inline(cell))))))));
 }

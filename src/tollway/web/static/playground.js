@@ -26,11 +26,11 @@ function addMessage(role = "user", text = "", images = []) {
   const shown = element("div", { class: "thumbs" });
   const file = element("input", { type: "file", accept: "image/png,image/jpeg,image/gif,image/webp", multiple: true, class: "hidden", tabindex: "-1", "aria-hidden": "true" });
   const attach = element("button", { type: "button", class: "quiet small-button", onclick: () => file.click() }, "Image");
-  const remove = element("button", { type: "button", class: "quiet small-button", onclick: () => { row.remove(); changed(); } }, "Remove");
+  const remove = element("button", { type: "button", class: "quiet small-button", onclick: () => { leave(row); changed(); } }, "Remove");
   const row = element("div", { class: "turn-row", "data-message": true }, element("div", { class: "turn-side" }, choice, attach, remove, file), element("div", { class: "turn-text" }, area, shown));
   row.images = images;
   const drawImages = () => shown.replaceChildren(...row.images.map((url, n) =>
-    element("button", { type: "button", "aria-label": `Remove image ${n + 1}`, onclick: () => { row.images.splice(n, 1); drawImages(); changed(); } }, element("img", { src: url, alt: `Image ${n + 1}` }))));
+    element("button", { type: "button", "aria-label": `Remove image ${n + 1}`, onclick: () => { row.images.splice(n, 1); drawImages(); attach.focus(); changed(); } }, element("img", { src: url, alt: `Image ${n + 1}` }))));
   file.addEventListener("change", async () => {
     row.images.push(...await Promise.all([...file.files].map(asDataUrl)));
     file.value = "";
@@ -40,6 +40,13 @@ function addMessage(role = "user", text = "", images = []) {
   drawImages();
   find("messages").append(row);
   return area;
+}
+
+// A message goes; the focus is on the one beside it then, and not nowhere.
+function leave(row) {
+  const beside = row.nextElementSibling ?? row.previousElementSibling;
+  row.remove();
+  (beside?.querySelector("textarea") ?? find("add")).focus();
 }
 
 function asDataUrl(file) {
@@ -177,8 +184,9 @@ function pane(place) {
       later();
     };
 
+    let end = "error";
     try {
-      const end = await ask(body, data.csrf, signal, tell);
+      end = await ask(body, data.csrf, signal, tell);
       over = true; // a drawing that is still due would wipe out what is added to the last one
       draw();
       parts.ended.textContent = { done: finish ?? "done", stopped: "stopped", broken: "connection lost" }[end];
@@ -192,6 +200,7 @@ function pane(place) {
       parts["pane-actions"].hidden = !text;
       parts.answer.removeAttribute("aria-busy");
     }
+    return end;
   }
 
   return { place, run, model: () => parts.model.value, select: parts.model };
@@ -286,13 +295,16 @@ async function runAll() {
   stop?.abort();
   const mine = stop = new AbortController();
   find("stop").hidden = false;
-  find("run").disabled = true;
+  find("run").ariaDisabled = "true"; // one that is disabled would lose the focus
   announce("Answering");
-  await Promise.all(shown().map((one, n) => one.run(bodies[n], mine.signal)));
+  const ends = await Promise.all(shown().map((one, n) => one.run(bodies[n], mine.signal)));
   if (stop === mine) {
+    if (document.activeElement === find("stop")) find("run").focus();
     find("stop").hidden = true;
-    find("run").disabled = false;
-    announce("The answer is complete");
+    find("run").ariaDisabled = null;
+    // what went wrong is an alert, which speaks for itself
+    if (ends.includes("stopped")) announce("Stopped. What came is kept.");
+    else if (ends.every((end) => end === "done")) announce("The answer is complete");
   }
 }
 
@@ -302,7 +314,7 @@ if (form) {
   restore();
   form.addEventListener("input", changed);
   form.addEventListener("change", changed);
-  form.addEventListener("submit", (event) => { event.preventDefault(); runAll(); });
+  form.addEventListener("submit", (event) => { event.preventDefault(); if (find("stop").hidden) runAll(); });
   form.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); runAll(); }
     if (event.key === "Escape") stop?.abort();

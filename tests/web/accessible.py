@@ -1,0 +1,53 @@
+"""What a page owes to everybody, with a mouse or without, seeing or not. Each function tells what is wrong; empty = nothing."""
+
+from pathlib import Path
+
+import axe_playwright_python
+from playwright.sync_api import Page
+
+_AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+_SCRIPT = Path(__file__).with_name("accessible.js").read_text(encoding="utf-8")
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds, by rule and place."""
+    # evaluated by the debugger, which no page's policy concerns
+    page.evaluate(_AXE)
+    found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    return [f"{rule['id']}: {node['target']} {node['failureSummary'][:300]}" for rule in found for node in rule["nodes"]]
+
+
+def overflow(page: Page) -> list[str]:
+    """Elements that make the page scroll sideways."""
+    return list(
+        page.evaluate(
+            "() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]"
+            ".filter((e) => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 5).map((e) => e.outerHTML.slice(0, 120))"
+        )
+    )
+
+
+def disorder(page: Page) -> list[str]:
+    """What a screen reader stumbles over: landmarks, headings, labels, words for what is drawn."""
+    return _told(page, "disorder")
+
+
+def focus_unseen(page: Page) -> list[str]:
+    """What is wrong with how the focus is seen where it is now."""
+    return _told(page, "focusUnseen")
+
+
+def unseen_stops(page: Page) -> list[str]:
+    """Places where the focus cannot be seen. Leaves the focus on the last of them."""
+    page.keyboard.press("Tab")  # from here on a script that moves the focus does so for the keyboard
+    return _told(page, "unseenStops")
+
+
+def foreign_parts(page: Page) -> list[str]:
+    """Elements that no page of ours has: scripts and styles inside of it, images from elsewhere, links that run something."""
+    return _told(page, "foreignParts")
+
+
+def _told(page: Page, function: str) -> list[str]:
+    return list(page.evaluate(f"() => ({_SCRIPT}).{function}()"))
