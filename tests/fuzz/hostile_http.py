@@ -92,9 +92,14 @@ def check_http(case: dict[str, Any], world: World) -> None:
     pieces = [
         each.replace("{key}", server.key).replace("{long}", "a" * 500_000).encode("latin-1", "replace") for each in case["send"]
     ]
-    refused = case.get("expect") == "refused"
-    said = talk(server, pieces, then=case.get("then", "wait"), seconds=REFUSED_SECONDS_MAX if refused else QUIET_SECONDS)
-    statuses = said.statuses
+    expected = case.get("expect")
+    refused = expected == "refused"
+    # On a busy machine an answer may take longer than it is quiet.
+    for seconds in (REFUSED_SECONDS_MAX,) if refused else (QUIET_SECONDS, 2.0, 10.0):
+        said = talk(server, pieces, then=case.get("then", "wait"), seconds=seconds)
+        statuses = said.statuses
+        if expected in (None, "refused", statuses):
+            break
     assert all(status < 500 for status in statuses), statuses
     sent = b"".join(pieces)
     assert len([status for status in statuses if status >= 200]) <= 1 + len(
@@ -105,8 +110,8 @@ def check_http(case: dict[str, Any], world: World) -> None:
         assert len(statuses) <= 1
         assert all(400 <= status < 500 for status in statuses), statuses
         assert b"smuggled" not in said.raw
-    elif "expect" in case:
-        assert statuses == case["expect"]
+    elif expected is not None:
+        assert statuses == expected
     began = time.monotonic()
     assert server.request("GET", "/healthz")[0] == 200
     assert time.monotonic() - began < ALIVE_SECONDS_MAX

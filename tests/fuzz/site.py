@@ -18,12 +18,14 @@ from tests.desks import recorded
 from tests.fuzz.target import Target, World
 from tests.fuzz.values import texts
 from tests.installation import installed, site_of
+from tests.postgres import binaries, running_postgres
 from tests.visitor import HOST, PASSWORD, Visitor, owner_of
 
 from tollway.accounts import KeyChanges
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.routing import Row
 from tollway.api.services import Services
+from tollway.settings import DatabaseUrl
 from tollway.web.pages import PAGES
 
 T = TypeVar("T")
@@ -72,14 +74,22 @@ class Site:
 
 
 @contextlib.contextmanager
-def site(folder: Path) -> Iterator[Site]:
+def site(folder: Path, database_url: DatabaseUrl | None = None) -> Iterator[Site]:
     with asyncio.Runner() as runner:
-        opened = installed(folder / "home", signup="open")
+        opened = installed(folder / "home", signup="open", database_url=database_url)
         services = runner.run(opened.__aenter__())
         try:
             yield runner.run(_furnished(runner, services))
         finally:
             runner.run(opened.__aexit__(None, None, None))
+
+
+@contextlib.contextmanager
+def site_on_postgresql(folder: Path) -> Iterator[Site]:
+    binaries_at = binaries()
+    assert binaries_at is not None
+    with running_postgres(binaries_at) as postgres, site(folder, postgres.new_database()) as here:
+        yield here
 
 
 async def _furnished(runner: asyncio.Runner, services: Services) -> Site:
@@ -122,8 +132,15 @@ cases = st.fixed_dictionaries(
 
 
 def check_site(case: dict[str, Any], world: World) -> None:
+    _check(case, world.get(site))
+
+
+def check_site_on_postgresql(case: dict[str, Any], world: World) -> None:
+    _check(case, world.get(site_on_postgresql))
+
+
+def _check(case: dict[str, Any], here: Site) -> None:
     """No 5xx, no exception, and every page keeps its policy; in seconds."""
-    here = world.get(site)
 
     def filled(text: str) -> str:
         return re.sub(r"\{(\w+)\}", lambda found: here.values.get(found[1], found[0]), text)
@@ -157,4 +174,8 @@ def check_site(case: dict[str, Any], world: World) -> None:
         assert "\r" not in value, name
 
 
-TARGETS = (Target("site", "every page and endpoint, with hostile texts in every place", cases, check_site, 300),)
+_WHAT = "every page and endpoint, with hostile texts in every place"
+
+TARGETS: tuple[Target, ...] = (Target("site", _WHAT, cases, check_site, 300),)
+if binaries() is not None:
+    TARGETS += (Target("site-postgresql", f"{_WHAT}; on PostgreSQL", cases, check_site_on_postgresql, 200),)

@@ -17,7 +17,7 @@ from tollway.people.records import Role, Session, User
 from tollway.storage import Database
 from tollway.storage.tables import accounts, users
 
-_EMAIL = re.compile(r"[^\s@<>\"',;:\\]{1,64}@[^\s@<>\"',;:\\]{1,190}")
+_EMAIL = re.compile(r"[^\s\x00-\x1f\x7f@<>\"',;:\\]{1,64}@[^\s\x00-\x1f\x7f@<>\"',;:\\]{1,190}")
 _WRONG = "The email address or the password is wrong."
 _DISABLED = "Your way in was closed. Ask whoever runs this service."
 PLAYGROUND = "playground"
@@ -105,7 +105,7 @@ class People:
 
         `address` is where the request comes from. What is wrong is never told: neither that nobody has this email address.
         """
-        email = email.strip().lower()[:300]
+        email = email.strip().lower()[:300].replace("\0", "?")  # PostgreSQL takes no null characters
         wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
         if wait is not None:
             raise throttle.too_many(wait)
