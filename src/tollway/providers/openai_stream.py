@@ -5,6 +5,7 @@ tool calls without an index or all with index 0, the role in every delta, a last
 finish_reason, a finish_reason that comes twice. What is no sound answer raises BadGateway; it is never mended into one.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -148,42 +149,39 @@ class AnswerReader:
         self._reported: object = None
         self._choices = [_ChoiceReader(index, request) for index in range(request.choices_count)]
 
-    def read(self, events: list[bytes]) -> list[ChunkChoice]:
+    def read(self, events: list[bytes]) -> Iterator[ChunkChoice]:
         """What the events add, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error."""
-        chunks: list[ChunkChoice] = []
         for data in events:
             if self.done:
-                break
+                return
             if data == b"[DONE]" or data.strip() == b"[DONE]":
                 self.done = True
-                break
+                return
             try:
                 event = _decode_event(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
                 raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
-            self._read_event(event, chunks)
-        return chunks
+            yield from self._read_event(event)
 
-    def read_together(self, events: list[bytes]) -> list[ChunkChoice]:
+    def read_together(self, events: list[bytes]) -> Iterator[ChunkChoice]:
         """As `read`, for a caller who waits for the whole answer: text that follows on text is one chunk."""
         done = events[-1:] == [b"[DONE]"]
         try:
             decoded = _decode_events(b"[%b]" % b",".join(events[:-1] if done else events))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return self.read(events)  # it says what is wrong with which
+            decoded = []
         if len(decoded) != len(events) - done:
-            return self.read(events)
-        chunks: list[ChunkChoice] = []
+            yield from self.read(events)  # it says what is wrong with which
+            return
         texts: list[str] = []
         for event in decoded:
             if (text := self._plain_text(event)) is not None:
                 texts.append(text)
                 continue
-            self._read_texts(texts, chunks)
-            self._read_event(event, chunks)
-        self._read_texts(texts, chunks)
+            yield from self._read_texts(texts)
+            yield from self._read_event(event)
+        yield from self._read_texts(texts)
         self.done = done
-        return chunks
 
     def _plain_text(self, event: UpstreamEvent) -> str | None:
         """The text of an event that brings nothing else, to the only choice."""
@@ -197,18 +195,21 @@ class AnswerReader:
             return None
         return delta.content if type(delta.content) is str and delta.content else None
 
-    def _read_texts(self, texts: list[str], chunks: list[ChunkChoice]) -> None:
+    def _read_texts(self, texts: list[str]) -> list[ChunkChoice]:
         """The texts of several events as one."""
-        if texts:
-            self._pieces += len(texts) - 1
-            self._read_event(UpstreamEvent([UpstreamChoice(delta=UpstreamDelta("".join(texts)))]), chunks)
-            texts.clear()
+        if not texts:
+            return []
+        self._pieces += len(texts) - 1
+        text = "".join(texts)
+        texts.clear()
+        return self._read_event(UpstreamEvent([UpstreamChoice(delta=UpstreamDelta(text))]))
 
-    def _read_event(self, event: UpstreamEvent, chunks: list[ChunkChoice]) -> None:
+    def _read_event(self, event: UpstreamEvent) -> list[ChunkChoice]:
         if event.error is not None:
             raise UpstreamStreamError(event.error)
         if event.usage is not None:
             self._reported = event.usage
+        chunks: list[ChunkChoice] = []
         for choice in event.choices or ():
             index = choice.index or 0
             if not 0 <= index < len(self._choices):
@@ -220,6 +221,7 @@ class AnswerReader:
             if text_bytes:
                 self._pieces += 1
                 self._text_bytes += text_bytes
+        return chunks
 
     @property
     def complete(self) -> bool:
