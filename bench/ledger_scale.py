@@ -110,6 +110,8 @@ class Account:
             held=held,
             credits=cost,
             created_at=now,
+            first_token_ms=None if failed else round(chance.lognormvariate(5.3, 0.5)),
+            duration_ms=50 if failed else 300 + 12 * completion,
         )
         return entries, record
 

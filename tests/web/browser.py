@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Dialog, FloatRect, Page, expect, sync_playwright
 from tests.live import LiveServer
 
 PASSWORD = "correct horse battery staple"
@@ -120,8 +120,12 @@ def make_owner(browser: Browser, server: LiveServer) -> None:
         page.wait_for_url("**/keys")
 
 
-def shot(page: Page, path: Path) -> None:
-    page.screenshot(path=path, animations="disabled")
+def shot(page: Page, path: Path, *, height: int | None = None) -> None:
+    """A picture of what is in sight, or of the first `height` pixels of it."""
+    size = page.viewport_size
+    assert size is not None
+    clip: FloatRect = {"x": 0, "y": 0, "width": size["width"], "height": min(height or size["height"], size["height"])}
+    page.screenshot(path=path, animations="disabled", clip=clip)
 
 
 def _note_dialog(opened: Window, dialog: Dialog) -> None:

@@ -79,7 +79,7 @@ class Nodes:
             await self._database.write(lambda connection: connection.execute(old))
             self._swept_at = clock.monotonic()
 
-    async def run(self, *chores: Callable[[], Awaitable[None]]) -> None:
+    async def run(self, *chores: Callable[[], Awaitable[object]]) -> None:
         """Beats, watches and does the chores for good. A database that is away for a while does not end it."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)

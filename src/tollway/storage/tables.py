@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -248,8 +248,11 @@ IS_NO_SUCCESS = text("status <> 'succeeded'")
 Index(
     "ix_requests_no_success",
     requests.c.account_id,
+    requests.c.status,
     requests.c.created_at,
     requests.c.id,
+    requests.c.model,
+    requests.c.key_id,
     sqlite_where=IS_NO_SUCCESS,
     postgresql_where=IS_NO_SUCCESS,
 )

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_MODELS, latency_counts, read_until, requests
 from tollway.storage.upsert import insert_or_add
@@ -23,7 +24,8 @@ from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 
 Measure = Literal["first_token", "duration"]
 By = Literal["bucket", "model"]
-_SPANS = (HOUR_SECONDS, DAY_SECONDS)
+LONG_SECONDS = 10 * DAY_SECONDS
+_SPANS = (HOUR_SECONDS, DAY_SECONDS, LONG_SECONDS)
 _SIZES_PER_DOUBLING = 4
 _READER = "latency"
 _ROWS_AT_ONCE = 20_000
@@ -54,8 +56,10 @@ class LatencyCounter:
         self._database = database
         self._seen: int | None = None
 
-    async def count(self) -> None:
+    async def count(self) -> bool:
         """Counts the rows that the call before saw as the newest ones; call it every few seconds, in any number of processes.
+
+        True where it has left some for the next call, because there were many.
 
         One call late, because PostgreSQL may commit rows in another order than they took their ids. A row that takes longer
         than that to be committed is missing in the percentiles, and nowhere else.
@@ -64,29 +68,45 @@ class LatencyCounter:
         read, self._seen = await self._database.read(_state)
         for _ in range(_ROUNDS_MAX):
             if until is None or read >= until:
-                return
+                return False
             end = min(read + _ROWS_AT_ONCE, until)
             counts = await self._database.read(partial(_counts, start=read, end=end))
             if not await self._database.write(partial(_add, start=read, end=end, counts=counts), durable=False):
-                return  # another process has counted them
+                return True  # another process is counting
             read = end
+        return True
 
 
 async def latency_since(
     database: Database, account_id: str, start: int, span: int, *, by: By, models: Sequence[str] = (ALL_MODELS,)
 ) -> dict[Any, Latency]:
     """Of each bucket from `start` on, over `models` together, or of each of them. `span`: an hour or a day."""
-    columns = latency_counts.c
-    keys = (columns[by], columns.measure, columns.size)
-    query = sa.select(*keys, sa.cast(sa.func.sum(columns.requests), sa.BigInteger)).group_by(*keys)
-    query = query.where(
-        columns.account_id == account_id, columns.span == span, columns.model.in_(models), columns.bucket >= start
-    )
+    # over months the long spans are much fewer rows; the last one ends now, as all do
+    first_long = -(-start // LONG_SECONDS) * LONG_SECONDS
+    if by == "model" and span == DAY_SECONDS and first_long <= clock.now():
+        pieces = [(LONG_SECONDS, first_long, None), (DAY_SECONDS, start, first_long)]
+    else:
+        pieces = [(span, start, None)]
+    parts = [_piece(account_id, models, *piece) for piece in pieces]
+    counted = (sa.union_all(*parts) if len(parts) > 1 else parts[0]).subquery().c
+    keys = (counted[by], counted.measure, counted.size)
+    query = sa.select(*keys, counted.requests)
+    if by == "model" or len(models) > 1:  # else each count is one row
+        query = sa.select(*keys, sa.cast(sa.func.sum(counted.requests), sa.BigInteger)).group_by(*keys)
     rows = await database.read(lambda connection: connection.execute(query).all())
     sizes: dict[Any, dict[str, dict[int, int]]] = {}
     for place, measure, size, count in rows:
         sizes.setdefault(place, {}).setdefault(measure, {})[size] = count
     return {place: _latency(measured) for place, measured in sizes.items()}
+
+
+def _piece(account_id: str, models: Sequence[str], span: int, start: int, end: int | None) -> "sa.Select[Any]":
+    """The counts of buckets of one length."""
+    columns = latency_counts.c
+    of_models = columns.model == models[0] if len(models) == 1 else columns.model.in_(models)
+    query = sa.select(columns.model, columns.bucket, columns.measure, columns.size, columns.requests)
+    query = query.where(columns.account_id == account_id, columns.span == span, of_models, columns.bucket >= start)
+    return query if end is None else query.where(columns.bucket < end)
 
 
 def size_of(milliseconds: int) -> int:

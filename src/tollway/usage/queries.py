@@ -199,21 +199,25 @@ def _rows(connection: Connection, query: "sa.Select[Any]") -> list[LogRow]:
     return [LogRow(**row) for row in connection.execute(query).mappings()]
 
 
+_RARE: frozenset[Status] = frozenset(("failed", "cancelled"))
+"""What `ix_requests_no_success` knows."""
 _NEWEST_FIRST = (requests.c.created_at.desc(), requests.c.id.desc())
 
 
 def _page_query(scope: Scope, which: LogFilter, before: LogCursor | None, limit: int, offset: int) -> "sa.Select[Any]":
-    """Of several models each has its rows in order in the index, so each gives as many as the page may need."""
+    """Of several models or statuses each has its rows in order in an index, so each gives as many as the page may need."""
 
-    def newest(models: Sequence[str], *columns: Any) -> "sa.Select[Any]":
-        wanted = LogFilter(which.window, models, which.statuses)
-        query = sa.select(*columns).where(*_within(scope, wanted)).order_by(*_NEWEST_FIRST)
+    def newest(one: LogFilter, *columns: Any) -> "sa.Select[Any]":
+        query = sa.select(*columns).where(*_within(scope, one)).order_by(*_NEWEST_FIRST)
         return query if before is None else query.where(sa.tuple_(requests.c.created_at, requests.c.id) < before)
 
-    models = sorted(set(which.models))
-    if len(models) < 2:
-        return newest(models, *_LOG_COLUMNS).limit(limit).offset(offset)
-    of_each = [newest([model], requests.c.id).limit(offset + limit).subquery() for model in models]
+    # those that succeeded are most of all, and in the order of the indexes for all
+    statuses = [(status,) for status in sorted(set(which.statuses))] if _RARE.issuperset(which.statuses) else [which.statuses]
+    models: list[Sequence[str]] = [(model,) for model in sorted(set(which.models))] or [()]
+    parts = [LogFilter(which.window, of_models, of) for of_models in models for of in statuses or [()]]
+    if len(parts) == 1:
+        return newest(parts[0], *_LOG_COLUMNS).limit(limit).offset(offset)
+    of_each = [newest(part, requests.c.id).limit(offset + limit).subquery() for part in parts]
     ids = sa.union_all(*(sa.select(each.c.id) for each in of_each)).subquery()
     query = sa.select(*_LOG_COLUMNS).where(requests.c.id.in_(sa.select(ids.c.id)))
     return query.order_by(*_NEWEST_FIRST).limit(limit).offset(offset)
@@ -232,7 +236,7 @@ def _within(scope: Scope, which: LogFilter) -> list[sa.ColumnElement[bool] | sa.
         conditions.append(columns.model.in_(which.models))
     if which.statuses:
         conditions.append(columns.status.in_(which.statuses))
-        if "succeeded" not in which.statuses:
+        if _RARE.issuperset(which.statuses):
             conditions.append(IS_NO_SUCCESS)  # said again, so that the small index can be used
     return conditions
 

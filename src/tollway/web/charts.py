@@ -3,36 +3,26 @@
 A drawing is 100 high and has 10 of width for each column; it is stretched to the room that there is, so it holds no text.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 COLUMN = 10.0
 HEIGHT = 100.0
 _GAP = 1.5
-_STEPS = (1.0, 2.0, 5.0, 10.0)
+_STEPS = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 OTHERS = "others"
 
 
-class Box(Struct):
-    """A rectangle; `series` chooses its colour."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-    series: int
-
-
 class Slot(Struct):
-    """One column of a chart: where it begins, what it says in words, and its rectangles."""
+    """One column of a chart: where it begins, and what it says in words."""
 
     x: float
     label: str
     """Below the chart; empty for most of them."""
     title: str
-    boxes: list[Box]
 
 
 class Chart(Struct):
@@ -43,51 +33,61 @@ class Chart(Struct):
     ticks: list[str]
     """Of the scale, from the top to the bottom."""
     series: list[str]
+    paths: list[str]
+    """Of each series all its rectangles, as one path of SVG: hundreds of elements would make the page heavy."""
     empty: bool
 
 
+Labels = Sequence[tuple[str, str]]
+"""Of each column a short one, and one in full."""
+Shown = Callable[[float], str]
+
+
 def stacked(
-    labels: Sequence[tuple[str, str]],
-    values: Sequence[Mapping[str, int]],
-    series: Sequence[str],
-    shown: Callable[[float], str],
+    labels: Labels, values: Sequence[Mapping[str, int]], series: Sequence[str], shown: Shown, *, unit: int = 1
 ) -> Chart:
-    """Columns of parts on top of each other. `labels`: of each column a short one, and one in full."""
-    top = nice_top(max((sum(each.values()) for each in values), default=0))
-    slots = []
-    for number, ((label, full), parts) in enumerate(zip(_sparse(labels), values, strict=True)):
-        boxes, below = [], 0
-        for index, name in enumerate(series):
-            amount = parts.get(name, 0)
-            if amount:
-                below += amount
-                boxes.append(_box(number, HEIGHT * (1 - below / top), HEIGHT * amount / top, index))
-        slots.append(Slot(number * COLUMN, label, f"{full}: {shown(sum(parts.values()))}", boxes))
-    return Chart(len(slots) * COLUMN, slots, [shown(top), shown(top / 2), shown(0)], list(series), not any(map(any, values)))
+    """Columns of parts on top of each other. `unit`: what is 1 to those who read the scale."""
+    levels = [list(itertools.accumulate(parts.get(name, 0) for name in series)) for parts in values]
+    titles = [shown(sum(parts.values())) for parts in values]
+    return _chart(labels, levels, titles, series, shown, unit=unit)
 
 
-def nested(
-    labels: Sequence[tuple[str, str]],
-    values: Sequence[Sequence[float]],
-    series: Sequence[str],
-    shown: Callable[[float], str],
-) -> Chart:
+def nested(labels: Labels, values: Sequence[Sequence[float]], series: Sequence[str], shown: Shown) -> Chart:
     """Columns of levels one within the other, such as percentiles: rising, one for each of `series`, or none at all."""
-    top = nice_top(max((each[-1] for each in values if each), default=0))
-    slots = []
-    for number, ((label, full), levels) in enumerate(zip(_sparse(labels), values, strict=True)):
-        steps = zip((0.0, *levels), levels, strict=False)
-        boxes = [
-            _box(number, HEIGHT * (1 - above / top), HEIGHT * (above - below) / top, index)
-            for index, (below, above) in enumerate(steps)
-        ]
-        told = ", ".join(f"{name} {shown(level)}" for name, level in zip(series, levels, strict=False))
-        slots.append(Slot(number * COLUMN, label, f"{full}: {told or 'no requests'}", boxes))
-    return Chart(len(slots) * COLUMN, slots, [shown(top), shown(top / 2), shown(0)], list(series), not any(values))
+    told = [", ".join(f"{name} {shown(level)}" for name, level in zip(series, levels, strict=False)) for levels in values]
+    return _chart(labels, values, [words or "no requests" for words in told], series, shown)
+
+
+def _chart(
+    labels: Labels,
+    levels: Sequence[Sequence[float]],
+    titles: Sequence[str],
+    series: Sequence[str],
+    shown: Shown,
+    *,
+    unit: int = 1,
+) -> Chart:
+    """`levels`: of each column where the rectangle of each series ends; it begins where the one before ends."""
+    top = unit * nice_top(max((each[-1] for each in levels if each), default=0) / unit)
+    paths = ["".join(_rectangles(levels, index, HEIGHT / top)) for index in range(len(series))]
+    slots = [
+        Slot(number * COLUMN, label, f"{full}: {title}")
+        for number, ((label, full), title) in enumerate(zip(_sparse(labels), titles, strict=True))
+    ]
+    ticks = [shown(top), shown(top / 2), shown(0)]
+    return Chart(len(slots) * COLUMN, slots, ticks, list(series), paths, not any(paths))
+
+
+def _rectangles(levels: Sequence[Sequence[float]], index: int, scale: float) -> Iterator[str]:
+    for number, each in enumerate(levels):
+        below, above = (each[index - 1] if index else 0, each[index]) if index < len(each) else (0, 0)
+        if above > below:
+            x, y, height = number * COLUMN + _GAP / 2, HEIGHT - below * scale, (above - below) * scale
+            yield f"M{x:g} {y:.5g}v-{height:.4g}h{COLUMN - _GAP:g}v{height:.4g}z"
 
 
 def nice_top(highest: float) -> float:
-    """The end of a scale: 1, 2 or 5 times a power of ten, not below the highest value."""
+    """The end of a scale: 1, 2, 4, 6 or 8 times a power of ten, not below the highest value."""
     if highest <= 0:
         return 1.0
     unit = 10.0 ** math.floor(math.log10(highest))
@@ -98,10 +98,6 @@ def top_names(totals: Mapping[str, int], most: int) -> list[str]:
     """The names of the largest totals; what is left is `OTHERS`."""
     names = sorted(totals, key=lambda name: (-totals[name], name))
     return names if len(names) <= most else [*names[: most - 1], OTHERS]
-
-
-def _box(number: int, y: float, height: float, series: int) -> Box:
-    return Box(number * COLUMN + _GAP / 2, round(y, 3), COLUMN - _GAP, round(height, 3), series)
 
 
 def _sparse(labels: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -54,7 +54,9 @@ def _count(minute: overview.Minute) -> int:
 def _chart(seen: overview.Overview) -> charts.Chart:
     labels = [(f"{dt.datetime.fromtimestamp(minute.start, dt.UTC):%H:%M}",) * 2 for minute in seen.minutes]
     values = [{status: getattr(minute, status) for status in STATUSES} for minute in seen.minutes]
-    return charts.stacked(labels, values, STATUSES, lambda count: display.short_count(round(count)))
+    return charts.stacked(
+        labels, values, STATUSES, lambda count: display.short_count(round(count)) if count == int(count) else ""
+    )
 
 
 def _models(visit: Visit) -> dict[str, list[str]]:

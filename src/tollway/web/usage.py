@@ -8,7 +8,7 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from tollway.errors import InvalidRequest, NotFound
-from tollway.money import usd
+from tollway.money import CREDITS_PER_USD, usd
 from tollway.storage.tables import ALL_MODELS
 from tollway.usage import Scope, Sums
 from tollway.usage.latency import Latency, Percentiles, latency_since
@@ -72,7 +72,7 @@ async def usage(visit: Visit) -> Response:
         models=_shares({name: (name, sums) for name, sums in by_model.items()}),
         keys=_shares({group.key_id: (_key_name(names, group.key_id), group) for group in _largest(by_key)}),
         keys_left=max(0, len(by_key) - _ROWS_MAX),
-        **await _latency(visit, period, by_model),
+        **({} if scope.key_id else await _latency(visit, period, by_model)),
     )
 
 
@@ -132,7 +132,9 @@ def _spend_chart(period: Period, groups: Sequence[Part], by_model: Mapping[str, 
         name = group.model if group.model in series else charts.OTHERS
         parts = values[period.index(group)]
         parts[name] = parts.get(name, 0) + group.credits
-    return charts.stacked(period.labels, values, series, lambda amount: display.money(usd_rounded(amount)))
+    return charts.stacked(
+        period.labels, values, series, lambda amount: display.money(usd_rounded(amount)), unit=CREDITS_PER_USD
+    )
 
 
 def usd_rounded(credits_amount: float) -> float:

@@ -16,6 +16,10 @@ toggle.addEventListener("click", () => {
   document.cookie = `theme=${root.dataset.theme}; path=/; max-age=31536000; samesite=lax`;
 });
 
+// On a phone not all places fit: the one where we are is in sight.
+const here = document.querySelector(".main-nav [aria-current]");
+if (here) here.parentElement.scrollLeft = here.offsetLeft - here.parentElement.offsetLeft - here.parentElement.clientWidth / 2 + here.offsetWidth / 2;
+
 // The language that was chosen once is chosen everywhere.
 const tabs = [...document.querySelectorAll("[data-tabs]")];
 function choose(language) {
