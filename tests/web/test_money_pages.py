@@ -39,7 +39,7 @@ def test_what_was_asked_is_seen_and_explained(browser: Browser, site: LiveServer
         expect(page.locator(".receipt-id")).to_contain_text(request_id)
         w.go("/usage?range=24h")
         expect(page.locator('.drawing path:not([d=""])').first).to_be_visible()
-        page.get_by_text("Show the figures").click()
+        page.get_by_text("Show the figures").first.click()
         expect(page.locator(".figures-table tbody tr").first).to_be_visible()
 
 
