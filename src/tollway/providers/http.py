@@ -68,11 +68,11 @@ def target_of(url: str) -> Target:
 
 
 def post_head(target: Target, headers: Mapping[str, str]) -> bytes:
-    """The head of a POST of JSON that wants to be answered by events; what depends on the body is missing yet."""
+    """The head of a POST of JSON; what depends on the body is missing yet."""
     usual = {
         "Host": target.host_header,
         "Content-Type": "application/json",
-        "Accept": "text/event-stream",
+        "Accept": "text/event-stream, application/json",
         "Accept-Encoding": "identity",
         "User-Agent": f"tollway/{__version__}",
     }
@@ -268,12 +268,14 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
         return data
 
-    async def rest(self) -> bytes:
-        """What is left of the body."""
-        pieces = []
+    async def rest(self, bytes_max: int | None = None) -> bytes:
+        """What is left of the body. Raises BrokenAnswer for more than `bytes_max`."""
+        data = bytearray()
         while piece := await self.piece():
-            pieces.append(piece)
-        return b"".join(pieces)
+            data += piece
+            if bytes_max is not None and len(data) > bytes_max:
+                raise BrokenAnswer("the answer is too long")
+        return bytes(data)
 
     @property
     def is_read(self) -> bool:

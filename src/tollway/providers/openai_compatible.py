@@ -23,6 +23,8 @@ from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
 ERROR_BYTES_MAX = 64 * 2**10
+ANSWER_BYTES_MAX = 16 * 2**20
+"""Of an answer in one piece, which has 256 tokens; with logprobs and their alternatives each has kilobytes."""
 # An error's body is waited for this long; what has come of it by then is read.
 ERROR_SECONDS_MAX = 10
 # A caller who waits for the whole answer is not helped by looking at each piece of it; ten times as long would blur the time
@@ -54,9 +56,13 @@ class OpenAIProvider:
             try:
                 status = await connection.head()
                 kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-                if status != 200 or kind in ("application/json", "text/html"):
+                if status != 200 or kind == "text/html" or (kind == "application/json" and payload.streams):
                     body = await _body_of(connection)
                     raise failed_answer(route, status, connection.headers, body)
+                if not payload.streams and kind != "text/event-stream":
+                    for chunk in reader.read_whole(await connection.rest(ANSWER_BYTES_MAX)):
+                        begun = True
+                        yield chunk
                 events = EventReader()
                 read = reader.read if request.stream else reader.read_together
                 while not reader.done and (data := await connection.piece(0 if request.stream else GATHER_SECONDS)):

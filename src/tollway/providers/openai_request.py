@@ -46,10 +46,17 @@ _WITHOUT_EFFECT: dict[str, Any] = {
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
+WHOLE_TOKENS_MAX = 256
+"""A caller who waits for an answer that cannot be longer gets it in one piece from the upstream, too: that costs a third of the
+work, and it comes within the time that a first token may take. Longer ones are streamed whoever asks, so that a stalled
+upstream is noticed at once and an answer that is broken off is charged by its tokens."""
+
+
 class Payload(Struct):
     """The body of one call."""
 
     data: bytes
+    streams: bool
     prompt_tokens: int
     """An estimate, for upstreams that do not tell: a token per 4 bytes of messages and tools, 256 for an image."""
 
@@ -76,9 +83,12 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     messages = msgspec.json.encode(_messages(request, quirks, urls))
     tools = msgspec.json.encode(_tools(request, quirks))
     body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
-    body |= {"model": route.upstream_model, "messages": msgspec.Raw(messages), "stream": True}
-    if quirks.usage_in_stream == "on_request":
-        body["stream_options"] = {"include_usage": True}
+    body |= {"model": route.upstream_model, "messages": msgspec.Raw(messages)}
+    streams = not _is_wanted_whole(request)
+    if streams:
+        body["stream"] = True
+        if quirks.usage_in_stream == "on_request":
+            body["stream_options"] = {"include_usage": True}
     if tools != b"[]":
         body["tools"] = msgspec.Raw(tools)
     body |= {quirks.parameter_names.get(name, name): value for name, value in _parameters(request, route).items()}
@@ -88,7 +98,12 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
         if (value := getattr(request, name)) is not None:
             body[name] = value
     text_bytes = len(messages) + len(tools) - sum(len(url) for url in urls)
-    return Payload(msgspec.json.encode(body), -(-text_bytes // 4) + IMAGE_TOKENS * len(urls))
+    return Payload(msgspec.json.encode(body), streams, -(-text_bytes // 4) + IMAGE_TOKENS * len(urls))
+
+
+def _is_wanted_whole(request: ChatRequest) -> bool:
+    limit = request.output_tokens_max
+    return not request.stream and limit is not None and limit * request.choices_count <= WHOLE_TOKENS_MAX
 
 
 # --- what the route can do --------------------------------------------------------------------------------------------

@@ -101,6 +101,23 @@ class UpstreamEvent(Struct):
     error: Any = None
 
 
+class UpstreamWholeChoice(Struct):
+    """One choice of an answer that comes in one piece."""
+
+    index: int | None = 0
+    message: UpstreamDelta | None = None
+    finish_reason: str | None = None
+    logprobs: Raw = Raw(b"null")
+
+
+class UpstreamAnswer(Struct):
+    """An answer in one piece, or an error in its place."""
+
+    choices: list[UpstreamWholeChoice] | None = None
+    usage: Any = None
+    error: Any = None
+
+
 class UpstreamTopLogprob(Struct):
     """One of the likeliest tokens."""
 
@@ -123,6 +140,7 @@ class UpstreamLogprobs(Struct):
 
 
 _decode_event = msgspec.json.Decoder(UpstreamEvent).decode
+_decode_answer = msgspec.json.Decoder(UpstreamAnswer).decode
 _decode_events = msgspec.json.Decoder(list[UpstreamEvent]).decode
 _decode_logprobs = msgspec.json.Decoder(UpstreamLogprobs | None).decode
 
@@ -182,6 +200,21 @@ class AnswerReader:
             yield from self._read_event(event)
         yield from self._read_texts(texts)
         self.done = done
+
+    def read_whole(self, data: bytes) -> Iterator[ChunkChoice]:
+        """What an answer in one piece brings. Raises as `read`."""
+        try:
+            answer = _decode_answer(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            raise self._broken("sent an answer that is no completion", type(problem).__name__) from None
+        self.done = True
+        yield from self._read_event(
+            UpstreamEvent(
+                [UpstreamChoice(each.index, each.message, each.finish_reason, each.logprobs) for each in answer.choices or ()],
+                answer.usage,
+                answer.error,
+            )
+        )
 
     def _plain_text(self, event: UpstreamEvent) -> str | None:
         """The text of an event that brings nothing else, to the only choice."""
