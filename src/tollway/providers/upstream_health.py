@@ -105,7 +105,7 @@ class UpstreamHealth:
         self._resting: dict[str, float] = {}
         self._metrics = metrics
         self._attempts = metrics.attempts.labels(name)
-        metrics.pending.labels(name).set_function(lambda: self.pending)
+        self._pending_gauge = metrics.pending.labels(name)
         self._first_token = metrics.first_token.labels(name)
         self._breaker_gauge = metrics.breaker.labels(name)
 
@@ -178,6 +178,7 @@ class UpstreamHealth:
 
     def began(self) -> bool:
         self.pending += 1
+        self._pending_gauge.set(self.pending)
         self._attempts.inc()
         probe = self.breaker.enter()
         if probe:
@@ -193,6 +194,7 @@ class UpstreamHealth:
 
     def ended(self) -> None:
         self.pending -= 1
+        self._pending_gauge.set(self.pending)
 
     def failed(self, code: str, *, probe: bool) -> None:
         self._metrics.failures.labels(self.name, code).inc()

@@ -20,6 +20,7 @@ from tollway.errors import StorageUnavailable
 from tollway.settings import DatabaseUrl
 from tollway.storage.facts import Facts
 from tollway.storage.tables import SCHEMA_VERSION
+from tollway.storage.writer import Writer
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Database:
     def __init__(self, place: Path | DatabaseUrl) -> None:
         self._backend = _backend(place)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-read")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-write")
+        self._writer = Writer()
         self._troubles: dict[str, str] = {}
 
     @property
@@ -95,7 +96,7 @@ class Database:
 
         Cancelling the caller does not cancel it, not even before it began.
         """
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._writer, function))
+        return await self._writer.run(function)
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -137,7 +138,7 @@ class Database:
 
     def close(self) -> None:
         """Finishes what was begun. Blocks for it."""
-        self._writer.shutdown()
+        self._writer.close()
         self._readers.shutdown()
         self._backend.close()
 
