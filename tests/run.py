@@ -15,7 +15,7 @@ WAITING = ("contract", "docs", "faults", "soak")
 
 
 def main(arguments: list[str]) -> int:
-    pytest = [sys.executable, "-m", "pytest"]
+    pytest = [sys.executable, "-m", "pytest", "--durations=15"]
     if any(argument == "-k" or not argument.startswith("-") for argument in arguments):
         return subprocess.run([*pytest, *arguments], check=False, cwd=ROOT).returncode
     waiting = [f"tests/{name}" for name in WAITING]

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import schemathesis
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from tests.live import LOCAL_MODEL
 
 # Requests that fit the schema and are refused all the same. What a model cannot honour has codes that the document announces;
@@ -70,6 +70,13 @@ def valid_requests_are_answered(ctx: Any, response: Any, case: Any) -> None:
         if error["code"] in REFUSABLE or unsayable.search(error["message"]):
             return
     positive_data_acceptance(ctx, response, case)
+
+
+@schemathesis.check
+def invalid_requests_are_refused(ctx: Any, response: Any, case: Any) -> None:
+    """As schemathesis checks it by itself, but a body with too many parts can also be too large."""
+    if response.status_code != 413:
+        negative_data_rejection(ctx, response, case)
 
 
 def _is_within(value: Any, least: float, most: float = float("inf")) -> bool:
