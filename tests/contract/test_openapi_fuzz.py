@@ -1,7 +1,8 @@
 """schemathesis finds no server error, and no answer that `/openapi.json` does not describe.
 
-In the suite it thinks of the same requests every time, and walks through every bound of a schema (its coverage phase) once. With
-`FUZZ_EXAMPLES=300`, as in `make conformance`, it makes that many for each operation, others every time, and walks everywhere.
+In the suite it thinks of the same requests every time, and walks through every bound of a schema (its coverage phase) once.
+With `FUZZ_EXAMPLES=300`, as in `make conformance`, it makes that many for each operation, others every time, and walks
+everywhere.
 """
 
 import contextlib

@@ -18,7 +18,8 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
-from tollway.providers.http import Connection, HttpClient, target_of
+from tollway.providers.http import HttpClient, target_of
+from tollway.providers.http_connection import Connection
 
 log = structlog.get_logger()
 

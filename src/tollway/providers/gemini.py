@@ -18,7 +18,8 @@ from tollway.providers.base import Meter
 from tollway.providers.gemini_answer import CallUsage, ChoiceReader, Event, Tally, decode_event, prompt_estimate
 from tollway.providers.gemini_errors import connection_error, error_of, upstream_error
 from tollway.providers.gemini_request import check_request, encode_for_choice, request_body
-from tollway.providers.http import Connection, HttpClient, Target, post_head, target_of
+from tollway.providers.http import HttpClient, Target, post_head, target_of
+from tollway.providers.http_connection import Connection
 from tollway.providers.images import ImageLoader
 from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage

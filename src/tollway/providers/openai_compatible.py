@@ -14,7 +14,8 @@ import msgspec
 from tollway.catalog import Route
 from tollway.errors import BadGateway, TollwayError
 from tollway.providers.base import Meter
-from tollway.providers.http import Connection, HttpClient, Target, post_head, target_of
+from tollway.providers.http import HttpClient, Target, post_head, target_of
+from tollway.providers.http_connection import Connection
 from tollway.providers.images import ImageLoader
 from tollway.providers.openai_errors import failed_answer, failed_connection, failed_stream
 from tollway.providers.openai_request import check_request, payload_for

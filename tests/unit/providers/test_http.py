@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tollway.providers.http import CannotConnect, Connection, HttpClient, Target, target_of
+from tollway.providers.http import CannotConnect, HttpClient, Target, target_of
+from tollway.providers.http_connection import Connection
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
