@@ -8,10 +8,11 @@ instead of the true one.
 import asyncio
 import json
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from tests.fakes.faults import Cut, Received, Reply, Step, Wait
-from tests.fakes.openai import FakeOpenAI, chunk, error_reply
+from tests.fakes.openai import MODEL, FakeOpenAI, chunk, error_reply
 
 
 class ScriptedOpenAI(FakeOpenAI):
@@ -27,22 +28,42 @@ class ScriptedOpenAI(FakeOpenAI):
         script = json.loads(body["messages"][-1]["content"])
         if script.get("fail") == "status":
             return error_reply(500, "scripted")
-        return Reply(list(_steps(script, (body.get("stream_options") or {}).get("include_usage"))))
+        if not body.get("stream"):
+            return Reply(list(_whole(script)), content_type="application/json")
+        return Reply(list(_events(script, (body.get("stream_options") or {}).get("include_usage"))))
 
 
-def _steps(script: dict[str, Any], with_usage: bool | None) -> "list[Step]":
+def _whole(script: dict[str, Any]) -> Iterator[Step]:
+    pieces = script.get("pieces", 5)
+    message = {"role": "assistant", "content": "word " * script.get("words", 1) * pieces, "refusal": None}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}
+    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODEL, "choices": [choice]}
+    body = json.dumps(answer | {"usage": _usage(script, pieces)}).encode()
+    if script.get("fail") == "break":
+        yield from (Wait(script.get("pause", 0.0) * (pieces // 2)), body[: len(body) // 2], Cut())
+    else:
+        yield from (Wait(script.get("pause", 0.0) * pieces), body)
+
+
+def _events(script: dict[str, Any], with_usage: bool | None) -> Iterator[Step]:
     pieces, pause = script.get("pieces", 5), script.get("pause", 0.0)
-    piece = [Wait(pause)] * bool(pause) + [_event(chunk({"content": "word " * script.get("words", 1)}))]
-    steps: list[Step] = [_event(chunk({"role": "assistant", "content": ""}))]
+    piece = _event(chunk({"content": "word " * script.get("words", 1)}))
+    yield _event(chunk({"role": "assistant", "content": ""}))
     for number in range(pieces):
         if script.get("fail") == "break" and number >= pieces // 2:
-            return [*steps, Cut()]
-        steps += piece
-    steps.append(_event(chunk({}, finish_reason="stop")))
-    usage = script.get("usage", {"prompt_tokens": 100, "completion_tokens": pieces, "total_tokens": 100 + pieces})
+            yield Cut()
+            return
+        if pause:
+            yield Wait(pause)
+        yield piece
+    yield _event(chunk({}, finish_reason="stop"))
     if with_usage:
-        steps.append(_event({**chunk({}), "choices": [], "usage": usage}))
-    return [*steps, b"data: [DONE]\n\n"]
+        yield _event({**chunk({}), "choices": [], "usage": _usage(script, pieces)})
+    yield b"data: [DONE]\n\n"
+
+
+def _usage(script: dict[str, Any], pieces: int) -> Any:
+    return script.get("usage", {"prompt_tokens": 100, "completion_tokens": pieces, "total_tokens": 100 + pieces})
 
 
 def _event(event: Any) -> bytes:

@@ -9,7 +9,8 @@ from tests.web.browser import Scheme, Size, window
 
 from tollway.web.pages import PAGES
 
-THOROUGH = {("desktop", "light"), ("narrow", "dark")}
+LOOKS: list[tuple[Size, Scheme]] = [("desktop", "light"), ("narrow", "dark"), ("phone", "light"), ("desktop", "dark")]
+THOROUGH = LOOKS[:2]
 """The looks in which everything is looked at, answers to forms, too; in the others, one page of each kind."""
 
 
@@ -30,8 +31,7 @@ def it(browser: Browser, site: LiveServer) -> places.Known:
 
 
 @pytest.mark.parametrize("signed_in", [False, True], ids=["visitor", "owner"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", ["desktop", "phone", "narrow"])
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
 def test_nothing_to_complain_about(
     browser: Browser, site: LiveServer, it: places.Known, size: Size, scheme: Scheme, signed_in: bool
 ) -> None:

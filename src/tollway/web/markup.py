@@ -92,6 +92,7 @@ def render(markdown: str) -> Rendered:
             token.attrSet("id", headings[-1].anchor)
     first = next((n for n, token in enumerate(tokens) if token.type == "heading_close"), -1)
     parser.add_render_rule("fence", _fence)
+    parser.add_render_rule("code_block", _fence)
     parser.add_render_rule("table_open", lambda *_: '<div class="scroll" tabindex="0" role="group" aria-label="Table"><table>')
     parser.add_render_rule("table_close", lambda *_: "</table></div>")
     html = parser.renderer.render(tokens[first + 1 :], parser.options, {})
