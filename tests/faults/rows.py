@@ -220,7 +220,6 @@ ROWS = (
         "scripts as model output, key names, model names",
         "none runs; no external request; strict CSP",
         ("tests/web/test_hostile_text.py", "tests/web/test_every_page.py", "tests/web/test_playground.py", "tests/unit/web"),
-        missing="every field of every form in a real browser",
     ),
     Row(
         26,

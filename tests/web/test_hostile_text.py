@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from tests.fakes.openai import API_KEY, FakeOpenAI
 from tests.fakes.openai import MODEL as UPSTREAM_MODEL
 from tests.fakes.server import in_a_thread
 from tests.live import LiveServer, serving
 from tests.web import places
 from tests.web.accessible import disorder, foreign_parts, overflow, violations
-from tests.web.browser import make_owner, window
+from tests.web.browser import Scheme, Size, Window, make_owner, window
 
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = "\"'><img src=x onerror=alert(2)>"
@@ -27,6 +27,7 @@ WORDS = (
     f"| {SCRIPT} | b |\n|---|---|\n| {ENDLESS} | {IMAGE} |\n\n",
     "```html\n<script>alert(6)</script>\n```\n\n<style>body{display:none}</style><meta http-equiv=refresh content='0;url=https://evil.test'>",
 )
+TYPED = "input:not([type=hidden], [type=checkbox], [type=radio], [readonly]), textarea"
 QUERIES = (
     "/search?q={}",
     "/catalog?q={}&can={}",
@@ -102,9 +103,10 @@ def looked_at(page: Page) -> list[str]:
     return [*foreign_parts(page), *overflow(page), *disorder(page), *violations(page)]
 
 
-def test_it_is_text_on_every_page(browser: Browser, site: LiveServer) -> None:
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("narrow", "dark")])
+def test_it_is_text_on_every_page(browser: Browser, site: LiveServer, size: Size, scheme: Scheme) -> None:
     found: dict[str, list[str]] = {}
-    with window(browser, site) as visitor, window(browser, site) as owner:
+    with window(browser, site, size, scheme) as visitor, window(browser, site, size, scheme) as owner:
         owner.sign_in()
         it = places.known(owner, MODEL)
         for w, signed_in in ((visitor, False), (owner, True)):
@@ -152,3 +154,41 @@ def test_it_is_text_in_every_address(browser: Browser, site: LiveServer) -> None
                     assert answer.status < 500, path
                     found[path] = foreign_parts(w.page)
     assert {path: told for path, told in found.items() if told} == {}
+
+
+def test_it_is_text_in_every_field_of_every_form(browser: Browser, site: LiveServer) -> None:
+    """Sent without the browser's own checks, as it would be by somebody who wants to."""
+    with window(browser, site) as visitor, window(browser, site) as owner:
+        owner.sign_in()
+        it = places.known(owner, MODEL)
+        sent = 0
+        for w, signed_in in ((visitor, False), (owner, True)):
+            for path in places.one_of_each(it, signed_in=signed_in).values():
+                for number in range(_forms(w.go(path)).count()):
+                    for text in (SCRIPT, IMAGE):
+                        _send(w, path, number, text)
+                        sent += 1
+        assert sent > 20
+
+
+def _forms(page: Page) -> Locator:
+    """Those into which something is typed; the playground sends nothing by itself, and the search has its own address."""
+    return page.locator("main form:not([data-playground])").filter(has=page.locator(TYPED))
+
+
+def _send(w: Window, path: str, number: int, text: str) -> None:
+    form = _forms(w.go(path)).nth(number)
+    with w.page.expect_navigation() as navigation:
+        form.evaluate(
+            """(form, [typed, text]) => {
+              for (const field of form.querySelectorAll(typed)) {
+                if (field.tagName === "INPUT") field.type = "text";
+                field.value = text;
+              }
+              form.noValidate = true;
+              form.requestSubmit();
+            }""",
+            [TYPED, text],
+        )
+    assert navigation.value.status < 500, f"{path}, form {number}"
+    assert foreign_parts(w.page) == []
