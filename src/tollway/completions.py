@@ -269,9 +269,9 @@ class Answer:
     def _note(self, item: ChunkChoice) -> None:
         """What has to be known of each chunk for the charge, the log and a replay."""
         delta = item.delta
-        size = len(delta.content or "") + len(delta.reasoning_content or "") + len(delta.refusal or "")
+        size = _bytes_of(delta.content) + _bytes_of(delta.reasoning_content) + _bytes_of(delta.refusal)
         for call in delta.tool_calls or ():
-            size += len((call.function.name or "") + (call.function.arguments or "")) if call.function else 0
+            size += _bytes_of(call.function.name) + _bytes_of(call.function.arguments) if call.function else 0
         if size and self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
         self._received_bytes += size
@@ -446,6 +446,12 @@ def _tokens_to_count(call: Call) -> int:
     """What counts against tokens per minute until the answer is there: the prompt by a rule of thumb, and what is asked for."""
     prompt = estimated_prompt_tokens(call.request, call.body_bytes)
     return prompt + (call.request.output_tokens_max or 0) * call.request.choices_count
+
+
+def _bytes_of(text: str | None) -> int:
+    if not text:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())
 
 
 def _with_what_would_fit(refusal: InsufficientCredits | SpendLimitReached, bound: Bound) -> TollwayError:

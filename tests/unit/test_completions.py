@@ -257,8 +257,9 @@ async def test_hostile_usage_never_pays_out_and_never_costs_more_than_was_held(h
         assert 0 <= details.cached_tokens <= completion.usage.prompt_tokens
 
 
-async def test_missing_usage_is_estimated_and_flagged(house: House) -> None:
-    house.script.steps = (say("12345678"), END)
+@pytest.mark.parametrize("text", ["12345678", "日本x$"])
+async def test_missing_usage_is_estimated_from_the_bytes_and_flagged(house: House, text: str) -> None:
+    house.script.steps = (say(text), END)
     call = house.call()
     await (await house.completions.start(call)).completion()
     row = await house.row()
