@@ -11,7 +11,7 @@ from contextlib import aclosing
 
 import msgspec
 import structlog
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
@@ -448,7 +448,7 @@ def _tokens_to_count(call: Call) -> int:
     return prompt + (call.request.output_tokens_max or 0) * call.request.choices_count
 
 
-def _bytes_of(text: str | None) -> int:
+def _bytes_of(text: str | UnsetType | None) -> int:
     if not text:
         return 0
     return len(text) if text.isascii() else len(text.encode())
