@@ -32,7 +32,8 @@ ACKNOWLEDGED = "settled "
 
 async def _prepared(folder: Path) -> tuple[Database, Bench]:
     """A database with an account; the log is short, so that it is copied into the file again and again."""
-    sqlite_module._CHECKPOINT_PAGES = 40
+    sqlite_module._CHECKPOINT_COMMITS = 2
+    sqlite_module._CHECKPOINT_PAGES_MAX = 200
     database = Database(folder / "tollway.db")
     database.migrate()
     return database, await opened(database, GRANTED)

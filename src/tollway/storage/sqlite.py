@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection, event
 
 from tollway.storage.facts import Facts
@@ -16,7 +17,9 @@ from tollway.storage.turns import TurnError, shared, turn
 
 _BUSY_SECONDS = 10
 _STATEMENTS = 512  # kept compiled; see prepared.py
-_CHECKPOINT_PAGES = 8000  # 32 MB: a page that is written again and again is copied into the file once for all
+_CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
+_CHECKPOINT_COMMITS = 300  # some 20 MB: a page that is written again and again is copied into the file once for all
+_CHECKPOINT_PAGES_MAX = 32_000  # 128 MB: a writer that finds so much does what the thread for it did not get done
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: "another process kept it locked",
     sqlite3.SQLITE_LOCKED: "another process kept it locked",
@@ -28,6 +31,8 @@ _TROUBLES = {
     sqlite3.SQLITE_PROTOCOL: "another process kept it locked",
     sqlite3.SQLITE_PERM: "this user may not use it",
 }
+
+log = structlog.get_logger(__name__)
 
 
 class Sqlite:
@@ -43,17 +48,18 @@ class Sqlite:
         self.where = str(path)
         self._lock = path.with_name(path.name + ".lock")
         url = sa.URL.create("sqlite", database=str(path))
-        self._reading = sa.create_engine(url, pool_size=readers, max_overflow=0, hide_parameters=True)
+        self._reading = sa.create_engine(url, pool_size=readers + 1, max_overflow=0, hide_parameters=True)
         statements = {"cached_statements": _STATEMENTS}
         self._writing = sa.create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=statements)
         self._writer: _Writer | None = None
+        self._checkpoints = _Checkpoints(self._reading)
         self._opening = threading.Lock()
         self._open_handle: int | None = None
         event.listen(self._reading, "connect", self._say_that_it_is_open)
         event.listen(self._writing, "connect", self._say_that_it_is_open)
         event.listen(self._reading, "connect", _on_connect("query_only = ON"))
         event.listen(self._reading, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        checkpoint = f"wal_autocheckpoint = {_CHECKPOINT_PAGES}"
+        checkpoint = f"wal_autocheckpoint = {_CHECKPOINT_PAGES_MAX}"
         event.listen(self._writing, "connect", _on_connect("synchronous = FULL", checkpoint))
         event.listen(self._writing, "begin", _begin_writing)
 
@@ -69,6 +75,7 @@ class Sqlite:
                 writer.begin("FULL" if durable else "NORMAL")
                 yield writer.connection
                 writer.commit()
+                self._checkpoints.after_commit(writer)
             except BaseException:
                 self._forget_writer()
                 raise
@@ -112,6 +119,7 @@ class Sqlite:
 
     def close(self) -> None:
         self._forget_writer()
+        self._checkpoints.close()
         self._reading.dispose()
         self._writing.dispose()
         if self._open_handle is not None:
@@ -150,6 +158,52 @@ def _begin_writing(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
+class _Checkpoints:
+    """Copies what was committed from the write-ahead log into the file, in a thread of its own.
+
+    SQLite's own way is to let the commit that finds the log long do it: 20 to 60 ms in which every answer waits. A passive
+    checkpoint keeps nobody from writing. What was written meanwhile is copied by the writer itself, which is little; then
+    the log has nothing that is not in the file, and begins anew.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._commits = 0
+        self._due = threading.Event()
+        self._rest_due = False
+        self._thread: threading.Thread | None = None
+        self._closing = False
+
+    def after_commit(self, writer: "_Writer") -> None:
+        """To be called while nobody else can write."""
+        self._commits += 1
+        if self._rest_due:
+            self._rest_due = False
+            writer.checkpoint()
+        elif self._commits >= _CHECKPOINT_COMMITS:
+            self._commits = 0
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="database-checkpoint", daemon=True)
+                self._thread.start()
+            self._due.set()
+
+    def close(self) -> None:
+        """Finishes what was begun. Blocks for it."""
+        self._closing = True
+        self._due.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        while self._due.wait() and not self._closing:
+            self._due.clear()
+            try:
+                with contextlib.closing(self._engine.raw_connection()) as connection:
+                    self._rest_due = _checkpoint(connection.driver_connection)
+            except sa.exc.DBAPIError as error:
+                log.warning("checkpoint_failed", reason=str(error))
+
+
 class _Writer:
     """A connection that stays checked out, with transactions of the driver's own.
 
@@ -167,11 +221,24 @@ class _Writer:
             self._level = level
         self._driver.execute("BEGIN IMMEDIATE")
 
+    def checkpoint(self) -> None:
+        _checkpoint(self._driver)
+
     def commit(self) -> None:
         if self.connection.in_transaction():  # something was executed through SQLAlchemy, which must know of the end
             self.connection.commit()
         else:
             self._driver.commit()
+
+
+def _checkpoint(driver: Any) -> bool:
+    """Whether it worked. If not, nothing is lost: the log has it all, and the next one tries again."""
+    try:
+        driver.execute(_CHECKPOINT).close()
+    except sqlite3.Error as error:
+        log.warning("checkpoint_failed", reason=str(error))
+        return False
+    return True
 
 
 def _driver_of(connection: Connection) -> sqlite3.Connection:

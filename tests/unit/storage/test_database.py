@@ -4,7 +4,7 @@ import fcntl
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from structlog.testing import capture_logs
 from tests.postgres import PostgresServer
 from tests.processes import race
 
@@ -51,6 +52,36 @@ async def _names(database: Database) -> list[str]:
 
 def _account(name: str) -> sa.Insert:
     return sa.insert(accounts).values(id=name, name=name, created_at=1.0)
+
+
+def _adding(name: str) -> Callable[[sa.Connection], object]:
+    return lambda connection: connection.execute(_account(name))
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size
+
+
+async def test_the_log_of_sqlite_begins_anew_while_others_write(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tollway.storage.sqlite._CHECKPOINT_COMMITS", 5)
+    log = Path(sqlite.where + "-wal")
+    before, written = _size(log), 0
+    for number in range(400):
+        name = f"{number:04d}" * 2500
+        await sqlite.write(_adding(name))
+        written += 2 * len(name)  # as a name and as an id
+    assert _size(log) - before < written / 2
+    assert len(await _names(sqlite)) == 400
+
+
+async def test_a_checkpoint_that_fails_fails_nobodys_transaction(sqlite: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tollway.storage.sqlite._CHECKPOINT_COMMITS", 1)
+    monkeypatch.setattr("tollway.storage.sqlite._CHECKPOINT", "PRAGMA no such thing")
+    with capture_logs() as logs:
+        for number in range(50):
+            await sqlite.write(_adding(str(number)))
+        sqlite.close()
+    assert any(entry["event"] == "checkpoint_failed" for entry in logs)
 
 
 async def test_migrations_and_tables_say_the_same(database: Database) -> None:
