@@ -245,6 +245,5 @@ ROWS = (
         "each bug that others have had, seeded into the code, makes a test fail",
         ("tests/faults/test_seeded_bugs.py",),
         {"SEEDED_BUGS": "all"},
-        "a crash from nested parentheses (llama.cpp#26600) and SQL injection (litellm CVE-2026-42208) are not seeded",
     ),
 )

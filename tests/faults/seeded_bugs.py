@@ -221,6 +221,16 @@ BUGS = (
         "tests/unit/accounts/test_accounts.py::test_keys_with_the_same_prefix_are_different_keys",
     ),
     SeededBug(
+        "a statement is built from the text of the key that is looked up (litellm CVE-2026-42208)",
+        "accounts/authentication.py",
+        "        _refuse_misspelt(token)\n        task",
+        "        query = sa.text(f\"SELECT digest FROM api_keys WHERE prefix = '{token}'\")\n"
+        "        found = await self._database.read(lambda connection: connection.execute(query).first())\n"
+        "        digest = bytes(found.digest) if found else digest\n"
+        "        task",
+        "tests/unit/accounts/test_accounts.py::test_sql_in_the_place_of_a_key_proves_nobody",
+    ),
+    SeededBug(
         "a changed ledger row goes unnoticed",
         "ledger/verify.py",
         "        if self._head != stored:\n",
@@ -253,6 +263,14 @@ BUGS = (
         "    return _compiled(msgspec.json.encode(given))\n",
         "    try:\n        return _compiled(msgspec.json.encode(given))\n    except Exception:\n        return _FREE\n",
         "tests/contract/test_constrained.py::test_what_cannot_be_enforced_is_a_400_naming_the_keyword",
+    ),
+    SeededBug(
+        "nested parentheses exhaust the stack (llama.cpp#26600)",
+        "constrain/regex_syntax.py",
+        "        if depth > DEPTH_MAX:\n",
+        "        if False:\n",
+        "tests/unit/constrain/test_limits.py::test_bombs_are_refused_quickly",
+        "nesting",
     ),
 )
 

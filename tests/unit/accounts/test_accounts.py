@@ -83,6 +83,17 @@ async def test_a_header_without_a_good_key_is_told_why(tmp_path: Path, header: s
         assert "sk-proj" not in error.message
 
 
+@pytest.mark.parametrize(
+    "injection",
+    ["' OR '1'='1", "' UNION SELECT digest FROM api_keys --", "'; DROP TABLE api_keys;--", "%", "tw_' OR 1=1 --".ljust(39)],
+)
+async def test_sql_in_the_place_of_a_key_proves_nobody(tmp_path: Path, injection: str) -> None:
+    async with installed(tmp_path) as services:
+        key = await new_key(services)
+        assert _kind(await _refused(services, f"Bearer {injection}")) == "err_key_malformed"
+        await services.accounts.authenticate(f"Bearer {key}")
+
+
 async def test_an_unknown_key_is_told_so_without_being_repeated(tmp_path: Path) -> None:
     async with installed(tmp_path / "one") as one, installed(tmp_path / "two") as two:
         key = await new_key(one)

@@ -52,6 +52,7 @@ BOMBS: dict[str, Any] = {
     "pattern repetitions": {"type": "string", "pattern": "^(((a{0,100}){0,100}){0,100}){0,100}$"},
     "pattern ambiguity": {"type": "string", "pattern": "^(a|aa|aaa){0,500}$"},
     "pattern nesting": {"type": "string", "pattern": "(" * 300 + "a" + ")" * 300},
+    "pattern nesting that validators read": {"type": "string", "pattern": "(" * 60 + "a" + ")" * 60},
     "pattern length": {"type": "string", "pattern": "a?" * 5000},
     "pattern stars": {"type": "string", "pattern": "^(" + "a*" * 900 + ")*$"},
     "minProperties": {"type": "object", "properties": {f"p{i}": {} for i in range(300)}, "minProperties": 299},
