@@ -5,7 +5,8 @@
 Requests alternate between the two one by one (with 8 streams: round by round), so that drift of the machine hits both alike.
 Each request has its own prompt of equal length, temperature 0, and a fixed number of tokens. Reported, each the median:
 
-- first_token: milliseconds to the first token, over answers of 2 tokens
+- first_token: milliseconds to the first token, over answers of 2 tokens; what the API adds is the median of the differences
+  between neighbours, because the machine's own pace drifts by more than that
 - tokens per second of one stream and of eight, and the ratio of the two (API / engine, higher is better)
 - the processor time that the API's process takes for a request of 2 tokens, and for each further token (Linux)
 
@@ -149,10 +150,11 @@ async def measure(port: int, key: str, pid: int, engine: EngineEndpoint, scale: 
         samples = await alternating(session, targets, few, 2)
         used = processor_seconds(pid)
         firsts = {name: statistics.median(sample.first for sample in each) * 1000 for name, each in samples.items()}
+        added = [api.first - engine.first for engine, api in zip(samples["engine"], samples["api"], strict=True)]
         results["first_token"] = {
             "engine_ms_p50": round(firsts["engine"], 2),
             "api_ms_p50": round(firsts["api"], 2),
-            "added_ms_p50": round(firsts["api"] - firsts["engine"], 2),
+            "added_ms_p50": round(statistics.median(added) * 1000, 2),
         }
         if before is not None and used is not None:
             results["first_token"]["api_processor_ms"] = round((used - before) / few * 1000, 2)
