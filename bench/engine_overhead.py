@@ -18,7 +18,9 @@ import asyncio
 import itertools
 import json
 import multiprocessing
+import os
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -118,6 +120,12 @@ async def round_of(session: aiohttp.ClientSession, target: Target, streams: int,
     return requests * TOKENS / (time.perf_counter() - began)
 
 
+def serve_quietly(config: WorkerConfig) -> None:
+    """The API, without the log of its requests."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    serve_http(config)
+
+
 async def make_key(settings: Settings) -> str:
     """The key of an account that can pay for the whole run."""
     database = Database(settings.database)
@@ -199,7 +207,7 @@ def main() -> None:
         supervisor = Supervisor(settings, ModelStore(settings.models_path))
         supervisor.start()
         config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
-        api = multiprocessing.get_context("spawn").Process(target=serve_http, args=(config,))
+        api = multiprocessing.get_context("spawn").Process(target=serve_quietly, args=(config,))
         try:
             key = asyncio.run(make_key(settings))
             api.start()
