@@ -151,10 +151,6 @@ class Accounts:
     async def set_enabled(self, prefix_or_id: str, enabled: bool) -> ApiKey:
         return await self.update_key(prefix_or_id, KeyChanges(enabled=enabled))
 
-    async def set_expiry(self, prefix_or_id: str, expires_at: float | None) -> ApiKey:
-        """None = never."""
-        return await self.update_key(prefix_or_id, KeyChanges(expires_at=expires_at))
-
     async def delete_key(self, prefix_or_id: str, *, account_id: str | None = None, kind: KeyKind | None = None) -> ApiKey:
         """For good. The row stays, without use, so that the holder is told."""
         return await self._change(prefix_or_id, {"deleted_at": clock.now()}, account_id, kind)
