@@ -253,6 +253,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where everything is kept: a SQLite file, or a PostgreSQL database."""
         return self.database_url or self.home / "tollway.db"
 
+    @property
+    def local_host(self) -> str:
+        """Where this machine itself reaches the service: a socket bound to all addresses is asked on the loopback."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
+
+    @property
+    def address(self) -> str:
+        """What links begin with that are printed: the address that people use, else that of this machine."""
+        host = f"[{self.local_host}]" if ":" in self.local_host else self.local_host
+        return self.public_url or f"http://{host}:{self.port}"
+
 
 def configuration_path(home: Path) -> Path:
     return home / "tollway.toml"

@@ -2,7 +2,21 @@
 
 import typer
 
-from tollway.cli import accounts, booking, chat, db, doctor, keys, models, public_models, reference, serve, usage, verify
+from tollway.cli import (
+    accounts,
+    booking,
+    chat,
+    db,
+    doctor,
+    keys,
+    models,
+    people,
+    public_models,
+    reference,
+    serve,
+    usage,
+    verify,
+)
 
 app = typer.Typer(
     name="tollway",
@@ -16,6 +30,7 @@ app = typer.Typer(
 app.command(name="serve")(serve.serve)
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(keys.app, name="keys")
+app.add_typer(people.app, name="people")
 app.add_typer(booking.app, name="credits")
 app.command(name="usage")(usage.usage)
 app.command(name="logs")(usage.logs)

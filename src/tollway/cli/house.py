@@ -25,6 +25,7 @@ class House:
     accounts: "Accounts"
     ledger: "Ledger"
     usage: "UsageQueries"
+    secret: bytes
 
 
 def on_database(home: Path | None, work: Callable[[House], Awaitable[T]]) -> T:
@@ -41,7 +42,7 @@ def on_database(home: Path | None, work: Callable[[House], Awaitable[T]]) -> T:
     async def main() -> T:
         secret = load_secret(settings.home)
         await check_secret(database, secret)
-        return await work(House(database, Accounts(database, secret), Ledger(database), UsageQueries(database)))
+        return await work(House(database, Accounts(database, secret), Ledger(database), UsageQueries(database), secret))
 
     try:
         database.migrate()

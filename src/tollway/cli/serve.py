@@ -229,10 +229,9 @@ def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | 
     from tollway.app import catalog_of
 
     settings = config.settings
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    if not _answers(host, settings.port):
+    if not _answers(settings.local_host, settings.port):
         return
-    address = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+    address = settings.address
     base_url = f"{address}/v1"
     catalog = catalog_of(config)
     out.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
