@@ -118,9 +118,9 @@ async def test_withdrawn_keys_are_refused_at_once_each_with_its_reason(tmp_path:
         await accounts.set_enabled(prefix, True)
         await accounts.authenticate(header)
 
-        await accounts.set_expiry(prefix, clock.now() - 1)
+        await accounts.update_key(prefix, KeyChanges(expires_at=clock.now() - 1))
         assert _kind(await _refused(services, header)) == "err_key_expired"
-        await accounts.set_expiry(prefix, None)
+        await accounts.update_key(prefix, KeyChanges(expires_at=None))
         await accounts.authenticate(header)
 
         await accounts.delete_key(prefix)

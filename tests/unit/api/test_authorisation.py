@@ -132,11 +132,11 @@ async def house(home: Path) -> AsyncIterator[House]:
         await make("other scope", scopes=("model:image",))
         await make("other model", models=("google/gemini-2.5-flash-lite-preview",))
         await accounts.set_enabled(await make("disabled"), False)
-        await accounts.set_expiry(await make("expired"), clock.now() - 1)
+        await accounts.update_key(await make("expired"), KeyChanges(expires_at=clock.now() - 1))
         await accounts.delete_key(await make("deleted"))
         await accounts.rotate_key(await make("replaced"), overlap_seconds=0)
         await accounts.set_enabled(await make("disabled management", kind="management"), False)
-        await accounts.set_expiry(await make("expired management", kind="management"), clock.now() - 1)
+        await accounts.update_key(await make("expired management", kind="management"), KeyChanges(expires_at=clock.now() - 1))
         sent: dict[str, dict[str, str]] = {"nobody": {}} | {
             role: {"Authorization": f"Bearer {secret}"} for role, secret in keys.items()
         }
