@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from msgspec import Struct
+from sqlalchemy import Connection
 from tests.desks import recorded
 from tests.installation import installed
 
@@ -18,6 +20,7 @@ from tollway.api.services import Services
 from tollway.catalog import Price
 from tollway.ids import random_text, request_id
 from tollway.metering import Tariff, credits_for, tariff_of
+from tollway.storage.tables import api_keys
 from tollway.usage import PriceList, RequestRecord, Status
 from tollway.usage.latency import LatencyCounter
 from tollway.wire.chat import PromptTokensDetails, Usage
@@ -58,15 +61,24 @@ async def _fill(home: Path) -> None:
         try:
             clock.now = then
             caller_of = await _accounts(services)
+            used: dict[str, float] = {}
             for at in _moments(now, chance):
                 then.at = at
-                await _one(desk, caller_of[chance.choices(list(KEYS), list(KEYS.values()))[0]], then, chance)
+                caller = caller_of[chance.choices(list(KEYS), list(KEYS.values()))[0]]
+                await _one(desk, caller, then, chance)
+                used[caller.key_id] = at
+            await services.database.write(lambda connection: _note_last_used(connection, used))
         finally:
             clock.now = real
             await desk.close()
         counter = LatencyCounter(services.database)
         await counter.count()
         await counter.count()
+
+
+def _note_last_used(connection: Connection, used: dict[str, float]) -> None:
+    for key_id, at in used.items():
+        connection.execute(sa.update(api_keys).where(api_keys.c.id == key_id).values(last_used_at=at))
 
 
 class _Then:
