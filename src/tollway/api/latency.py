@@ -13,7 +13,7 @@ from tollway.api.query import Query, choice
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
-from tollway.errors import Forbidden, InvalidRequest
+from tollway.errors import Forbidden
 from tollway.storage.tables import ALL_MODELS
 from tollway.usage.latency import Latency, Percentiles, latency_since
 from tollway.usage.queries import Scope
@@ -22,18 +22,17 @@ from tollway.wire.usage import LatencyAnswer, LatencyMs, LatencyOfModel, Latency
 
 MODELS_MAX = 50
 Period = Literal["24h", "7d", "30d", "90d"]
+_MODEL = r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}"
 _LATENCY = (
     choice("period", "How far back; `24h` by the hour, all others by the day. Default `24h`.", Period),
-    Parameter("model", "Only this model: its id.", schema={"type": "string", "minLength": 1, "maxLength": 200}),
+    Parameter("model", "Only this model: its id.", schema={"type": "string", "pattern": f"^{_MODEL}$"}),
 )
 
 
 async def show_latency(request: Request, services: Services) -> Response:
     caller = context_of(request.scope).caller
     query = Query(request, _LATENCY)
-    period, model = query.one_of("period", Period) or get_args(Period)[0], query.text("model")
-    if model is not None and not (model.isprintable() and 0 < len(model) <= 200):
-        raise InvalidRequest("`model` is the id of a model.", param="model")
+    period, model = query.one_of("period", Period) or get_args(Period)[0], query.matching("model", _MODEL)
     database, account_id, (span, _), starts = services.database, caller.account_id, RANGES[period], starts_of(period)
     if model is None:
         used = await sums_since(database, Scope(account_id), starts[0], span, ("model",))

@@ -152,7 +152,7 @@ async def test_the_endpoint(tmp_path: Path) -> None:
         assert [each["requests"] for each in body["times"]] == [1]
         assert [each["model"] for each in body["models"]] == ["b"]
         assert (await ask("?model=unknown"))[1]["times"] == []
-        for bad, param in (("?period=5d", "period"), ("?model=", "model"), ("?tz=UTC", "tz")):
+        for bad, param in (("?period=5d", "period"), ("?model=", "model"), ("?model=%C3%A9", "model"), ("?tz=UTC", "tz")):
             status, body = await ask(bad)
             assert (status, body["error"]["param"]) == (400, param)
         assert (await ask("", plain))[0] == 403
