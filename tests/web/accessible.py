@@ -28,6 +28,24 @@ def overflow(page: Page) -> list[str]:
     )
 
 
+def shifts(page: Page) -> list[str]:
+    """What has moved since the page was first drawn, when it is more than browsers' own rule calls good (0.1)."""
+    return list(
+        page.evaluate(
+            """() => new Promise((told) => {
+              const seen = [];
+              const watch = new PerformanceObserver((list) => seen.push(...list.getEntries()));
+              watch.observe({ type: "layout-shift", buffered: true });
+              requestAnimationFrame(() => setTimeout(() => {
+                const moved = seen.flatMap((shift) => shift.sources.map((source) => source.node?.outerHTML?.slice(0, 80)));
+                const sum = seen.reduce((sum, shift) => sum + shift.value, 0);
+                told(sum > 0.1 ? [`moved by ${sum.toFixed(3)}: ${moved.join(", ")}`] : []);
+              }));
+            })"""
+        )
+    )
+
+
 def disorder(page: Page) -> list[str]:
     """What a screen reader stumbles over: landmarks, headings, labels, words for what is drawn."""
     return _told(page, "disorder")

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.live import LiveServer
 from tests.web import places
-from tests.web.accessible import disorder, foreign_parts, overflow, unseen_stops, violations
+from tests.web.accessible import disorder, foreign_parts, overflow, shifts, unseen_stops, violations
 from tests.web.browser import Scheme, Size, window
 
 from tollway.web.pages import PAGES
@@ -19,8 +19,9 @@ def test_every_page_is_looked_at() -> None:
 
 
 def complaints(page: Page) -> list[str]:
+    moved = shifts(page)
     page.evaluate("() => document.querySelectorAll('main details:not(.ask)').forEach((e) => { e.open = true; })")
-    return [*violations(page), *overflow(page), *disorder(page), *foreign_parts(page), *unseen_stops(page)]
+    return [*moved, *violations(page), *overflow(page), *disorder(page), *foreign_parts(page), *unseen_stops(page)]
 
 
 @pytest.fixture(scope="module")
