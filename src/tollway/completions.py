@@ -6,7 +6,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 import msgspec
@@ -49,6 +49,8 @@ log = structlog.get_logger()
 
 # Chunks that may wait for a slow reader before the provider is made to wait too.
 QUEUE_CHUNKS_MAX = 64
+# Chunks that are handed out at once at the most: what a slow reader has not taken yet is memory.
+CHUNKS_TOGETHER_MAX = 8
 _STOP_SECONDS_MAX = 5.0
 
 
@@ -160,7 +162,7 @@ class Kept(Struct, array_like=True):
 
 
 class Answer:
-    """One answer on its way from the provider to the caller. Read it once: `chunks` or `completion`."""
+    """One answer on its way from the provider to the caller. Read it once: `chunks_ready`, `chunks` or `completion`."""
 
     task: asyncio.Task[None]
 
@@ -400,27 +402,42 @@ class Answer:
         return item
 
     async def chunks(self) -> AsyncIterator[Chunk]:
-        """The stream's events in the contract's order.
+        """The stream's events one by one; as `chunks_ready` else."""
+        async with aclosing(self.chunks_ready()) as ready:
+            async for chunks in ready:
+                for chunk in chunks:
+                    yield chunk
+
+    async def chunks_ready(self) -> AsyncGenerator[list[Chunk]]:
+        """The stream's events in the contract's order; those together that are there together, so that one write does.
 
         The last finish_reason is held back until the answer is settled, because it tells the caller that all is well, and
         carries the cost when no usage chunk was asked for. Raises what breaks the stream.
         """
         with_usage = self._call.request.include_usage
         held: ChunkChoice | None = None
-        while (choice := await self._next()) is not None:
-            if choice.finish_reason is not None:
-                choice, held = held, choice
-                if choice is None:
-                    continue
-            yield self._chunk([choice], with_usage)
+        ready: list[Chunk] = []
+        try:
+            while (choice := await self._next()) is not None:
+                if choice.finish_reason is not None:
+                    held, choice = choice, held
+                if choice is not None:
+                    ready.append(self._chunk([choice], with_usage))
+                if ready and (self._queue.empty() or len(ready) == CHUNKS_TOGETHER_MAX):
+                    yield ready
+                    ready = []
+        except TollwayError:
+            if ready:
+                yield ready
+            raise
         final = self._chunk([held] if held else [], with_usage)
         meta = CompletionMeta(self.cost)
-        if not with_usage:
+        if with_usage:
+            usage = Chunk(self.id, self.created, self.answered_by, [], usage=self._usage, meta=meta)
+            yield [*ready, final, usage]
+        else:
             final.meta = meta
-            yield final
-            return
-        yield final
-        yield Chunk(self.id, self.created, self.answered_by, [], usage=self._usage, meta=meta)
+            yield [*ready, final]
 
     def _chunk(self, choices: list[ChunkChoice], with_usage: bool) -> Chunk:
         return Chunk(self.id, self.created, self.answered_by, choices, usage=None if with_usage else UNSET)

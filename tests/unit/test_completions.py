@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from tollway.accounts import Limits
 from tollway.admission import Idempotency, Outcome, Settled
 from tollway.admission.nodes import expire_holds_of
 from tollway.catalog import LOCAL, Catalog, Model, Plan, Price, Route
-from tollway.completions import Answer, Call, Completions
+from tollway.completions import CHUNKS_TOGETHER_MAX, Answer, Call, Completions
 from tollway.errors import (
     BadGateway,
     Conflict,
@@ -147,6 +148,23 @@ async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: H
         10,
         3,
     )
+
+
+async def test_chunks_that_are_there_together_are_handed_out_together(house: House) -> None:
+    house.script.steps = (say("one "), say("two "), 0.2, *(say(f"{number} ") for number in range(20)), END, USAGE)
+    answer = await house.start(stream=True)
+    seen = [[chunk.choices[0].delta.content for chunk in chunks] async for chunks in answer.chunks_ready()]
+    assert seen[0] == ["one ", "two "]
+    assert max(map(len, seen)) == CHUNKS_TOGETHER_MAX
+    assert [*itertools.chain(*seen)][:-1] == ["one ", "two ", *(f"{number} " for number in range(20))]
+
+
+async def test_what_came_before_a_failure_is_handed_out_before_it(house: House) -> None:
+    house.script.steps = (say("one "), say("two "), BadGateway("broken"))
+    ready = (await house.start(stream=True)).chunks_ready()
+    assert [chunk.choices[0].delta.content for chunk in await anext(ready)] == ["one ", "two "]
+    with pytest.raises(BadGateway):
+        await anext(ready)
 
 
 async def test_cached_tokens_cost_their_own_price(house: House) -> None:

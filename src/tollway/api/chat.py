@@ -99,7 +99,7 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
     written = 0
 
     async def write(data: bytes, *, more: bool = True) -> None:
-        """One whole event at a time, so that a heartbeat never lands inside of one."""
+        """Whole events, so that a heartbeat never lands inside of one."""
         nonlocal written
         written += 1
         await send({"type": "http.response.body", "body": data, "more_body": more})
@@ -113,8 +113,8 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
 
     heart = asyncio.create_task(beat())
     try:
-        async for chunk in answer.chunks():
-            await write(b"data: " + encode(chunk) + b"\n\n")
+        async for chunks in answer.chunks_ready():
+            await write(b"".join([b"data: %b\n\n" % encode(chunk) for chunk in chunks]))
         await write(_DONE, more=False)
     except TollwayError as error:
         await write(error_event(error), more=False)
