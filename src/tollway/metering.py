@@ -129,7 +129,7 @@ def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: in
     if route.upstream.bills_prompt_per_choice:
         prompt *= request.choices_count
     asked = request.output_tokens_max
-    output = min(route.output_max if asked is None else asked, route.output_max)
+    output = min(route.output_limit(asked) or route.output_max, route.output_max)  # a limit is at least 1
     # each of the three parts that a prompt may have is rounded up by itself
     prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2
     total = prompt_credits + _credits(output * request.choices_count, tariff.completion)

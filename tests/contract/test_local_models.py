@@ -54,6 +54,15 @@ def test_several_models_are_served_at_once(tiny_server: LiveServer) -> None:
         assert tiny_server.chat(model=name, max_tokens=3)["model"] == f"local/{name.removeprefix('local/')}"
 
 
+def test_a_model_that_never_ends_is_ended(tiny_server: LiveServer) -> None:
+    """Without `max_tokens`. One that thinks may think as long as its context is."""
+    completion = tiny_server.chat(model=TINY, temperature=1, logit_bias=never(tiny_server, TINY, *ENDS))
+    thought = tiny_server.chat(model=THINKER, temperature=1, logit_bias=never(tiny_server, THINKER, *ENDS))
+
+    assert (completion["usage"]["completion_tokens"], completion["choices"][0]["finish_reason"]) == (1024, "length")
+    assert thought["usage"]["completion_tokens"] > 1024
+
+
 def test_every_choice_of_128_is_made(tiny_server: LiveServer) -> None:
     completion = tiny_server.chat(model=TINY, n=128, max_tokens=2, temperature=2, logit_bias=never(tiny_server, TINY, *ENDS))
 

@@ -50,7 +50,13 @@ class Report(Struct):
 
 
 def soak(
-    folder: Path, minutes: float, *, fault_seconds: float = 20.0, drift_max: float = 0.02, say: Callable[[str], None] = print
+    folder: Path,
+    minutes: float,
+    *,
+    fault_seconds: float = 20.0,
+    drift_max: float = 0.02,
+    descriptors_more_max: int = 4,
+    say: Callable[[str], None] = print,
 ) -> Report:
     """Runs it in an empty folder."""
     with service(folder) as (house, people):
@@ -77,7 +83,7 @@ def soak(
                         say(f"           {line}")
                     said = len(load.unexpected)
                     next_sample = time.monotonic() + pace
-        verdicts = [memory(samples, drift_max), flat(samples, "descriptors", 4), flat(samples, "threads", 2)]
+        verdicts = [memory(samples, drift_max), flat(samples, "descriptors", descriptors_more_max), flat(samples, "threads", 2)]
         verdicts += _books(house, load, books)
         return Report(
             minutes, f"{os.cpu_count()} cores, Python {platform.python_version()}", len(load.told), dict(load.done),

@@ -53,6 +53,7 @@ class Model(Struct, frozen=True):
     type: str = "openai/chat-completions"
     tags: tuple[str, ...] = ()
     stand_in: bool = False
+    output_default: int | None = None
 
 
 class LocalModel(Struct, frozen=True):
@@ -83,6 +84,11 @@ class Route(Struct, frozen=True):
     """Routes of the lowest number are asked first; the others are for when those fail."""
     weight: int = 1
     """Its share of the requests among the routes of its priority."""
+    output_default: int | None = None
+
+    def output_limit(self, asked: int | None) -> int | None:
+        """The most tokens of a choice: what was asked for, or the route's default; None when there is neither."""
+        return self.output_default if asked is None else asked
 
 
 class Unusable(Struct, frozen=True):
@@ -192,10 +198,10 @@ def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping
                 reason = f"`{row.model}` is not served here: `tollway models pull`, and look at `local_models`"
                 unusable.append(Unusable(row.upstream, row.model, reason))
                 continue
-            upstream, answers_as = LOCAL, answering.id
+            upstream, answers_as, limit = LOCAL, answering.id, answering.output_default
             price, context, able = table.price, answering.context_length, frozenset(answering.capabilities)
         elif row.upstream in configuration.upstreams:
-            upstream, answers_as = configuration.upstreams[row.upstream], model.id
+            upstream, answers_as, limit = configuration.upstreams[row.upstream], model.id, None
             price, context, able = table.price, table.context_length or 0, frozenset(model.capabilities)
         else:
             unusable.append(Unusable(row.upstream, row.model, configuration.missing.get(row.upstream, "it is not configured")))
@@ -213,6 +219,7 @@ def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping
             stand_in=False,
             priority=row.priority,
             weight=row.weight,
+            output_default=row.output_default or table.output_default or limit,
         )
         routes.append(route)
     routes.sort(key=lambda route: route.priority)
@@ -233,7 +240,7 @@ def _public_model(table: ModelTable, local_models: Mapping[str, Model]) -> Model
         released_at=table.released_at,
         context_length=context,
         output_max=table.output_max or context,
-        price=_price(table.price) or _local_price(),
+        price=_price(table.price) or _shipped_local().price,
         input_modalities=("text", "image") if "vision" in capabilities else ("text",),
         capabilities=capabilities,
         tags=table.tags,
@@ -257,10 +264,17 @@ def _decimal(amount: str | float) -> str:
     return amount if isinstance(amount, str) else f"{Decimal(repr(amount)):f}"
 
 
+class _Local(Struct, frozen=True):
+    """What all models on this machine have in common."""
+
+    price: Price
+    output_default: int
+
+
 @functools.cache
-def _local_price() -> Price:
+def _shipped_local() -> _Local:
     shipped = tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8"))
-    return msgspec.convert(shipped["local"]["price"], Price)
+    return msgspec.convert(shipped["local"], _Local)
 
 
 def _local_model(local: LocalModel) -> Model:
@@ -272,7 +286,8 @@ def _local_model(local: LocalModel) -> Model:
         description="Runs on this machine's own CPU.",
         context_length=local.context_tokens,
         output_max=local.context_tokens,
-        price=_local_price(),
+        price=_shipped_local().price,
+        output_default=None if local.thinks else _shipped_local().output_default,
         input_modalities=("text", "image") if local.sees else ("text",),
         capabilities=(
             *CAPABILITIES,
@@ -293,4 +308,5 @@ def _local_route(public: Model, answering: Model, *, answers_as: str) -> Route:
         output_max=answering.output_max,
         capabilities=frozenset(answering.capabilities),
         stand_in=public.id != answering.id,
+        output_default=answering.output_default,
     )

@@ -87,6 +87,8 @@ class RouteTable(Struct, frozen=True, kw_only=True):
     """Its own context, in tokens."""
     output_max: Number | None = None
     """Its own longest answer, in tokens."""
+    output_default: Number | None = None
+    """Its own limit for requests that name none."""
     capabilities: tuple[Capability, ...] | None = None
     """What it can do, where that is not all that the model can."""
 
@@ -112,6 +114,8 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     """Tokens of prompt and answer together. Needed, unless all routes are `local`."""
     output_max: Number | None = None
     """Tokens of the longest answer; default: as `context_length`."""
+    output_default: Number | None = None
+    """The `max_tokens` of requests that name none; default: none, and 1024 on `local` models that do not think."""
     price: PriceTable | None = None
     """What callers pay, before `markup`. Needed, unless all routes are `local`."""
     capabilities: tuple[Capability, ...] | None = None

@@ -184,8 +184,9 @@ def _generation_config(request: ChatRequest, route: Route) -> dict[str, Any]:
         "stopSequences": request.stop_sequences or None,
     }
     config: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if request.output_tokens_max is not None:
-        config["maxOutputTokens"] = min(request.output_tokens_max, OUTPUT_TOKENS_MAX)
+    limit = route.output_limit(request.output_tokens_max)
+    if limit is not None:
+        config["maxOutputTokens"] = min(limit, OUTPUT_TOKENS_MAX)
     if _wants_json(request):
         config["responseMimeType"] = "application/json"
         answer = request.response_format

@@ -81,7 +81,8 @@ class LocalProvider:
         try:
             constraint = constraint_for(request)
             prompt = await self._render(engine, request, constraint)
-            body = _completion_body(engine.endpoint, request, prompt, constraint)
+            limit = route.output_limit(request.output_tokens_max)
+            body = _completion_body(engine.endpoint, request, prompt, constraint, limit)
             budget = REASONING_BUDGETS.get(request.reasoning_effort or "") if prompt.thinking is Mode.REASONING else None
             choices = [_choice(engine, request, prompt, index, meter) for index in range(request.choices_count)]
             for first in range(0, request.choices_count, slots):
@@ -204,14 +205,16 @@ def _broken(mark: str) -> str:
 # --- the parameters ---------------------------------------------------------------------------------------------------
 
 
-def _completion_body(endpoint: EngineEndpoint, request: ChatRequest, prompt: Prompt, constraint: Constraint) -> dict[str, Any]:
-    """The request's parameters in the engine's words."""
+def _completion_body(
+    endpoint: EngineEndpoint, request: ChatRequest, prompt: Prompt, constraint: Constraint, limit: int | None
+) -> dict[str, Any]:
+    """The request's parameters in the engine's words. `limit`: the most tokens of a choice."""
     body: dict[str, Any] = {
         "prompt": prompt.value,
         "stream": True,
         "cache_prompt": True,
         "sse_ping_interval": -1,
-        "n_predict": -1 if request.output_tokens_max is None else min(request.output_tokens_max, _TOKENS_MAX),
+        "n_predict": -1 if limit is None else min(limit, _TOKENS_MAX),
         "stop": request.stop_sequences,
         "response_fields": ["index", "stop", "stop_type", "tokens_predicted", "tokens_evaluated", "timings"],
         **_sampling(request),

@@ -84,7 +84,8 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     tools = msgspec.json.encode(_tools(request, quirks))
     body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
     body |= {"model": route.upstream_model, "messages": msgspec.Raw(messages)}
-    streams = not _is_wanted_whole(request)
+    limit = route.output_limit(request.output_tokens_max)
+    streams = not _is_wanted_whole(request, limit)
     if streams:
         body["stream"] = True
         if quirks.usage_in_stream == "on_request":
@@ -92,8 +93,8 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     if tools != b"[]":
         body["tools"] = msgspec.Raw(tools)
     body |= {quirks.parameter_names.get(name, name): value for name, value in _parameters(request, route).items()}
-    if request.output_tokens_max is not None:
-        body[quirks.max_tokens_field] = request.output_tokens_max
+    if limit is not None:
+        body[quirks.max_tokens_field] = limit
     for name in quirks.hints:
         if (value := getattr(request, name)) is not None:
             body[name] = value
@@ -101,8 +102,7 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     return Payload(msgspec.json.encode(body), streams, -(-text_bytes // 4) + IMAGE_TOKENS * len(urls))
 
 
-def _is_wanted_whole(request: ChatRequest) -> bool:
-    limit = request.output_tokens_max
+def _is_wanted_whole(request: ChatRequest, limit: int | None) -> bool:
     return not request.stream and limit is not None and limit * request.choices_count <= WHOLE_TOKENS_MAX
 
 

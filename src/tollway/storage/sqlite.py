@@ -161,9 +161,9 @@ def _begin_writing(connection: Connection) -> None:
 class _Checkpoints:
     """Copies what was committed from the write-ahead log into the file, in a thread of its own.
 
-    SQLite's own way is to let the commit that finds the log long do it: 20 to 60 ms in which every answer waits. A passive
-    checkpoint keeps nobody from writing. What was written meanwhile is copied by the writer itself, which is little; then
-    the log has nothing that is not in the file, and begins anew.
+    SQLite's own way is to let the commit that finds the log long do it: tens of milliseconds in which every answer waits. A
+    passive checkpoint keeps nobody from writing. What was written meanwhile is copied by the writer itself, which is little;
+    then the log has nothing that is not in the file, and begins anew.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -200,7 +200,7 @@ class _Checkpoints:
             try:
                 with contextlib.closing(self._engine.raw_connection()) as connection:
                     self._rest_due = _checkpoint(connection.driver_connection)
-            except sa.exc.DBAPIError as error:
+            except (sa.exc.SQLAlchemyError, TurnError) as error:  # no connection: the thread lives on for the next time
                 log.warning("checkpoint_failed", reason=str(error))
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.contract.providers.driving import cases, chat_request, collect, gemini, gemini_provider, gemini_route
 
 from tollway.errors import InvalidRequest, UnsupportedParameter
@@ -101,6 +102,16 @@ async def test_each_choice_is_a_call_of_its_own_with_its_own_seed() -> None:
         assert fake.complaints == []
         assert sorted(body["generationConfig"]["seed"] for body in fake.bodies[:10]) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 2**31 - 2]
         assert (usage.prompt_tokens, usage.completion_tokens) == (10 * alone.prompt_tokens, 10 * alone.completion_tokens)
+
+
+async def test_a_model_may_have_a_limit_for_requests_without_one() -> None:
+    async with gemini() as (provider, fake, route):
+        limited = structs.replace(route, output_default=40)
+        for request in (chat_request(), chat_request(max_tokens=70)):
+            await collect(provider, request, limited)
+
+        assert [body["generationConfig"]["maxOutputTokens"] for body in fake.bodies] == [40, 70]
+        assert bound_for(chat_request(), [limited], 2000, 1_000_000).output_tokens == 40
 
 
 @pytest.mark.parametrize("choices", [1, 5, 128])

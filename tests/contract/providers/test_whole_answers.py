@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.contract.providers.openai_support import gateway, route_to
 from tests.fakes.faults import Hang, Reply
 from tests.fakes.openai import FakeOpenAI, chunk, stream_reply
@@ -49,6 +50,15 @@ async def test_what_the_upstream_is_asked(fields: dict[str, Any], streams: bool)
     assert bool(json.loads(fake.received[0].body).get("stream")) == streams
     assert fake.complaints == []
     assert house.http.in_use == 0
+
+
+@pytest.mark.parametrize(("default", "streams"), [(WHOLE_TOKENS_MAX, False), (WHOLE_TOKENS_MAX + 1, True)])
+async def test_a_model_may_have_a_limit_for_requests_without_one(default: int, streams: bool) -> None:
+    async with FakeOpenAI() as fake, gateway(structs.replace(route_to(fake.base_url), output_default=default)) as house:
+        await house.completion()
+
+    body = json.loads(fake.received[0].body)
+    assert (body["max_completion_tokens"], bool(body.get("stream"))) == (default, streams)
 
 
 @pytest.mark.parametrize(

@@ -286,3 +286,15 @@ def test_a_key_file_holds_one_key(tmp_path: Path, content: str) -> None:
 def test_a_variable_that_holds_no_key_is_named_and_not_shown(tmp_path: Path) -> None:
     configuration = configured(tmp_path, "[upstreams.openai]\n", OPENAI_API_KEY=f"{KEY} {KEY}")
     assert configuration.missing["openai"] == "the value of OPENAI_API_KEY cannot be a key"
+
+
+def test_a_request_without_a_limit_gets_the_models_own(tmp_path: Path) -> None:
+    """Models on this machine have one, unless they think; what an operator writes goes before it, the caller's before all."""
+    text = WHOLE.replace('id = "acme/chat"', 'id = "acme/chat"\noutput_default = 500', 1) + "output_default = 600\n"
+    models = catalog(configured(tmp_path, text, MINE_KEY=KEY))
+    assert [route.output_limit(None) for route in models.resolve("chat").routes] == [500, 500, 600]
+    assert models.resolve("chat").routes[0].output_limit(7) == 7
+    (small,), (seer,) = models.resolve("local/small").routes, models.resolve("local/seer").routes
+    assert (small.output_limit(None), small.output_limit(2000), seer.output_limit(None)) == (1024, 2000, None)
+    (stand_in,) = models.resolve(REFERENCE).routes
+    assert stand_in.output_limit(None) == 1024
