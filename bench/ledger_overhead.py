@@ -5,7 +5,8 @@
 One worker on one core; the static upstream and the load (`wrk`, from your system's packages) on the other. The two
 installations run at the same time and are asked in turn, so that drift of the machine hits both alike. Reported: the median of
 each figure over the rounds, the processor time of the gateway for each request, and the ratio of requests per second (with /
-without). `--limits` adds rate limits to the key that is billed.
+without); and what a sync of the disk takes, which each settlement waits for. `--limits` adds rate limits to the key that is
+billed.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measuring import on, processor_seconds
+from bench.measuring import disk_sync, on, processor_seconds
 from tests.fakes.openai import API_KEY
 from tests.live import free_port
 
@@ -139,6 +140,8 @@ def main() -> None:
         sys.exit("wrk is needed for the load: apt-get install wrk")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        results["disk"] = {"a sync of 32 kB": disk_sync(folder)}
+        print("the disk: " + "  ".join(f"{name} {value:.2f}" for name, value in results["disk"]["a sync of 32 kB"].items()))
         upstream = stack.enter_context(static_upstream())
         billed = stack.enter_context(
             gateway(folder / "billed", upstream, limits=arguments.limits, first_grant_credits="1000000000000")

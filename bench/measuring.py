@@ -77,6 +77,29 @@ def machine() -> dict[str, str]:
     }
 
 
+def disk_sync(folder: Path, times: int = 300) -> dict[str, float]:
+    """What it takes until the disk of a folder has 32 kB: no answer that waits for its settlement can be faster."""
+    pages, places = os.urandom(32 * 1024), 30
+    sync = getattr(os, "fdatasync", os.fsync)
+    seconds: list[float] = []
+    handle = os.open(folder / "sync", os.O_CREAT | os.O_RDWR)
+    try:
+        os.pwrite(handle, pages * places, 0)  # written over below, as SQLite does with its log
+        os.fsync(handle)
+        processor = time.process_time()
+        for number in range(times):
+            began = time.perf_counter()
+            os.pwrite(handle, pages, number % places * len(pages))
+            sync(handle)
+            seconds.append(time.perf_counter() - began)
+        processor = time.process_time() - processor
+    finally:
+        os.close(handle)
+    seconds.sort()
+    p50, p99 = seconds[times // 2], seconds[times * 99 // 100]
+    return {"p50_ms": p50 * 1000, "p99_ms": p99 * 1000, "cpu_us": processor / times * 1e6}
+
+
 def _machine_seconds() -> float:
     """Processor time that all processes have used; 0 where the system does not say."""
     fields = _read("/proc/stat").partition("\n")[0].split()[1:]
