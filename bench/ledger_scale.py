@@ -307,10 +307,11 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    passing = not options.keep and not options.folder.exists()  # a folder that was there may hold more than ours
     options.folder.mkdir(parents=True, exist_ok=True)
     with place(options.postgresql) as url:
         asyncio.run(run(options.folder, url, options.entries))
-    if not options.keep:
+    if passing:
         shutil.rmtree(options.folder)
 
 

@@ -175,10 +175,11 @@ def main() -> None:
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    passing = not options.keep and not options.folder.exists()  # a folder that was there may hold more than ours
     options.folder.mkdir(parents=True, exist_ok=True)
     with place(options.postgresql) as url:
         pages = asyncio.run(run(options.folder, url, options.requests))
-    if not options.keep:
+    if passing:
         shutil.rmtree(options.folder)
     print(table(pages, markdown=options.markdown))
     sys.exit(not all(page.is_good for page in pages))

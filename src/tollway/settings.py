@@ -222,7 +222,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Send traces and metrics by OTLP over HTTP, as OpenTelemetry's own OTEL_ variables say. "
-            "Needs the extra `tollway[otel]`."
+            "Needs what is in `requirements/otel.txt`."
         ),
     ] = False
     opentelemetry_content: Annotated[
@@ -259,10 +259,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
 
     @property
+    def local_address(self) -> str:
+        """Where programs on this machine reach the service."""
+        host = f"[{self.local_host}]" if ":" in self.local_host else self.local_host
+        return f"http://{host}:{self.port}"
+
+    @property
     def address(self) -> str:
         """What links begin with that are printed: the address that people use, else that of this machine."""
-        host = f"[{self.local_host}]" if ":" in self.local_host else self.local_host
-        return self.public_url or f"http://{host}:{self.port}"
+        return self.public_url or self.local_address
 
 
 def configuration_path(home: Path) -> Path:
@@ -315,7 +320,10 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             "low_balance_webhook_url needs low_balance_webhook_secret, so that its receiver can trust what comes."
         )
     if settings.opentelemetry and not _is_installed("opentelemetry.exporter.otlp.proto.http"):
-        raise SettingsError("opentelemetry = true needs packages that are not installed: pip install 'tollway[otel]'")
+        raise SettingsError(
+            "opentelemetry = true needs packages that are not installed: `make .venv/otel.done` in a clone, "
+            "or `pip install --require-hashes -r requirements/otel.txt`."
+        )
     return settings
 
 
@@ -343,9 +351,11 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         document = tomllib.loads(text)
         repr(document)  # what cannot be written down, such as 0xfff... of 5,000 digits, could not be complained of either
         return text, document
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "", {}
     except RecursionError:
         raise SettingsError(f"{path}: it is nested too deeply") from None
-    except (OSError, ValueError) as error:  # ValueError: no TOML, no UTF-8, or a number beyond what Python reads
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except ValueError as error:  # no TOML, no UTF-8, or a number beyond what Python reads
         raise SettingsError(f"{path}: {error}") from None

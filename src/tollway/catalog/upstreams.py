@@ -25,13 +25,13 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     extra_parameters: bool | tuple[str, ...] = False
-    """Unknown top-level fields that are forwarded: these, or all (True), or none. Name what is safe: a field such as
-    OpenRouter's `models` lets the caller choose what the operator pays for."""
+    """Unknown top-level fields that are forwarded as they came: these, or all (`true`), or none. Name what is safe: a field
+    such as OpenRouter's `models` lets the caller choose what the operator pays for. The others are listed to the caller."""
     refused_parameters: tuple[str, ...] = ("min_p", "repetition_penalty", "top_k")
     """Parameters that change the answer and that the upstream cannot honour: a request that uses one is a 400, or goes to
     another route. `n` means more than one choice, `tool_choice` a call that is forced."""
     parameter_names: dict[str, str] = {}
-    """The upstream's own names of parameters, by ours."""
+    """The upstream's own names of parameters, by ours: `{ seed = "random_seed" }`."""
     hints: tuple[str, ...] = ("prediction", "prompt_cache_key", "safety_identifier", "user")
     """The hints (metadata, prediction, prompt_cache_key, safety_identifier, service_tier, store, user) that are sent on; the
     others are left out and listed to the caller. `service_tier` raises the upstream's price, `store` keeps the conversation."""
@@ -43,9 +43,10 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     usage_in_stream: Literal["on_request", "always", "never"] = "on_request"
     """When a stream carries usage: with `stream_options.include_usage`, without being asked, or not at all."""
     done_marker: bool = True
-    """Whether a stream ends with `[DONE]`; without it, the last finish_reason and the end of the body count as the end."""
+    """Whether a stream ends with `[DONE]`, so that one without is broken; otherwise the last finish_reason and the end of the
+    body count as the end."""
     reasoning_field: Literal["reasoning_content", "reasoning"] | None = None
-    """The name under which the thoughts of earlier answers are sent back in messages; None = they are left out."""
+    """The name under which the thoughts of earlier answers are sent back in messages; without it they are left out."""
     max_tokens_field: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
     """What it calls the limit on the answer's tokens."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "TOLLWAY_API_KEY"
 _KEY_SECONDS = 24 * 3600
+_CONNECT_SECONDS = 10
 
 
 def chat(
@@ -26,7 +27,7 @@ def chat(
     url: Annotated[str | None, typer.Option(help="Base URL; default: the service on this machine.")] = None,
     key: Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="API key; default: one made for this chat.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy; higher is more random.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Longest answer in tokens.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest answer in tokens; default: the model's own.")] = None,
 ) -> None:
     """Talk to a model; the answer streams into the terminal.
 
@@ -48,7 +49,11 @@ async def _talk(
 ) -> None:
     import aiohttp  # 130 ms of processor time, which no other command should spend
 
-    async with _address(url, key) as (base_url, bearer), aiohttp.ClientSession(read_bufsize=2**20) as session:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # an answer may take as long as it takes
+    async with (
+        _address(url, key) as (base_url, bearer),
+        aiohttp.ClientSession(read_bufsize=2**20, timeout=timeout) as session,
+    ):
         while True:
             text = prompt if prompt is not None else await _read_line()
             if text is None:
@@ -59,9 +64,9 @@ async def _talk(
             try:
                 async with session.post(f"{base_url}/chat/completions", json=body, headers=headers) as response:
                     if response.status != 200:
-                        fail(json.loads(await response.read())["message"])
+                        fail(_refusal(await response.read(), response.status, base_url))
                     messages.append({"role": "assistant", "content": await _print_stream(response)})
-            except aiohttp.ClientConnectorError:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 fail(f"Nothing answers at {base_url}. `tollway serve` starts the service.")
             except (aiohttp.ClientError, ValueError) as error:
                 fail(f"The answer broke off: {error}")
@@ -81,6 +86,14 @@ async def _read_line() -> str | None:
             return line
 
 
+def _refusal(body: bytes, status: int, base_url: str) -> str:
+    """What the service says why it does not answer."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{base_url} answers {status}, and not as this API would. Is it the base URL? It ends with /v1."
+
+
 async def _print_stream(response: "aiohttp.ClientResponse") -> str:
     """Prints the answer as it comes, what it took on stderr, and returns it."""
     said = ""
@@ -95,15 +108,15 @@ async def _print_stream(response: "aiohttp.ClientResponse") -> str:
             piece = choice["delta"].get("content") or ""
             # Reasoning is shown to people, but it is no part of the answer.
             if thought := choice["delta"].get("reasoning_content"):
-                err.print(f"[dim]{thought}[/dim]", end="", markup=True)
+                err.print(thought, end="", style="dim", markup=False)
             print(piece, end="", flush=True)
             said += piece
         if event.get("usage"):
             print()
-            cost = event["meta"]["usage"]
-            err.print(
-                f"[dim]{event['model']}, {event['usage']['completion_tokens']} tokens, {cost['credits_used']} credits[/dim]"
-            )
+            facts = [event["model"], f"{event['usage']['completion_tokens']} tokens"]
+            if "meta" in event:  # another OpenAI-compatible service tells no credits
+                facts.append(f"{event['meta']['usage']['credits_used']} credits")
+            err.print(", ".join(facts), style="dim", markup=False)
     return said
 
 
@@ -111,7 +124,7 @@ async def _print_stream(response: "aiohttp.ClientResponse") -> str:
 async def _address(url: str | None, key: str | None) -> AsyncIterator[tuple[str, str]]:
     """Base URL and key. Without a key, one is made in this machine's database, and deleted afterwards."""
     settings = settings_in_force()
-    base_url = (url or f"http://{settings.host}:{settings.port}/v1").rstrip("/")
+    base_url = (url or f"{settings.local_address}/v1").rstrip("/")
     if key:
         yield base_url, key
         return

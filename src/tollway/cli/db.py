@@ -18,7 +18,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
-from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force
+from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
 
@@ -258,7 +258,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (CopyError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
-        fail(str(error))
+        fail(words(error))
     except KeyboardInterrupt:
         fail("Stopped. Nothing was kept.", 130)
 

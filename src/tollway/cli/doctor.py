@@ -273,8 +273,7 @@ def _port(settings: Settings) -> Finding:
 
 
 def _taken_port(settings: Settings, where: str, error: OSError) -> Finding:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
-    connection = http.client.HTTPConnection(host, settings.port, timeout=_ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(settings.local_host, settings.port, timeout=_ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
         response = connection.getresponse()

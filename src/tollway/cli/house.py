@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tollway.cli.terminal import fail, settings_in_force
+from tollway.cli.terminal import fail, settings_in_force, words
 
 if TYPE_CHECKING:
     from tollway.accounts import Account, Accounts
@@ -48,7 +48,7 @@ def on_database(home: Path | None, work: Callable[[House], Awaitable[T]]) -> T:
         database.migrate()
         return asyncio.run(main())
     except (TollwayError, SchemaError, ValueError, OSError) as error:
-        fail(str(error))
+        fail(words(error))
     finally:
         database.close()
 

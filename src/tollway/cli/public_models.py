@@ -138,6 +138,7 @@ def _row(plan: "Plan") -> dict[str, Any]:
             "stand_in": route.stand_in,
             "price": route.price,
             "context_length": route.context_tokens,
+            "output_default": route.output_default,
             "capabilities": sorted(route.capabilities),
         }
         for route in plan.routes
@@ -155,6 +156,7 @@ def _row(plan: "Plan") -> dict[str, Any]:
         "price": msgspec.to_builtins(described.price if described else model.price),
         "context_length": described.context_tokens if described else model.context_length,
         "output_max": described.output_max if described else model.output_max,
+        "output_default": described.output_default if described else model.output_default,
         "capabilities": sorted(described.capabilities if described else model.capabilities),
         "routes": routes,
     }

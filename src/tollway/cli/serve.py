@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import http.client
 import inspect
 import os
@@ -17,7 +18,7 @@ import typer
 from rich.console import Console
 
 from tollway import __version__
-from tollway import settings as settings_module
+from tollway.cli.terminal import fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from tollway.catalog import Configuration
 
 HEADER_BYTES_MAX = 2**17
+_OTHER_PORT = "choose another port: tollway serve --port 8081 (or TOLLWAY_PORT=8081)."
+_MEND_ADDRESS = {
+    errno.EADDRINUSE: f"Stop what listens there, or {_OTHER_PORT}",
+    errno.EACCES: f"Ports below 1024 are for root; {_OTHER_PORT}",
+}
+_MEND_HOST = "`host` must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them."
 
 out = Console(stderr=True, highlight=False)
 
@@ -37,14 +44,18 @@ def serve(**flags: Any) -> None:
     """
     from tollway.catalog import load_configuration
 
+    settings = settings_in_force(**flags)
     try:
-        settings = settings_module.load(flags)
         configuration = load_configuration(settings)
     except SettingsError as error:
-        out.print("[red]error[/red] ", end="")
-        out.print(str(error), markup=False)
-        raise typer.Exit(2) from None
-    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fail(str(error), 2)
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        fail(
+            f"{words(error)}. The home folder must be one that you may write to; another is chosen by "
+            "TOLLWAY_HOME=/path tollway serve"
+        )
     with _counting_together(settings.workers):
         _run(settings, configuration)
 
@@ -124,9 +135,8 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
         config = WorkerConfig(settings, engines, configuration)
         threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()
         serve_http(config)
-    except (EngineError, SchemaError, StorageUnavailable, ValueError) as error:
-        out.print(f"[red]error[/red] {error}")
-        raise typer.Exit(1) from None
+    except (EngineError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
+        fail(words(error))
     finally:
         if supervisor is not None:
             supervisor.stop()
@@ -216,11 +226,8 @@ def _with_free_port(settings: Settings) -> Settings:
         try:
             probe.bind((settings.host, settings.port))
         except OSError as error:
-            out.print(
-                f"[red]error[/red] {settings.host}:{settings.port} cannot be used: {error.strerror}. "
-                "Stop what listens there, or choose another port: tollway serve --port 8081 (or TOLLWAY_PORT=8081)."
-            )
-            raise typer.Exit(1) from None
+            mend = _MEND_ADDRESS.get(error.errno or 0, _MEND_HOST)
+            fail(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. {mend}")
         return msgspec.structs.replace(settings, port=probe.getsockname()[1])
 
 

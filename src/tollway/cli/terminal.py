@@ -24,6 +24,13 @@ def fail(message: str, exit_code: int = 1) -> NoReturn:
     raise typer.Exit(exit_code)
 
 
+def words(error: Exception) -> str:
+    """What is wrong, for people: of an error of the system's, the file and the reason."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def settings_in_force(**flags: Any) -> Settings:
     try:
         return settings_module.load(flags)

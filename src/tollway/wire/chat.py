@@ -137,7 +137,10 @@ class ChatRequest(Struct, kw_only=True, dict=True):
     messages: Annotated[list[Message], Meta(min_length=1, max_length=4096, description="The conversation so far.")]
     max_completion_tokens: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        Meta(description="Upper bound of generated tokens, reasoning included. Wins over `max_tokens`."),
+        Meta(
+            description="Upper bound of generated tokens, reasoning included. Wins over `max_tokens`. With neither: the "
+            "model's own, which is 1,024 for local models that do not think, unless the operator has set another."
+        ),
     ] = None
     max_tokens: Annotated[
         TokenLimit | None, Meta(description="Upper bound of generated tokens. A fraction is rounded down.")

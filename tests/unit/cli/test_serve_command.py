@@ -1,0 +1,74 @@
+"""`tollway serve` that cannot start says in one line what is wrong, where, and what to do."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def refused(home: Path, *flags: str, **variables: str) -> tuple[int, str]:
+    """(exit code, what it prints) of a start that must end by itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
+    environment |= {"TOLLWAY_HOME": str(home), "TOLLWAY_LOCAL_MODELS": "none", **variables}
+    command = [sys.executable, "-m", "tollway", "serve", *flags]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    return done.returncode, done.stderr.strip()
+
+
+def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, said = refused(tmp_path / "file" / "home")
+    assert code == 1
+    assert said.startswith(f"error {tmp_path / 'file' / 'home'}: Not a directory. ")
+    assert "TOLLWAY_HOME=/path tollway serve" in said
+
+
+def test_a_port_that_somebody_has(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = refused(tmp_path, "--port", str(port))
+    assert code == 1
+    assert said == (
+        f"error 127.0.0.1:{port} cannot be used: Address already in use. Stop what listens there, or choose another port: "
+        "tollway serve --port 8081 (or TOLLWAY_PORT=8081)."
+    )
+
+
+def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, "--host", "192.0.2.1", "--port", "0")
+    assert code == 1
+    assert said.startswith("error 192.0.2.1:0 cannot be used: ")
+    assert "`host` must be an address of this machine" in said
+
+
+@pytest.mark.parametrize(
+    ("toml", "says"),
+    [
+        ("prot = 8081", "tollway.toml: `prot` is no setting. Did you mean `port`?"),
+        ("port = 80 81", "tollway.toml: "),
+        (
+            '[upstreams.x]\nprovidr = "vllm"',
+            "tollway.toml:2: upstreams.x.providr: there is no such field. Did you mean `provider`?",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong(tmp_path: Path, toml: str, says: str) -> None:
+    (tmp_path / "tollway.toml").write_text(toml)
+    code, said = refused(tmp_path)
+    assert code == 2
+    assert says in said
+
+
+def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
+    assert refused(tmp_path, TOLLWAY_PROT="1") == (2, "error TOLLWAY_PROT is no setting. Did you mean `port`?")
+
+
+def test_a_secret_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret.key").mkdir()
+    assert refused(tmp_path, "--port", "0") == (1, f"error {tmp_path / 'secret.key'}: Is a directory")
