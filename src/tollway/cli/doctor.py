@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -20,6 +21,7 @@ from msgspec import Struct
 from tollway import __version__
 from tollway import settings as settings_module
 from tollway.cli.terminal import AsJson, Home, out, print_json
+from tollway.engine.errors import loading_hint
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings, SettingsError
 
@@ -99,8 +101,9 @@ def _engine(_: Settings) -> Finding:
     child = _python_child("-c", "import xllamacpp; print(getattr(xllamacpp, '__version__', ''))")
     if child.returncode == 0:
         return Finding("engine", True, f"xllamacpp {child.stdout.strip()} loads")
-    reason = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-    return Finding("engine", False, f"xllamacpp does not load: {reason}", "Run `make clean`, then `make serve`.")
+    ended = "Illegal instruction" if child.returncode == -signal.SIGILL else f"exit code {child.returncode}"
+    reason = (child.stderr.strip().splitlines() or [ended])[-1]
+    return Finding("engine", False, f"xllamacpp does not load: {reason}", loading_hint(reason))
 
 
 def _pip(_: Settings) -> Finding:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tollway.engine.child_config import ChildConfig
+from tollway.engine.errors import loading_hint
 
 _PARENT_POLL_SECONDS = 1.0
 _LOG_ERRORS_ONLY = 1
@@ -29,8 +30,10 @@ def main() -> None:
     # Ctrl-C reaches the whole terminal group; when we end is the supervisor's decision.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["LLAMA_MEDIA_MARKER"] = config.image_mark  # else the engine draws one that nobody knows
-    import xllamacpp
-
+    try:
+        import xllamacpp
+    except ImportError as error:
+        sys.exit(f"xllamacpp does not load: {error}. {loading_hint(str(error))}")
     try:
         server = xllamacpp.Server(parameters(config))  # noqa: F841  (serves from threads of its own while it is referenced)
     except RuntimeError as error:

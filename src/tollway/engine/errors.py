@@ -19,3 +19,12 @@ class ModelBroken(EngineError):
 
 class PullError(EngineError):
     """The model could not be fetched."""
+
+
+def loading_hint(reason: str) -> str:
+    """What to do when the engine's library does not load, by what was said of it or by how it ended."""
+    if "libgomp" in reason:
+        return "Install GNU OpenMP: `apt-get install libgomp1` on Debian and Ubuntu, `dnf install libgomp` on Fedora."
+    if "Illegal instruction" in reason or "SIGILL" in reason:
+        return "This processor lacks instructions that the engine needs (AVX2). Upstreams work: set TOLLWAY_LOCAL_MODELS=none."
+    return "Run `make clean`, then `make serve`."

@@ -17,7 +17,7 @@ import structlog
 
 from tollway.engine.child_config import ChildConfig
 from tollway.engine.endpoint import EngineEndpoint
-from tollway.engine.errors import EngineError
+from tollway.engine.errors import EngineError, loading_hint
 from tollway.engine.facts import ModelFacts
 from tollway.engine.memory import plan_context
 from tollway.engine.store import ModelStore
@@ -173,9 +173,10 @@ class _Engine:
             self._hang_up()
             self._reservation, self._port = _free_port()
             self.spawn()
+        ended, said = self._how_it_ended(), self._log_tail()
         raise EngineError(
-            f"The engine of the model {self.facts.name} did not start ({self._how_it_ended()}). {self._log_path} ends with:"
-            f" {self._log_tail() or 'nothing'}"
+            f"The engine of the model {self.facts.name} did not start ({ended}). "
+            + (f"{self._log_path} ends with: {said}" if said else f"{self._log_path} is empty. {loading_hint(ended)}")
         )
 
     def watch(self) -> None:

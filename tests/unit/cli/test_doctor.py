@@ -138,9 +138,18 @@ def test_too_little_disk_or_memory(home: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_an_engine_that_does_not_load(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
 
-    monkeypatch.setattr(doctor, "_python_child", lambda *_: subprocess.CompletedProcess([], -4, "", "Illegal instruction"))
+    def ended(code: int, said: str) -> None:
+        monkeypatch.setattr(doctor, "_python_child", lambda *_: subprocess.CompletedProcess([], code, "", said))
+
+    ended(-4, "")
     assert "Illegal instruction" in finding("engine").detail
+    assert "TOLLWAY_LOCAL_MODELS=none" in finding("engine").mend
     assert "ensurepip" in finding("pip").mend
+    ended(1, "Traceback\nImportError: libgomp.so.1: cannot open shared object file: No such file or directory")
+    assert "libgomp.so.1" in finding("engine").detail
+    assert "apt-get install libgomp1" in finding("engine").mend
+    ended(1, "ImportError: something else")
+    assert "make clean" in finding("engine").mend
 
 
 def test_a_check_that_breaks_is_a_finding(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

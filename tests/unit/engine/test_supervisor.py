@@ -215,6 +215,16 @@ def test_the_pool_of_context(
     assert plan_context(facts, slots, wanted)[0] <= trained
 
 
+def test_a_library_that_is_missing_is_named_with_its_package(
+    pulled: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "xllamacpp.py").write_text("raise ImportError('libgomp.so.1: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    broken = Supervisor(engine_settings(tmp_path, pulled.path), pulled)
+    with pytest.raises(EngineError, match=r"did not start \(exit status 1\).*libgomp\.so\.1.*apt-get install libgomp1"):
+        broken.start()
+
+
 def _port_of(some: Supervisor) -> int:
     return int(some.endpoints()[0].url.rpartition(":")[2])
 
