@@ -6,7 +6,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
@@ -162,7 +162,7 @@ class Kept(Struct, array_like=True):
 
 
 class Answer:
-    """One answer on its way from the provider to the caller. Read it once: `chunks_ready`, `chunks` or `completion`."""
+    """One answer on its way from the provider to the caller. Read it once: `chunks_ready` or `completion`."""
 
     task: asyncio.Task[None]
 
@@ -400,13 +400,6 @@ class Answer:
         if item is not None and self._call.request.uses_legacy_functions:
             item = in_legacy_shape(item)
         return item
-
-    async def chunks(self) -> AsyncIterator[Chunk]:
-        """The stream's events one by one; as `chunks_ready` else."""
-        async with aclosing(self.chunks_ready()) as ready:
-            async for chunks in ready:
-                for chunk in chunks:
-                    yield chunk
 
     async def chunks_ready(self) -> AsyncGenerator[list[Chunk]]:
         """The stream's events in the contract's order; those together that are there together, so that one write does.

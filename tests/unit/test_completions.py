@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from tests.answers import chunks_of
 from tests.desks import Bench, limited, opened
 
 from tollway.accounts import Limits
@@ -132,7 +133,7 @@ async def house(database: Database) -> AsyncIterator[House]:
 async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: House) -> None:
     answer = await house.start(stream=True)
     balances: list[tuple[str | None, tuple[int, int]]] = []
-    async for chunk in answer.chunks():
+    async for chunk in chunks_of(answer):
         balances.append((chunk.choices[0].finish_reason, await house.bench.balance()))
         meta = chunk.meta
     assert balances[-1] == ("stop", (1_000_000 - 26, 0))
@@ -215,7 +216,7 @@ async def test_who_leaves_pays_for_what_was_made(
     house.script.steps = (say("one "), say("two "), 60.0, END, USAGE)
     call = house.call(stream=True)
     answer = await house.completions.start(call)
-    chunks = answer.chunks()
+    chunks = chunks_of(answer)
     for _ in range(2):
         await anext(chunks)
     answer.abandon()
@@ -233,7 +234,7 @@ async def test_an_image_counts_as_an_image_however_large_it_is(house: House) -> 
     call = house.call(stream=True, messages=[{"role": "user", "content": [image]}])
     call.caller = limited(call.caller, key=Limits(tokens_per_minute=2_000))
     answer = await house.completions.start(call)
-    await anext(answer.chunks())
+    await anext(chunks_of(answer))
     answer.abandon()
     await house.ended()
     row = await house.row()
@@ -315,7 +316,7 @@ async def test_without_max_tokens_the_answer_is_cut_to_what_is_affordable(databa
 async def test_a_restart_ends_answers_with_an_error_and_free(house: House) -> None:
     house.script.steps = (say("one"), 60.0, END, USAGE)
     answer = await house.start(stream=True)
-    chunks = answer.chunks()
+    chunks = chunks_of(answer)
     await anext(chunks)
     await house.completions.drain(0.01)
     with pytest.raises(ServiceUnavailable, match="restarted"):
@@ -335,7 +336,7 @@ async def test_an_answer_that_cannot_be_charged_fails(house: House, monkeypatch:
     async def take() -> None:
         if not stream:
             await answer.completion()
-        async for chunk in answer.chunks():
+        async for chunk in chunks_of(answer):
             seen.extend(chunk.choices)
 
     with pytest.raises(StorageUnavailable):
@@ -378,7 +379,7 @@ async def test_what_is_being_charged_comes_to_its_end(house: House, monkeypatch:
 
 
 async def read(answer: Answer) -> list[Any]:
-    return [chunk async for chunk in answer.chunks()]
+    return [chunk async for chunk in chunks_of(answer)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -405,7 +406,7 @@ async def test_fifty_at_once_are_made_once(house: House) -> None:
 async def test_an_idempotent_answer_is_made_to_its_end_though_its_caller_left(house: House) -> None:
     house.script.steps = (*(say(f"{number} ") for number in range(400)), 0.05, END, USAGE)  # more than the queue takes
     answer = await house.start(key="k", stream=True)
-    await anext(answer.chunks())
+    await anext(chunks_of(answer))
     answer.abandon()
     await house.ended()
     again = await house.start(key="k", stream=True)

@@ -16,7 +16,6 @@ Text = Annotated[str, Meta(min_length=1, max_length=200)]
 ModelId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}$")]
 Amount = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$")] | Annotated[float, Meta(ge=0, lt=1_000_000)]
 Capability = Literal["streaming", "tools", "parallel_tool_calls", "structured_output", "vision", "audio", "reasoning"]
-Modality = Literal["text", "image", "audio"]
 
 
 class UpstreamTable(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,6 @@ from typing import Final
 
 _UNREAD_BYTES_MAX = 1 << 15
 """What may wait for a slow reader here. The kernel holds back the rest, and has no more room than that either."""
-_PIECE_BYTES_MAX = 1 << 14
 _UNPACKED_BYTES_MAX = 8 << 20
 _HEAD_BYTES_MAX = 1 << 16
 _LINE_BYTES_MAX = 1 << 12

@@ -17,8 +17,6 @@ class EventReader:
     """
 
     def __init__(self, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
-        self.heartbeats = 0
-        """Comments and events without data so far: signs of life, but no content."""
         self.stray = bytearray()
         """The lines that are no server-sent event, as sent (at most 64 KiB): an upstream's error in the midst of a stream can
         be plain JSON."""
@@ -87,8 +85,6 @@ class EventReader:
         if not line:
             if len(self._data) > 1:
                 events.append(bytes(self._data[:-1]))
-            elif self._data:
-                self.heartbeats += 1
             self._data.clear()
             return
         field, _, value = line.partition(b":")
@@ -96,9 +92,7 @@ class EventReader:
             self._data += value.removeprefix(b" ")
             self._data += b"\n"
             self._check_size()
-        elif not field:
-            self.heartbeats += 1
-        elif field not in (b"event", b"id", b"retry") and len(self.stray) + len(line) < STRAY_BYTES_MAX:
+        elif field not in (b"", b"event", b"id", b"retry") and len(self.stray) + len(line) < STRAY_BYTES_MAX:
             self.stray += line
             self.stray += b"\n"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from tests.answers import chunks_of
 from tests.fakes.openai import API_KEY, MODEL
 
 from tollway.accounts import Caller
@@ -51,7 +52,7 @@ class Gateway:
 
     async def chunks(self, **fields: Any) -> list[dict[str, Any]]:
         answer = await self.start(**fields, stream=True)
-        return [msgspec.to_builtins(chunk) async for chunk in answer.chunks()]
+        return [msgspec.to_builtins(chunk) async for chunk in chunks_of(answer)]
 
 
 def route_to(

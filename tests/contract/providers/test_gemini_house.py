@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.answers import chunks_of
 from tests.contract.providers.driving import PUBLIC_ID, cases, house
 from tests.fakes.faults import FAULTS, Drip, Hang, Reply
 from tests.fakes.gemini import HELLO, framed, streamed, text_event
@@ -38,7 +39,7 @@ async def test_each_answer_is_the_same_streamed_and_whole(case: dict[str, Any]) 
         tollway.fake.queue(*[framed(*case["events"]) for _ in range(2 * request.get("n", 1))])
         completion = msgspec.to_builtins(await (await tollway.start(**request)).completion())
         answer = await tollway.start(**request, stream=True, stream_options={"include_usage": True})
-        chunks: list[Chunk] = [chunk async for chunk in answer.chunks()]
+        chunks: list[Chunk] = [chunk async for chunk in chunks_of(answer)]
 
     assert completion["model"] == PUBLIC_ID
     assert completion["id"].startswith("chatcmpl-")
@@ -85,7 +86,7 @@ async def test_every_fault_is_an_error_in_time_and_never_an_end(name: str, strea
 async def read_all(answer: Answer, into: list[Chunk], *, stream: bool) -> None:
     if not stream:
         await answer.completion()
-    async for chunk in answer.chunks():
+    async for chunk in chunks_of(answer):
         into.append(chunk)  # noqa: PERF401  (what came before an error counts)
 
 
@@ -114,7 +115,7 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open() -> None:
 
         async def leave(after: int) -> None:
             answer = await tollway.start(stream=True)
-            chunks = answer.chunks()
+            chunks = chunks_of(answer)
             for _ in range(after):
                 await anext(chunks)
             answer.abandon()

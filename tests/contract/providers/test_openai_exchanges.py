@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
+from tests.answers import chunks_of
 from tests.contract.providers.openai_support import PUBLIC, USER, gateway, route_to
 from tests.fakes.openai import MODEL, FakeOpenAI, stream_reply
 
@@ -68,7 +69,7 @@ async def test_exchange(name: str) -> None:
         fake.queue(stream_reply(exchange["stream"], done=False), stream_reply(exchange["stream"], done=False))
         async with gateway(route_to(fake.base_url, exchange.get("quirks"))) as house:
             streamed = await house.start(**request_of(exchange), stream=True)
-            chunks = [chunk async for chunk in streamed.chunks()]
+            chunks = [chunk async for chunk in chunks_of(streamed)]
             completion = await house.completion(**request_of(exchange))
 
     assert fake.complaints == []

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
+from tests.answers import chunks_of
 from tests.contract.providers.openai_support import ONE_TRY, Gateway, gateway, route_to
 from tests.fakes.faults import FAULTS, Drip, Hang, Heartbeats, Reply, Wait
 from tests.fakes.openai import API_KEY, FakeOpenAI, chunk, error_reply, stream_reply
@@ -72,7 +73,7 @@ async def read(answer: Answer) -> tuple[list[ChunkChoice], TollwayError | None]:
     """What came, and the error that ended it."""
     choices: list[ChunkChoice] = []
     try:
-        async for event in answer.chunks():
+        async for event in chunks_of(answer):
             choices += event.choices
     except TollwayError as error:
         return choices, error
@@ -218,7 +219,7 @@ async def test_leaving_closes_the_upstream_at_once(fake: FakeOpenAI, after: int)
     fake._queued[0] = Reply([*fake._queued[0].steps, Hang()])
     async with gateway(route_to(fake.base_url, limits=Limits())) as house:
         answer = await house.start(stream=True)
-        chunks = answer.chunks()
+        chunks = chunks_of(answer)
         for _ in range(after + 1 if after else 0):  # one more for the role
             await anext(chunks)
         async with asyncio.timeout(5):
@@ -236,7 +237,7 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeO
 
         async def leave(after: int) -> None:
             answer = await house.start(stream=True)
-            chunks = answer.chunks()
+            chunks = chunks_of(answer)
             for _ in range(after):
                 await anext(chunks)
             answer.abandon()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from tests.answers import chunks_of
 from tests.contract.providers.openai_support import Gateway, route_to
 from tests.contract.providers.test_openai_faults import GOOD, OUTCOMES, TEXT, outcome
 from tests.fakes.faults import FAULTS, Drip, Heartbeats, Reply, Wait
@@ -83,7 +84,7 @@ async def test_a_fault_before_content_goes_to_the_fallback_and_one_after_it_to_t
 async def outcome_of(answer: Answer) -> tuple[str, TollwayError | None]:
     text = ""
     try:
-        async for event in answer.chunks():
+        async for event in chunks_of(answer):
             for choice in event.choices:
                 text += choice.delta.content or ""
     except TollwayError as error:

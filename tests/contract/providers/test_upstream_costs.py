@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from msgspec import structs
+from tests.answers import chunks_of
 from tests.contract.providers.openai_support import ONE_TRY, PUBLIC, USER, route_to
 from tests.contract.providers.test_openai_faults import GOOD, OUTCOMES
 from tests.desks import opened
@@ -31,7 +32,7 @@ GRANTED = 1_000_000
 
 
 async def _to_the_end(answer: Answer) -> None:
-    async for _ in answer.chunks():
+    async for _ in chunks_of(answer):
         pass
 
 

@@ -13,10 +13,10 @@ OTHERS = [b"", b"{", b'"error": 1', b"dat", b"data: \xc3\xa9", b"data: \xff", b"
 PIECES = st.sampled_from([*FIELDS, b"", *OTHERS])
 
 
-def read(chunks: list[bytes]) -> tuple[list[bytes], int, bytes]:
+def read(chunks: list[bytes]) -> tuple[list[bytes], bytes]:
     reader = EventReader()
     events = [event for chunk in chunks for event in reader.feed(chunk)] + reader.finish()
-    return events, reader.heartbeats, bytes(reader.stray)
+    return events, bytes(reader.stray)
 
 
 def by_the_standard(lines: list[bytes]) -> list[bytes]:
@@ -49,7 +49,7 @@ def test_events_are_the_same_wherever_the_bytes_are_split(line_end: bytes) -> No
     ]
     stream = line_end.join([*lines, b""])
 
-    expected = ([b"one", b"two\nthree", b"\xc3\xa9"], 1, b"")
+    expected = ([b"one", b"two\nthree", b"\xc3\xa9"], b"")
     assert read([stream]) == expected
     assert read([stream[i : i + 1] for i in range(len(stream))]) == expected
     for first in range(len(stream)):
@@ -89,11 +89,11 @@ def test_a_last_event_without_its_blank_line_still_counts(ending: bytes) -> None
     assert read([b"data: 1\n\ndata: 2" + ending])[0] == [b"1", b"2"]
 
 
-def test_heartbeats_are_told_from_content() -> None:
+def test_heartbeats_are_no_events() -> None:
     reader = EventReader()
 
     assert reader.feed(b": OPENROUTER PROCESSING\n\n:\n\ndata:\n\ndata: \n\n\n\n") == []
-    assert reader.heartbeats == 4
+    assert not reader.stray
 
 
 def test_plain_json_in_the_midst_of_a_stream_is_kept() -> None:
