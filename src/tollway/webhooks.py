@@ -25,7 +25,7 @@ BACKOFF_SECONDS = (1.0, 5.0, 25.0)
 DELIVERIES_MAX = 1000
 """Deliveries under way at a time; more are not begun, so that a receiver that hangs costs bounded memory."""
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 _encode = msgspec.json.Encoder().encode
 
 

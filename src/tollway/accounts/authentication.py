@@ -27,7 +27,7 @@ LAST_USED_PRECISION_SECONDS = 60.0
 _CACHE_SIZE = 10_000
 _MEND = "`tollway keys create` makes a new one."
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ class Authenticator:
         try:
             await self._database.write(lambda connection: connection.execute(change))
         except (StorageUnavailable, sa.exc.SQLAlchemyError) as error:  # a full disk must not stop requests that need no disk
-            log.warning("last use of a key not written", key_id=key_id, error=type(error).__name__)
+            log.warning("last_use_not_written", key_id=key_id, error=type(error).__name__)
 
 
 def _bearer_token(header: str | None) -> str:

@@ -12,7 +12,7 @@ from tollway.api.services import Services
 
 _CHECK_SECONDS = 2.0
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Health(Struct):
@@ -57,7 +57,7 @@ async def _database_answers(services: Services) -> bool:
         async with asyncio.timeout(_CHECK_SECONDS):
             await services.database.ping()
     except Exception as error:  # noqa: BLE001 - whatever it is, the database does not answer
-        log.warning("database does not answer", error=repr(error))
+        log.warning("database_does_not_answer", error=repr(error))
         return False
     return True
 

@@ -45,7 +45,7 @@ _PREFLIGHT = [
 _CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
-access_log = structlog.get_logger("tollway.access")
+log = structlog.get_logger()
 
 
 class RequestMiddleware:
@@ -70,7 +70,7 @@ class RequestMiddleware:
                 await self._app(scope, receive, answer.send)
         except Exception as error:
             if not isinstance(error, TollwayError):
-                access_log.exception("unexpected error", request_id=context.request_id, route=context.route)
+                log.exception("unexpected_error", request_id=context.request_id, route=context.route)
             if answer.status is not None:
                 raise  # the server cuts the connection, so that half an answer never passes for a whole one
             await send_error(answer.send, scope, as_tollway_error(error), context.request_id)
@@ -81,7 +81,7 @@ class RequestMiddleware:
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._count(context.route, method, status, seconds)
             caller = context.caller_or_none
-            access_log.info(
+            log.info(
                 "request",
                 method=method,
                 route=context.route,

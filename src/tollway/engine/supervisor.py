@@ -36,7 +36,7 @@ _CAN_RESERVE_PORTS = platform.system() == "Linux"
 _HANDED_DOWN = ("PATH", "HOME", "TMPDIR", "LANG", "VIRTUAL_ENV")
 _HANDED_DOWN_PREFIXES = ("LC_", "LD_", "DYLD_", "PYTHON", "OMP_", "GGML_")
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Supervisor:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _READERS = 4
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class SchemaError(Exception):
@@ -152,11 +152,11 @@ class Database:
             if reason is None:
                 raise
             if what not in self._troubles:
-                log.warning("database unavailable", to=what, reason=reason)
+                log.warning("database_unavailable", to=what, reason=reason)
             self._troubles[what] = reason
             raise StorageUnavailable(reason=reason) from error
         if self._troubles and self._troubles.pop(what, None) is not None:
-            log.warning("database available again", to=what)
+            log.warning("database_available_again", to=what)
 
 
 def _backend(place: Path | DatabaseUrl) -> Backend:

@@ -32,7 +32,7 @@ _TROUBLES = {
     sqlite3.SQLITE_PERM: "this user may not use it",
 }
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Sqlite:

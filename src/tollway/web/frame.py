@@ -57,7 +57,7 @@ _VISITOR_SECONDS = 24 * 3600
 _LOOPBACK = ("127.0.0.1", "::1")
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?")
 
-log = structlog.get_logger(__name__)
+log = structlog.get_logger()
 
 
 class Visit:
@@ -190,7 +190,7 @@ def page_app(answer: Callable[[Visit], Awaitable[Response]], access: "Access", *
             response = _turned_away(visit, access) or await answer(visit)
         except Exception as error:
             if not isinstance(error, TollwayError):
-                log.exception("unexpected error", request_id=context_of(scope).request_id, route=context_of(scope).route)
+                log.exception("unexpected_error", request_id=context_of(scope).request_id, route=context_of(scope).route)
             response = visit.error(as_tollway_error(error))
         await response(scope, receive, send)
 
