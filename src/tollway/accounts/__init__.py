@@ -10,7 +10,6 @@ from tollway.accounts.records import (
     KeyChanges,
     Limits,
     NewKey,
-    Origin,
 )
 from tollway.accounts.secret_check import SecretError, adopt_secret, check_secret, secret_fits
 from tollway.accounts.service import Accounts
@@ -26,7 +25,6 @@ __all__ = [
     "KeyKind",
     "Limits",
     "NewKey",
-    "Origin",
     "Scope",
     "SecretError",
     "SpendWindow",

@@ -9,12 +9,8 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from tollway.accounts.records import AccountChanges, KeyChanges
 from tollway.errors import InvalidRequest
 from tollway.money import CREDITS_PER_USD, USD_MAX
-from tollway.wire.keys import Scope, SpendWindow
+from tollway.wire.keys import LIMIT_MAX, MODEL_LENGTH_MAX, MODELS_MAX, NAME_LENGTH_MAX, Scope, SpendWindow
 
-NAME_LENGTH_MAX = 100
-MODEL_LENGTH_MAX = 200
-MODELS_MAX = 100
-LIMIT_MAX = 1_000_000_000
 CREDITS_MAX = USD_MAX * CREDITS_PER_USD
 TIME_MAX = 7_258_118_400.0
 """The year 2200."""
@@ -33,8 +29,8 @@ def checked_name(name: str) -> str:
 def checked_account(changes: AccountChanges) -> dict[str, object]:
     """The columns to write."""
     _check_limits(changes)
-    if changes.low_balance_credits is not UNSET:
-        _check_range(changes.low_balance_credits, "low_balance_credits", 0, CREDITS_MAX)
+    if isinstance(changes.low_balance_credits, int) and not 0 <= changes.low_balance_credits <= CREDITS_MAX:
+        raise InvalidRequest(f"`low_balance_credits` is 0 to {CREDITS_MAX:,}.", param="low_balance_credits")
     return _given(changes)
 
 

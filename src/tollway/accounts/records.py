@@ -1,11 +1,10 @@
 """What the rest of Tollway sees of accounts and keys. Times are seconds since the epoch, money is credits."""
 
-from typing import Literal
-
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
+from tollway.wire.usage import Origin
 
 
 class Limits(Struct, frozen=True):
@@ -101,9 +100,6 @@ class NewKey(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"NewKey({self.record!r})"
-
-
-Origin = Literal["api", "playground"]
 
 
 class Caller(Struct, frozen=True):

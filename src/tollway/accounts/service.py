@@ -13,15 +13,12 @@ from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.storage import Database
 from tollway.storage.tables import accounts, api_keys
-from tollway.wire.keys import KeyKind
+from tollway.wire.keys import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, KeyKind
 
 FIRST_ACCOUNT = "owner"
 FIRST_KEY = "first key"
 KEYS_MAX = 10_000
 """Of one account, deleted ones not counted."""
-OVERLAP_SECONDS = 86_400
-"""How long a rotated key's old secret still works, unless told otherwise."""
-OVERLAP_SECONDS_MAX = 30 * 86_400
 _NO_LIMITS = AccountChanges()
 _DEFAULTS = KeyChanges()
 

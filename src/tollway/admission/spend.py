@@ -2,15 +2,15 @@
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from tollway.storage.tables import key_spend
 from tollway.storage.upsert import insert_or_replace
+from tollway.wire.keys import SpendWindow
 
-SpendWindow = Literal["no_reset", "day", "week", "month"]
 Place = tuple[str, int]
 """A key's id, and when its window began in seconds since the epoch."""
 

@@ -31,13 +31,13 @@ from tollway.wire.usage import (
     LogItem,
     LogList,
     LogPage,
-    LogStatus,
     LogTokens,
     ModelUsage,
     Receipt,
     ReceiptAnswer,
     ReceiptEntry,
     ReceiptPrice,
+    Status,
     UsageAnswer,
     UsageDetailAnswer,
     UsageGroupItem,
@@ -61,7 +61,7 @@ _LOGS = (
     *WINDOW,
     _PREFIX,
     Parameter("model", f"Only this model: its id or an alias. Repeat it for several, up to {MODELS_MAX}.", many=True),
-    choice("status", "Only this outcome. Repeat it for several.", LogStatus, many=True),
+    choice("status", "Only this outcome. Repeat it for several.", Status, many=True),
     LIMIT,
     Parameter(
         "offset",
@@ -118,9 +118,7 @@ async def list_logs(request: Request, services: Services) -> Response:
     limit, offset, cursor = query.integer("limit", 50, 1, 100), query.integer("offset", 0, 0, OFFSET_MAX), query.cursor()
     if offset and cursor is not None:
         raise InvalidRequest("`offset` cannot be given together with `cursor`.", param="offset")
-    which = LogFilter(
-        query.window(None), _models(services, query.many("model", MODELS_MAX)), query.some_of("status", LogStatus)
-    )
+    which = LogFilter(query.window(None), _models(services, query.many("model", MODELS_MAX)), query.some_of("status", Status))
     any_id = query.matching("request_id", _ID)
     scope = await _scope(request, services, query.text("key_prefix"))
     if any_id is None:

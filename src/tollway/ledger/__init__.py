@@ -2,6 +2,6 @@
 
 from tollway.ledger.books import Books, LedgerFault
 from tollway.ledger.ledger import Ledger, transaction_type
-from tollway.ledger.records import RESOLUTIONS, Balance, Entry, Hold, Kind
+from tollway.ledger.records import RESOLUTIONS, Balance, Entry, Hold
 
-__all__ = ["RESOLUTIONS", "Balance", "Books", "Entry", "Hold", "Kind", "Ledger", "LedgerFault", "transaction_type"]
+__all__ = ["RESOLUTIONS", "Balance", "Books", "Entry", "Hold", "Ledger", "LedgerFault", "transaction_type"]

@@ -18,10 +18,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from tollway import clock
-from tollway.ledger.records import Balance, Entry, Hold, Kind
+from tollway.ledger.records import Balance, Entry, Hold
 from tollway.storage.prepared import Prepared, PreparedIn, insert_into
 from tollway.storage.tables import balances, holds, ledger_entries
 from tollway.storage.upsert import insert_or_ignore
+from tollway.wire.billing import EntryKind
 
 FIRST_HASH = bytes(32)
 """What stands before an account's first entry."""
@@ -89,7 +90,7 @@ class Books:
 
     def resolve(
         self,
-        kind: Kind,
+        kind: EntryKind,
         hold: Hold,
         *,
         charged: int = 0,
@@ -119,7 +120,7 @@ class Books:
 
     def enter(
         self,
-        kind: Kind,
+        kind: EntryKind,
         account_id: str,
         request_id: str,
         *,

@@ -1,10 +1,9 @@
 """What the rest of Tollway sees of the ledger."""
 
-from typing import Literal
-
 from msgspec import Struct
 
-Kind = Literal["hold", "settle", "release", "expire", "grant", "refund", "adjustment"]
+from tollway.wire.billing import EntryKind
+
 RESOLUTIONS = ("settle", "release", "expire")
 """A hold meets exactly one of these."""
 
@@ -42,7 +41,7 @@ class Entry(Struct, frozen=True):
     account_id: str
     number: int
     """1, 2, 3 ... within the account."""
-    kind: Kind
+    kind: EntryKind
     request_id: str
     posted: int
     held: int

@@ -18,6 +18,7 @@ from tollway.errors import BadGateway
 from tollway.providers.base import Meter
 from tollway.providers.reported_usage import checked_usage
 from tollway.wire.chat import (
+    VERY_UNLIKELY,
     ChatRequest,
     ChunkChoice,
     Delta,
@@ -32,7 +33,6 @@ from tollway.wire.chat import (
 
 log = structlog.get_logger()
 
-VERY_UNLIKELY = -9999.0
 _CALLS_MAX = 128
 
 # Any other reason ("error", "abort", "insufficient_system_resource", ...) is a failure: it must not pass for a normal end.

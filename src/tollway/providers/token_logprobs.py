@@ -13,9 +13,8 @@ import msgspec
 
 from tollway.engine import EngineEndpoint, load_vocabulary
 from tollway.providers.engine_client import EngineClient, EngineEvent, EngineLogprob, TokenChance
-from tollway.wire.chat import TokenLogprob, TopLogprob
+from tollway.wire.chat import VERY_UNLIKELY, TokenLogprob, TopLogprob
 
-VERY_UNLIKELY = -9999.0
 # How far down the list a lost token is looked for; beyond this it is "very unlikely".
 _CANDIDATES_MAX = 1000
 

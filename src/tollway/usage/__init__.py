@@ -1,9 +1,9 @@
 """What was used: one row a request, and sums of them. Never what was said."""
 
-from tollway.accounts import Origin
 from tollway.usage.prices import PriceList
 from tollway.usage.queries import LogFilter, LogRow, Scope, Sums, UsageGroup, UsageQueries, Window, time_zones
-from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, Status, UsageRecorder
+from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, UsageRecorder
+from tollway.wire.usage import Origin, Status
 
 __all__ = [
     "BUCKET_SECONDS",

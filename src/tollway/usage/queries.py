@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, IS_NO_SUCCESS, api_keys, prices, requests, usage_buckets
-from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord, Status
+from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord
+from tollway.wire.usage import Status
 
 By = Literal["day", "model", "key"]
 LogCursor = tuple[float, int]

@@ -1,20 +1,17 @@
 """Writing down what a request used, in the transaction that settles it."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
-from tollway.accounts import Origin
 from tollway.storage.prepared import insert_into
 from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, requests, usage_buckets
 from tollway.storage.upsert import insert_or_add
+from tollway.wire.usage import Origin, Status
 
 BUCKET_SECONDS, HOUR_SECONDS, DAY_SECONDS = USAGE_SPANS
-
-Status = Literal["succeeded", "failed", "cancelled"]
 
 _Place = tuple[str, str, int, int, str]
 _PLACE = ("account_id", "key_id", "span", "bucket", "model")

@@ -4,14 +4,14 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from tollway.wire.keys import Usd
+from tollway.wire.keys import Time, Usd
 
 Direction = Literal["TOPUP", "CHARGE"]
 TransactionType = Literal["PAYMENT", "BONUS", "REFUND", "ADJUSTMENT", "MODEL_USAGE", "CREDITS_EXPIRED", "INIT"]
+EntryKind = Literal["hold", "settle", "release", "expire", "grant", "refund", "adjustment"]
 BalanceStatus = Literal["current", "low", "exhausted"]
 
 Credits = Annotated[int, Meta(description="In credits: 2,000,000 are one US dollar.")]
-Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
 
 
 class BalanceAnswer(Struct):

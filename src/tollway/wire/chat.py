@@ -279,6 +279,7 @@ def images_of(request: ChatRequest) -> Iterator[tuple[str, ImageUrl]]:
 # --- answer -----------------------------------------------------------------------------------------------------------
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
+VERY_UNLIKELY = -9999.0
 
 
 class TopLogprob(Struct):
@@ -293,7 +294,7 @@ class TokenLogprob(Struct):
     """The token that was chosen at a position, and what else was likely there."""
 
     token: str
-    logprob: Annotated[float, Meta(description="-9999.0 marks a very unlikely token.")]
+    logprob: Annotated[float, Meta(description=f"{VERY_UNLIKELY} marks a very unlikely token.")]
     bytes: list[int] | None
     top_logprobs: list[TopLogprob]
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from tollway.errors import InvalidRequest
-from tollway.money import credits_of_usd, exact_usd
+from tollway.money import USD_MAX, credits_of_usd, exact_usd
 
 KeyKind = Literal["api", "management"]
 """`api` keys ask models; `management` keys manage the account's API keys and ask nothing."""
@@ -28,19 +28,28 @@ Scope = Literal[
     "model:ocr",
 ]
 
+NAME_LENGTH_MAX = 100
+MODEL_LENGTH_MAX = 200
+MODELS_MAX = 100
+LIMIT_MAX = 1_000_000_000
+OVERLAP_SECONDS = 86_400
+"""How long a rotated key's old secret still works, unless told otherwise."""
+OVERLAP_SECONDS_MAX = 30 * 86_400
+
 _NUMBER = re.compile(r"-?[0-9][0-9.eE+-]{0,39}")
 
-Usd = Annotated[
-    Raw, Meta(description="US dollars.", extra_json_schema={"type": "number", "minimum": 0, "maximum": 1_000_000_000})
+Time = Annotated[str, Meta(description="RFC 3339, UTC.")]
+Usd = Annotated[Raw, Meta(description="US dollars.", extra_json_schema={"type": "number", "minimum": 0, "maximum": USD_MAX})]
+KeyName = Annotated[
+    str, Meta(min_length=1, max_length=NAME_LENGTH_MAX, description="What the key is for; unique within the account.")
 ]
-KeyName = Annotated[str, Meta(min_length=1, max_length=100, description="What the key is for; unique within the account.")]
-ModelName = Annotated[str, Meta(min_length=1, max_length=200)]
+ModelName = Annotated[str, Meta(min_length=1, max_length=MODEL_LENGTH_MAX)]
 Scopes = Annotated[list[Scope], Meta(min_length=1, description="What the key may be used for; null = everything.")]
 Models = Annotated[
     list[ModelName],
-    Meta(min_length=1, max_length=100, description="Ids or aliases of the models that the key may ask; null = all."),
+    Meta(min_length=1, max_length=MODELS_MAX, description="Ids or aliases of the models that the key may ask; null = all."),
 ]
-Limit = Annotated[int, Meta(ge=1, le=1_000_000_000, description="null = no limit.")]
+Limit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="null = no limit.")]
 Moment = Annotated[dt.datetime, Meta(tz=True, description="RFC 3339, with its offset from UTC.")]
 
 
@@ -96,8 +105,9 @@ class KeyRotate(Struct, forbid_unknown_fields=True):
     """How to replace a key's secret."""
 
     overlap_seconds: Annotated[
-        int, Meta(ge=0, le=30 * 86_400, description="How long the old secret still works; 0 ends all older ones at once.")
-    ] = 86_400
+        int,
+        Meta(ge=0, le=OVERLAP_SECONDS_MAX, description="How long the old secret still works; 0 ends all older ones at once."),
+    ] = OVERLAP_SECONDS
 
 
 class PreviousSecret(Struct):
@@ -116,8 +126,8 @@ class KeyItem(Struct, kw_only=True):
     prefix: Annotated[str, Meta(description="The first characters of the secret: its name in paths and logs.")]
     scopes: list[Scope] | None
     limit: KeyLimit | None
-    created_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
-    updated_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
+    created_at: Time
+    updated_at: Time
     monthly_usage: Annotated[Usd, Meta(description="Spent since the first of this month, 00:00 UTC, in US dollars.")]
     models: list[str] | None
     expires_at: str | None

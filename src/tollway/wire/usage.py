@@ -4,10 +4,11 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from tollway.wire.billing import Amount, Time
-from tollway.wire.keys import Usd
+from tollway.wire.billing import Amount, EntryKind
+from tollway.wire.keys import Time, Usd
 
-LogStatus = Literal["succeeded", "failed", "cancelled"]
+Status = Literal["succeeded", "failed", "cancelled"]
+Origin = Literal["api", "playground"]
 GroupBy = Literal["day", "model", "day,model"]
 Object = Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
 
@@ -119,8 +120,8 @@ class LogItem(Struct, kw_only=True):
     """One request. What was said is nowhere."""
 
     created: Time
-    status: Annotated[LogStatus, Meta(description="`cancelled` = the caller left before the end; what it got is charged.")]
-    origin: Literal["api", "playground"]
+    status: Annotated[Status, Meta(description="`cancelled` = the caller left before the end; what it got is charged.")]
+    origin: Origin
     model: Annotated[str, Meta(description="The model that was asked for.")]
     cost: Amount
     tokens: LogTokens
@@ -156,7 +157,7 @@ class ReceiptEntry(Struct, kw_only=True):
     """One line of the ledger."""
 
     number: Annotated[int, Meta(description="1, 2, 3 ... within the account.")]
-    kind: Literal["hold", "settle", "release", "expire", "grant", "refund", "adjustment"]
+    kind: EntryKind
     created_at: Time
     posted: Annotated[int, Meta(description="What it changes of the balance, in credits.")]
     held: Annotated[int, Meta(description="What it changes of the held credits.")]
