@@ -3,8 +3,6 @@
 The balance is the account's, whatever key asks. Of the movements an API key sees those that it caused.
 """
 
-import msgspec
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,9 +10,10 @@ from tollway import clock
 from tollway.api import examples
 from tollway.api.context import context_of
 from tollway.api.query import CURSOR, LIMIT, Query, choice, cursor_text, moment
+from tollway.api.responses import answer
 from tollway.api.routing import responding
 from tollway.api.services import Services
-from tollway.api.table import Answer, Auth, Endpoint, Tag
+from tollway.api.table import JSON, Answer, Auth, Endpoint, Tag
 from tollway.errors import InvalidRequest
 from tollway.ledger import Entry, transaction_type
 from tollway.wire.billing import (
@@ -32,9 +31,6 @@ from tollway.wire.billing import (
 )
 from tollway.wire.keys import usd_number
 
-JSON = "application/json"
-
-_encode = msgspec.json.Encoder().encode
 _EXPLAINED: dict[BalanceStatus, str] = {
     "current": "Balance is current and up to date",
     "low": "The balance is below its threshold: add credits soon",
@@ -125,11 +121,6 @@ def transaction_of(entry: Entry) -> Transaction:
 
 def amount_of(credits_moved: int) -> Amount:
     return Amount(usd_number(credits_moved), credits_moved)
-
-
-def answer(value: Struct) -> Response:
-    """For the caller alone, and not to be kept."""
-    return Response(_encode(value), media_type=JSON, headers={"cache-control": "no-store"})
 
 
 ENDPOINTS: tuple[Endpoint, ...] = (

@@ -12,13 +12,11 @@ from starlette.types import Receive, Scope, Send
 from tollway.admission import Idempotency
 from tollway.api.body import read_body
 from tollway.api.context import RequestContext, context_of
-from tollway.api.errors import error_event
+from tollway.api.errors import Headers, error_event
 from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
 from tollway.wire.chat import encode
 from tollway.wire.decode import decode_chat_request
-
-Headers = list[tuple[bytes, bytes]]
 
 _DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"

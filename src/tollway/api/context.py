@@ -1,12 +1,9 @@
 """What is known of one request while it is answered."""
 
-from collections.abc import MutableMapping
-from typing import Any
+from starlette.types import Scope
 
 from tollway.accounts import Caller
 from tollway.api.services import Services
-
-Scope = MutableMapping[str, Any]
 
 UNMATCHED = "unmatched"
 """The route of a request for a path that is not ours: one label for all, or a scan would flood the metrics."""

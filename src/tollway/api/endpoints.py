@@ -11,7 +11,7 @@ from starlette.responses import Response
 from tollway.api import billing, chat, examples, health, keys, latency, models, openapi, usage
 from tollway.api.routing import responding
 from tollway.api.services import Services
-from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
+from tollway.api.table import JSON, Answer, Auth, Endpoint, Parameter, Tag
 from tollway.errors import (
     BadGateway,
     ContextLengthExceeded,
@@ -27,8 +27,6 @@ from tollway.errors import (
 )
 from tollway.wire.chat import ChatRequest, Chunk, Completion
 from tollway.wire.models import DeprecationList, ModelCard, ModelDetail, ModelList
-
-JSON = "application/json"
 
 
 async def _openapi_json(request: Request, services: Services) -> Response:  # noqa: ARG001

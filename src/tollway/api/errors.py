@@ -1,18 +1,14 @@
 """From an exception to the bytes that say it, in one shape everywhere."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
+from starlette.types import Scope, Send
 
 from tollway import clock
-from tollway.api.context import Scope
 from tollway.errors import InternalError, MethodNotAllowed, TollwayError, Unauthorized
 from tollway.wire.errors import PROBLEM_JSON, ErrorDetail, ErrorEvent, Problem
-
-if TYPE_CHECKING:
-    from starlette.types import Send
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -60,7 +56,7 @@ def error_headers(error: TollwayError) -> Headers:
     return headers
 
 
-async def send_error(send: "Send", scope: Scope, error: TollwayError, request_id: str) -> None:
+async def send_error(send: Send, scope: Scope, error: TollwayError, request_id: str) -> None:
     """The whole response. Only before `http.response.start` was sent."""
     body = error_body(error, instance_of(scope), request_id)
     headers = [*error_headers(error), (b"content-length", str(len(body)).encode())]

@@ -105,7 +105,7 @@ TRANSACTIONS: dict[str, Any] = {
             "note": None,
         }
     ],
-    "pagination": {"next_cursor": "kstB2kiL2iAAABF5", "has_more": True},
+    "pagination": {"next_cursor": "kstB2sDkIsBBiRE", "has_more": True},
 }
 
 USAGE: dict[str, Any] = {
@@ -132,11 +132,11 @@ USAGE_DETAIL: dict[str, Any] = USAGE | {
 
 _FIGURES = {"requests": 840, "first_token_ms": {"p50": 212.4, "p95": 618.9}, "duration_ms": {"p50": 1480.2, "p95": 3911.0}}
 LATENCY: dict[str, Any] = {
-    "start": "2026-11-22T02:00:00Z",
-    "end": "2026-11-23T02:00:00Z",
+    "start": "2026-11-22T02:00:00.000Z",
+    "end": "2026-11-23T02:00:00.000Z",
     "span_seconds": 3600,
     "model": None,
-    "times": [{"start": "2026-11-23T01:00:00Z", **_FIGURES}],
+    "times": [{"start": "2026-11-23T01:00:00.000Z", **_FIGURES}],
     "models": [{"model": "google/gemini-2.5-flash-lite-preview", **_FIGURES}],
 }
 

@@ -2,12 +2,12 @@
 
 import asyncio
 
-import msgspec
 import structlog
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tollway.api.responses import answer
 from tollway.api.services import Services
 
 _CHECK_SECONDS = 2.0
@@ -30,14 +30,14 @@ class Readiness(Struct):
 
 async def healthz(request: Request, services: Services) -> Response:  # noqa: ARG001
     """The process lives. Restart it when this fails, not when it is merely unready."""
-    return _json(Health("ok"))
+    return answer(Health("ok"))
 
 
 async def readyz(request: Request, services: Services) -> Response:  # noqa: ARG001
     """200 when the database and every engine answer; else 503, naming what does not."""
     checks = await _checks(services)
     ready = all(checks.values())
-    return _json(Readiness("ready" if ready else "not_ready", checks), status=200 if ready else 503)
+    return answer(Readiness("ready" if ready else "not_ready", checks), status=200 if ready else 503)
 
 
 async def metrics(request: Request, services: Services) -> Response:  # noqa: ARG001
@@ -60,9 +60,3 @@ async def _database_answers(services: Services) -> bool:
         log.warning("database_does_not_answer", error=repr(error))
         return False
     return True
-
-
-def _json(value: Struct, status: int = 200) -> Response:
-    return Response(
-        msgspec.json.encode(value), status_code=status, media_type="application/json", headers={"cache-control": "no-store"}
-    )

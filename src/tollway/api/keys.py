@@ -17,9 +17,10 @@ from tollway.accounts import ApiKey, Caller, KeyChanges, NewKey
 from tollway.api import examples
 from tollway.api.chat import read_json_body
 from tollway.api.context import context_of
+from tollway.api.responses import answer
 from tollway.api.routing import responding
 from tollway.api.services import Services
-from tollway.api.table import Answer, Auth, Endpoint, Tag
+from tollway.api.table import JSON, Answer, Auth, Endpoint, Tag
 from tollway.errors import NotFound, PayloadTooLarge, RequestTimeout, UnsupportedMediaType
 from tollway.wire.decode import decode_body
 from tollway.wire.keys import (
@@ -40,10 +41,8 @@ from tollway.wire.keys import (
 
 T = TypeVar("T", bound=Struct)
 
-JSON = "application/json"
 BODY_BYTES_MAX = 100_000
 
-_encode = msgspec.json.Encoder().encode
 _create_decoder = msgspec.json.Decoder(KeyCreate)
 _patch_decoder = msgspec.json.Decoder(KeyPatch)
 _rotate_decoder = msgspec.json.Decoder(KeyRotate)
@@ -54,12 +53,12 @@ async def create_key(request: Request, services: Services) -> Response:
     wanted = await _body(request, services, _create_decoder)
     changes = _changes(wanted, UNSET if wanted.name is None else wanted.name, UNSET)
     new = await services.accounts.create_key(_caller(request).account_id, settings=changes)
-    return _answer(NewKeyAnswer(await _with_secret(services, new)), status=201)
+    return answer(NewKeyAnswer(await _with_secret(services, new)), status=201)
 
 
 async def list_keys(request: Request, services: Services) -> Response:
     keys = await services.accounts.list_keys(_caller(request).account_id, kind="api")
-    return _answer(KeyList(await _items(services, keys)))
+    return answer(KeyList(await _items(services, keys)))
 
 
 async def update_key(request: Request, services: Services) -> Response:
@@ -71,13 +70,13 @@ async def update_key(request: Request, services: Services) -> Response:
         account_id=_caller(request).account_id,
         kind="api",
     )
-    return _answer(KeyAnswer(*await _items(services, [key])))
+    return answer(KeyAnswer(*await _items(services, [key])))
 
 
 async def delete_key(request: Request, services: Services) -> Response:
     prefix = request.path_params["prefix"]
     key = await services.accounts.delete_key(prefix, account_id=_caller(request).account_id, kind="api")
-    return _answer(DeletedKeyAnswer(DeletedKey(key.prefix)))
+    return answer(DeletedKeyAnswer(DeletedKey(key.prefix)))
 
 
 async def rotate_key(request: Request, services: Services) -> Response:
@@ -88,13 +87,13 @@ async def rotate_key(request: Request, services: Services) -> Response:
         account_id=_caller(request).account_id,
         kind="api",
     )
-    return _answer(NewKeyAnswer(await _with_secret(services, new)))
+    return answer(NewKeyAnswer(await _with_secret(services, new)))
 
 
 async def show_own_key(request: Request, services: Services) -> Response:
     caller = _caller(request)
     key = await services.accounts.find_key(caller.key_id, account_id=caller.account_id)
-    return _answer(KeyAnswer(*await _items(services, [key])))
+    return answer(KeyAnswer(*await _items(services, [key])))
 
 
 def _caller(request: Request) -> Caller:
@@ -153,10 +152,6 @@ def _item(key: ApiKey, spent_credits: int) -> KeyItem:
         previous=previous,
         **{name: getattr(key, name) for name in _LIMITS},
     )
-
-
-def _answer(value: Struct, *, status: int = 200) -> Response:
-    return Response(_encode(value), status_code=status, media_type=JSON, headers={"cache-control": "no-store"})
 
 
 _TAKES_JSON = (PayloadTooLarge, RequestTimeout, UnsupportedMediaType)

@@ -7,12 +7,13 @@ from starlette.responses import Response
 
 from tollway import clock
 from tollway.api import examples
-from tollway.api.billing import JSON, answer
 from tollway.api.context import context_of
+from tollway.api.patterns import MODEL_ID, matching
 from tollway.api.query import Query, choice
+from tollway.api.responses import answer
 from tollway.api.routing import responding
 from tollway.api.services import Services
-from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
+from tollway.api.table import JSON, Answer, Auth, Endpoint, Parameter, Tag
 from tollway.errors import Forbidden
 from tollway.storage.tables import ALL_MODELS
 from tollway.usage.latency import Latency, Percentiles, latency_since
@@ -22,17 +23,16 @@ from tollway.wire.usage import LatencyAnswer, LatencyMs, LatencyOfModel, Latency
 
 MODELS_MAX = 50
 Period = Literal["24h", "7d", "30d", "90d"]
-_MODEL = r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}"
 _LATENCY = (
     choice("period", "How far back; `24h` by the hour, all others by the day. Default `24h`.", Period),
-    Parameter("model", "Only this model: its id.", schema={"type": "string", "pattern": f"^{_MODEL}$"}),
+    Parameter("model", "Only this model: its id.", schema=matching(MODEL_ID)),
 )
 
 
 async def show_latency(request: Request, services: Services) -> Response:
     caller = context_of(request.scope).caller
     query = Query(request, _LATENCY)
-    period, model = query.one_of("period", Period) or get_args(Period)[0], query.matching("model", _MODEL)
+    period, model = query.one_of("period", Period) or get_args(Period)[0], query.matching("model", MODEL_ID)
     database, account_id, (span, _), starts = services.database, caller.account_id, RANGES[period], starts_of(period)
     if model is None:
         used = await sums_since(database, Scope(account_id), starts[0], span, ("model",))

@@ -4,15 +4,16 @@ Plain ASGI. It is on the hot path of every answer, so headers that never change 
 """
 
 import re
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from typing import Any
 
 import structlog
-from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tollway import clock
-from tollway.api.context import RequestContext, Scope
+from tollway.api.context import RequestContext
 from tollway.api.errors import as_tollway_error, send_error
+from tollway.api.patterns import REQUEST_ID
 from tollway.api.services import Services
 from tollway.errors import InvalidRequest, TollwayError
 from tollway.ids import request_id
@@ -42,7 +43,7 @@ _PREFLIGHT = [
     (b"content-length", b"0"),
     (b"vary", b"access-control-request-headers"),
 ]
-_CLIENT_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_CLIENT_REQUEST_ID = re.compile(REQUEST_ID.encode())
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 log = structlog.get_logger()
@@ -57,7 +58,7 @@ class RequestMiddleware:
         self._count = _request_counter(services)
         self._in_flight = services.metrics.in_flight
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

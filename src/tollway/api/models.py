@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from tollway import clock
 from tollway.api.services import Services
-from tollway.catalog import Model, Price
+from tollway.api.table import JSON
+from tollway.catalog import Model, Price, Route
 from tollway.wire.models import (
     DeprecationList,
     Modalities,
@@ -65,8 +66,7 @@ async def list_deprecations(request: Request, services: Services) -> Response:  
 
 def _item(services: Services, model: Model) -> ModelItem:
     """Everything about a model. A stand-in is described by what really answers: its context, its abilities, its price."""
-    route = services.catalog.resolve(model.id).routes[0]
-    answering = services.catalog.get(route.answers_as) if route.stand_in else model
+    route, answering = _answering(services, model)
     return ModelItem(
         id=model.id,
         aliases=list(model.aliases),
@@ -88,6 +88,12 @@ def _item(services: Services, model: Model) -> ModelItem:
         capabilities=list(answering.capabilities),
         pricing=_pricing(route.price if route.stand_in else model.price, services.settings.markup),
     )
+
+
+def _answering(services: Services, model: Model) -> tuple[Route, Model]:
+    """Who is asked first, and the model that really answers."""
+    route = services.catalog.resolve(model.id).routes[0]
+    return route, services.catalog.get(route.answers_as) if route.stand_in else model
 
 
 def _pricing(price: Price, markup: str) -> Pricing:
@@ -128,8 +134,7 @@ def _trimmed(item: ModelItem, sections: set[str]) -> ModelItem:
 
 def _values(services: Services, model: Model, name: str) -> set[str]:
     """What a filter is compared with."""
-    route = services.catalog.resolve(model.id).routes[0]
-    answering = services.catalog.get(route.answers_as) if route.stand_in else model
+    _, answering = _answering(services, model)
     values: Iterable[str] = {
         "id": (model.id, *model.aliases),
         "type": (model.type,),
@@ -149,4 +154,4 @@ def _cacheable(request: Request, body: bytes, *, max_age_seconds: int, tag_of: b
     held = [entry.strip().removeprefix("W/") for entry in request.headers.get("if-none-match", "").split(",")]
     if "*" in held or tag.removeprefix("W/") in held:
         return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(body, media_type=JSON, headers=headers)

@@ -11,7 +11,8 @@ from msgspec import UNSET, Struct
 
 from tollway import __version__
 from tollway.api import examples
-from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
+from tollway.api.patterns import KEY_PREFIX, MODEL_ID, REQUEST_ID, matching
+from tollway.api.table import JSON, Answer, Auth, Endpoint, Parameter, Tag
 from tollway.errors import Forbidden, InternalError, InvalidRequest, TollwayError, Unauthorized
 from tollway.wire.errors import PROBLEM_JSON, ErrorEvent, Problem
 
@@ -48,7 +49,7 @@ _CLIENT_REQUEST_ID = {
     "name": "X-Client-Request-Id",
     "in": "header",
     "description": "Your own id for this request; it comes back as `x-client-request-id`.",
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+    "schema": matching(REQUEST_ID),
 }
 
 # What requests must fulfil beyond what their types can say (`wire/decode.py` checks it), and examples.
@@ -205,7 +206,7 @@ def _operation(endpoint: Endpoint, number: int, schema_of: dict[int, Schema]) ->
         content: dict[str, Any] = {"schema": schema_of[id(endpoint.request)]}
         if endpoint.request_example is not None:
             content["example"] = endpoint.request_example
-        operation["requestBody"] = {"required": True, "content": {"application/json": content}}
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
     responses = {str(answer.status): _answer(answer, schema_of) for answer in endpoint.answers}
     operation["responses"] = responses | _error_responses(endpoint, schema_of)
     return operation
@@ -214,17 +215,17 @@ def _operation(endpoint: Endpoint, number: int, schema_of: dict[int, Schema]) ->
 _PATH_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {
         "description": "Slashes may stand as they are, or encoded as `%2F`.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._:/-]{0,199}$"},
+        "schema": matching(MODEL_ID),
         "example": "google/gemini-2.5-flash-lite-preview",
     },
     "request_id": {
         "description": "The request id, the inference id, or your own client request id.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "schema": matching(REQUEST_ID),
         "example": "V1StGXR8Z5jdHi6BmyT8k",
     },
     "prefix": {
         "description": "The key's prefix, as `GET /v1/keys` shows it.",
-        "schema": {"type": "string", "pattern": "^tw_[A-Za-z0-9]{9}$"},
+        "schema": matching(KEY_PREFIX),
         "example": "tw_9yAcVpQ2x",
     },
 }
@@ -252,7 +253,7 @@ def _answer(answer: Answer, schema_of: dict[int, Schema]) -> dict[str, Any]:
 
 def _event(*payloads: Schema) -> Schema:
     """One server-sent event, as OpenAPI 3.2 describes them; comments are none."""
-    payload = {"type": "string", "contentMediaType": "application/json", "contentSchema": {"anyOf": list(payloads)}}
+    payload = {"type": "string", "contentMediaType": JSON, "contentSchema": {"anyOf": list(payloads)}}
     return {"type": "object", "properties": {"data": {"anyOf": [{"const": "[DONE]"}, payload]}}, "required": ["data"]}
 
 

@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 
 from tollway import clock
+from tollway.api.patterns import matching
 from tollway.api.table import Parameter
 from tollway.errors import InvalidRequest
 from tollway.usage import Window
@@ -25,14 +26,12 @@ _TIME_MAX = 2.0**40
 
 _MOMENT: dict[str, Any] = {"type": "string", "format": "date-time"}
 LIMIT = Parameter("limit", "Rows of a page, 1 to 100; default 50.", schema={"type": "integer", "minimum": 1, "maximum": 100})
-CURSOR = Parameter(
-    "cursor", "`next_cursor` of the page before, as it was.", schema={"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
-)
+CURSOR = Parameter("cursor", "`next_cursor` of the page before, as it was.", schema=matching("[A-Za-z0-9_-]{1,64}"))
 WINDOW = (
     Parameter(
         "period",
         "The last so many hours or days, such as `24h` or `7d`; at most 92 days. Instead of `start` and `end`.",
-        schema={"type": "string", "pattern": "^[1-9][0-9]{0,3}[hd]$"},
+        schema=matching("[1-9][0-9]{0,3}[hd]"),
     ),
     Parameter("start", "ISO 8601; without an offset it is UTC. Needs `end`.", schema=_MOMENT),
     Parameter("end", "ISO 8601, not included. At most 92 days after `start`.", schema=_MOMENT),
@@ -76,18 +75,14 @@ class Query:
             raise _wrong(name, "is given more than once")
         return values[0]
 
-    def many(self, name: str, most: int) -> list[str]:
-        """All values of a parameter that may be repeated."""
-        values = self._values.get(name, [])
-        if len(values) > most:
-            raise _wrong(name, f"is given more than {most} times")
-        return values
+    def many(self, name: str, most: int, pattern: str) -> list[str]:
+        """All values of a parameter that may be repeated; the pattern matches each as a whole."""
+        return [_matched(name, text, pattern) for text in self._repeated(name, most)]
 
     def matching(self, name: str, pattern: str) -> str | None:
+        """The text, which the pattern matches as a whole."""
         text = self.text(name)
-        if text is not None and re.fullmatch(pattern, text, re.ASCII) is None:
-            raise _wrong(name, f"must match {pattern}")
-        return text
+        return None if text is None else _matched(name, text, pattern)
 
     def integer(self, name: str, default: int, least: int, most: int) -> int:
         text = self.text(name)
@@ -104,8 +99,7 @@ class Query:
 
     def some_of(self, name: str, options: Any) -> list[Any]:
         """Some of a Literal's values."""
-        values = self.many(name, len(get_args(options)))
-        return [_checked(name, text, get_args(options)) for text in values]
+        return [_checked(name, text, get_args(options)) for text in self._repeated(name, len(get_args(options)))]
 
     def moment(self, name: str, *, with_offset: bool = False) -> float | None:
         """Seconds since the epoch. Without an offset it is UTC, or wrong when one is asked for."""
@@ -163,10 +157,22 @@ class Query:
             raise _wrong("cursor", "is none that this server gave")
         return at, number
 
+    def _repeated(self, name: str, most: int) -> list[str]:
+        values = self._values.get(name, [])
+        if len(values) > most:
+            raise _wrong(name, f"is given more than {most} times")
+        return values
+
 
 def cursor_text(at: float, number: int) -> str:
     """An opaque cursor. It carries no rights: a page is always of the caller's own."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode((float(at), number))).rstrip(b"=").decode()
+
+
+def _matched(name: str, text: str, pattern: str) -> str:
+    if re.fullmatch(pattern, text, re.ASCII) is None:
+        raise _wrong(name, f"must match {pattern}")
+    return text
 
 
 def _checked(name: str, text: str, options: Sequence[str]) -> str:

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tollway.accounts import Caller
-from tollway.api.context import Scope, context_of
+from tollway.api.context import context_of
 from tollway.api.middleware import RequestMiddleware
 from tollway.api.services import Services
 from tollway.api.sessions import csrf_header, refuse_other_origins, session_token

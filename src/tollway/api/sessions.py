@@ -3,7 +3,8 @@
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
-from tollway.api.context import Scope
+from starlette.types import Scope
+
 from tollway.errors import Forbidden
 
 SESSION_COOKIE = "tollway_session"

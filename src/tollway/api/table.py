@@ -8,6 +8,8 @@ from starlette.types import ASGIApp
 
 from tollway.errors import TollwayError
 
+JSON = "application/json"
+
 
 class Tag(StrEnum):
     """Groups of endpoints, in the order of the documentation."""

@@ -14,12 +14,14 @@ from starlette.responses import Response
 from tollway import clock
 from tollway.accounts import Caller
 from tollway.api import examples
-from tollway.api.billing import JSON, amount_of, answer
+from tollway.api.billing import amount_of
 from tollway.api.context import context_of
+from tollway.api.patterns import KEY_PREFIX, MODEL_ID, REQUEST_ID, matching
 from tollway.api.query import CURSOR, LIMIT, WINDOW, Query, choice, cursor_text
+from tollway.api.responses import answer
 from tollway.api.routing import responding
 from tollway.api.services import Services
-from tollway.api.table import Answer, Auth, Endpoint, Parameter, Tag
+from tollway.api.table import JSON, Answer, Auth, Endpoint, Parameter, Tag
 from tollway.errors import Forbidden, InvalidRequest, ModelNotFound, NotFound
 from tollway.ledger import Entry
 from tollway.usage import LogFilter, LogRow, Scope, UsageGroup, Window, time_zones
@@ -45,11 +47,10 @@ from tollway.wire.usage import (
 
 OFFSET_MAX = 10_000
 MODELS_MAX = 50
-_ID = r"[A-Za-z0-9._:-]{1,128}"
 _PREFIX = Parameter(
     "key_prefix",
     "Only this key. Left out: the calling API key, or with a management key the whole account.",
-    schema={"type": "string", "pattern": "^tw_[A-Za-z0-9]{9}$"},
+    schema=matching(KEY_PREFIX),
 )
 _USAGE = (*WINDOW, _PREFIX)
 _DETAIL = (
@@ -60,7 +61,12 @@ _DETAIL = (
 _LOGS = (
     *WINDOW,
     _PREFIX,
-    Parameter("model", f"Only this model: its id or an alias. Repeat it for several, up to {MODELS_MAX}.", many=True),
+    Parameter(
+        "model",
+        f"Only this model: its id or an alias. Repeat it for several, up to {MODELS_MAX}.",
+        many=True,
+        schema=matching(MODEL_ID),
+    ),
     choice("status", "Only this outcome. Repeat it for several.", Status, many=True),
     LIMIT,
     Parameter(
@@ -72,7 +78,7 @@ _LOGS = (
     Parameter(
         "request_id",
         "Only the requests with this request id, inference id or client request id.",
-        schema={"type": "string", "pattern": f"^{_ID}$"},
+        schema=matching(REQUEST_ID),
     ),
 )
 
@@ -118,8 +124,9 @@ async def list_logs(request: Request, services: Services) -> Response:
     limit, offset, cursor = query.integer("limit", 50, 1, 100), query.integer("offset", 0, 0, OFFSET_MAX), query.cursor()
     if offset and cursor is not None:
         raise InvalidRequest("`offset` cannot be given together with `cursor`.", param="offset")
-    which = LogFilter(query.window(None), _models(services, query.many("model", MODELS_MAX)), query.some_of("status", Status))
-    any_id = query.matching("request_id", _ID)
+    models = _models(services, query.many("model", MODELS_MAX, MODEL_ID))
+    which = LogFilter(query.window(None), models, query.some_of("status", Status))
+    any_id = query.matching("request_id", REQUEST_ID)
     scope = await _scope(request, services, query.text("key_prefix"))
     if any_id is None:
         rows = await services.usage.log(scope, which, limit=limit + 1, before=cursor, offset=offset)
@@ -136,7 +143,7 @@ async def list_logs(request: Request, services: Services) -> Response:
 async def show_receipt(request: Request, services: Services) -> Response:
     Query(request, ())
     any_id, caller = request.path_params["request_id"], context_of(request.scope).caller
-    if re.fullmatch(_ID, any_id, re.ASCII) is None:
+    if re.fullmatch(REQUEST_ID, any_id, re.ASCII) is None:
         raise _no_request()
     receipt = await receipt_of(services, _own(caller), any_id)
     return answer(ReceiptAnswer(receipt))
@@ -207,8 +214,6 @@ def _models(services: Services, names: Sequence[str]) -> list[str]:
     """Ids of models; a name that is no model's now may have been one's then."""
     ids = []
     for name in names:
-        if not name.isprintable() or not 0 < len(name) <= 200:
-            raise InvalidRequest("`model` is the id or an alias of a model.", param="model")
         try:
             ids.append(services.catalog.get(name).id)
         except ModelNotFound:

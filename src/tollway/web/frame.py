@@ -15,10 +15,10 @@ import jinja2
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tollway import __version__, clock
-from tollway.api.context import Scope, context_of
+from tollway.api.context import context_of
 from tollway.api.errors import as_tollway_error, error_headers
 from tollway.api.services import Services
 from tollway.api.sessions import SESSION_COOKIE, session_token

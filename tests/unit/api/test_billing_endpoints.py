@@ -256,7 +256,8 @@ async def test_the_log_and_its_pages(tmp_path: Path) -> None:
         assert only["pagination"]["total"] == 1
         assert (row["status"], row["error_code"], row["client_request_id"]) == ("failed", "upstream_error", "order-7")
         assert (await it.good("/v2/logs", model=["m", "x"]))["pagination"]["total"] == 5
-        assert (await it.good("/v2/logs", model="m,n"))["pagination"]["total"] == 0
+        for wrong in ("m,n", "", "m\n", "é"):  # the document says what a model's id is made of
+            assert (await it.get("/v2/logs", model=wrong)).status == 400
         assert (await it.good("/v2/logs", "boss", request_id="order-7"))["data"] == [row]
         assert (await it.good("/v2/logs", request_id="order-7"))["data"] == []
         (found,) = (await it.good("/v2/logs", request_id=mine[3].inference_id, model="m", period="1h"))["data"]

@@ -13,6 +13,7 @@ from tests.installation import app_of, installed
 
 from tollway.api import examples, openapi
 from tollway.api.endpoints import ENDPOINTS
+from tollway.catalog.tables import ModelId
 from tollway.errors import TollwayError
 from tollway.wire.decode import decode_chat_request
 
@@ -192,6 +193,18 @@ def test_the_schema_says_what_the_server_does(request_: dict[str, Any], good: bo
     # Python's `$` overlooks a last newline, JSON Schema's does not: say it in Python's words
     schema = json.loads(json.dumps(_schema("ChatRequest")).replace('{1,64}$"', '{1,64}\\\\Z"'))
     assert (taken, jsonschema.Draft202012Validator(schema).is_valid(request_)) == (good, good)
+
+
+def test_the_document_allows_the_ids_that_models_may_have() -> None:
+    (ids,) = {
+        parameter["schema"]["pattern"]
+        for _, _, operation in _operations()
+        for parameter in operation["parameters"]
+        if (parameter["name"], parameter["in"]) == ("id", "path")
+    }
+    for model_id in ("acme/large@2026-01", "local/smollm2-135m-instruct", "a:b", "x" * 200):
+        msgspec.convert(model_id, ModelId)
+        assert re.search(ids, model_id)
 
 
 def test_schemathesis_reads_it() -> None:
