@@ -26,9 +26,16 @@ class Reply:
 
 
 async def call(
-    app: ASGIApp, method: str, target: str, *, headers: dict[str, str] | None = None, body: bytes = b"", json_body: Any = None
+    app: ASGIApp,
+    method: str,
+    target: str,
+    *,
+    headers: dict[str, str] | None = None,
+    body: bytes = b"",
+    json_body: Any = None,
+    http_version: str = "2",
 ) -> Reply:
-    """One request. An exception that the application lets through is raised."""
+    """One request, by default of HTTP/2, which needs no Host. An exception that the application lets through is raised."""
     path, _, query = target.partition("?")
     headers = dict(headers or {})
     if json_body is not None:
@@ -37,7 +44,7 @@ async def call(
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
+        "http_version": http_version,
         "method": method,
         "scheme": "http",
         "path": unquote(path, errors="replace"),

@@ -119,11 +119,14 @@ class _Answer:
 async def _answered_here(scope: Scope, context: RequestContext, send: Send) -> bool:
     """Reads the headers that concern every endpoint. True = it was a preflight, and it is answered.
 
-    Raises InvalidRequest for a malformed X-Client-Request-Id: dropping it would leave the caller searching for it in vain.
+    Raises InvalidRequest for a malformed X-Client-Request-Id: dropping it would leave the caller searching for it in vain. And,
+    as HTTP/1.1 asks for, unless there is one Host: a proxy on the way may have gone by another than we would.
     """
-    requested_method, requested_headers = False, b""
+    hosts, requested_method, requested_headers = 0, False, b""
     for name, value in scope["headers"]:
-        if name == b"x-client-request-id":
+        if name == b"host":
+            hosts += 1
+        elif name == b"x-client-request-id":
             if _CLIENT_REQUEST_ID.fullmatch(value) is None:
                 raise InvalidRequest(
                     "The header X-Client-Request-Id must have 1 to 128 characters of A-Z, a-z, 0-9, `.`, `_`, `:` and `-`.",
@@ -134,6 +137,8 @@ async def _answered_here(scope: Scope, context: RequestContext, send: Send) -> b
             requested_method = True
         elif name == b"access-control-request-headers":
             requested_headers = value
+    if hosts != 1 and scope["http_version"] == "1.1":
+        raise InvalidRequest("A request of HTTP/1.1 has one Host header.", param="Host")
     if not requested_method or scope["method"] != "OPTIONS":
         return False
     context.route = "preflight"

@@ -51,6 +51,14 @@ async def test_a_malformed_client_request_id_is_named(tmp_path: Path, sent: str)
     assert reply.header("x-client-request-id") is None
 
 
+@pytest.mark.parametrize("hosts", [{}, {"Host": "a"}, {"Host": "a", "host": "b"}])
+async def test_a_request_of_http_1_1_has_one_host(tmp_path: Path, hosts: dict[str, str]) -> None:
+    async with installed(tmp_path) as services:
+        app = app_of(services, [endpoint(_ok)])
+        replies = [await call(app, "GET", "/v1/test", headers=hosts, http_version=version) for version in ("1.1", "1")]
+    assert [reply.status for reply in replies] == [200 if len(hosts) == 1 else 400, 200]
+
+
 async def test_pages_of_other_origins_may_use_the_api_but_send_no_cookies(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
         app = app_of(services)
@@ -157,7 +165,8 @@ async def test_the_middleware_is_thin(tmp_path: Path) -> None:
     """30 us is the aim; a test on a shared machine can only notice when it is missed by far."""
     async with installed(tmp_path) as services:
         app = app_of(services, [endpoint(_ok)])
-        scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/v1/test", "root_path": "", "headers": []}
+        scope: dict[str, Any] = {"type": "http", "http_version": "1.1", "method": "GET", "path": "/v1/test", "root_path": ""}
+        scope["headers"] = [(b"host", b"127.0.0.1:8080")]
 
         async def nothing(*_: Any) -> Any:
             return {}
