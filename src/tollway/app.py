@@ -20,7 +20,7 @@ from msgspec import Struct
 from starlette.types import ASGIApp
 
 from tollway.accounts import Accounts, load_secret
-from tollway.admission import Desk, Nodes, OpenDesk
+from tollway.admission import Desk, FrontDesk, Nodes, OpenDesk
 from tollway.api import routing
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
@@ -119,7 +119,7 @@ def build(config: WorkerConfig) -> ASGIApp:
     router = Router(adapters.by_dialect, metrics, workers=settings.workers, journey=journey)
     nodes = Nodes(database, settings.home)
     notifier = LowBalanceNotifier(settings)
-    desk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()
+    desk: FrontDesk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()
     completions = Completions(catalog, router, desk, settings)
     price_list = PriceList(database, completions.tariffs)
     latencies = LatencyCounter(database)

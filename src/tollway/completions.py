@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
-from tollway.admission import Admitted, Desk, Idempotency, Order, Outcome, Replay
+from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay
 from tollway.catalog import Catalog
 from tollway.errors import (
     InsufficientCredits,
@@ -71,7 +71,7 @@ class Call(Struct):
 class Completions:
     """Answers chat completions. One instance serves one process."""
 
-    def __init__(self, catalog: Catalog, router: Router, desk: Desk, settings: Settings) -> None:
+    def __init__(self, catalog: Catalog, router: Router, desk: FrontDesk, settings: Settings) -> None:
         self._catalog = catalog
         self._router = router
         self._desk = desk
@@ -174,10 +174,9 @@ class Answer:
         """What it cost; set once the answer is complete."""
         self.headers: dict[str, str] = {}
         """Of the limits that the caller is under."""
-        self.replayed = False
         self._call = call
         self._journey = journey
-        self._kept: Kept | None = None
+        self._kept: Kept | None = None  # of an answer that is given again
         self._parts: list[ChunkChoice] | None = [] if call.idempotency is not None else None
         self._usage: Usage | None = None
         self._meter = Meter()
@@ -196,7 +195,6 @@ class Answer:
     def again(cls, call: Call, kept: bytes) -> "Answer":
         """The answer that was given before."""
         answer = cls(call, None)
-        answer.replayed = True
         past = answer._kept = _decode_kept(kept)
         answer.id, answer.inference_id, answer.created = past.id, past.inference_id, past.created
         answer._usage, answer.cost = past.usage, past.cost
@@ -209,22 +207,28 @@ class Answer:
 
     @property
     def answered_by(self) -> str:
-        return self._kept.answered_by if self._journey is None and self._kept else self._asked.route.answers_as
+        return self._kept.answered_by if self._kept else self._asked.route.answers_as
 
     @property
     def stand_in(self) -> bool:
-        return self._kept.stand_in if self._journey is None and self._kept else self._asked.route.stand_in
+        return self._kept.stand_in if self._kept else self._asked.route.stand_in
 
     @property
     def route_label(self) -> str:
         """Who answered, after how many attempts; empty as long as nobody was asked."""
-        if self._journey is None and self._kept:
+        if self._kept:
             return self._kept.route_label
         return self._asked.label if self._asked.answered else ""
 
     @property
+    def replayed(self) -> bool:
+        """Whether it was given before, under the same Idempotency-Key."""
+        return self._kept is not None
+
+    @property
     def ignored_parameters(self) -> list[str]:
-        if self._journey is None and self._kept:
+        """Names of parameters that have no effect on the answer."""
+        if self._kept:
             return self._kept.ignored
         takes = self._asked.route.upstream.quirks.takes
         return [*(name for name in self._call.unknown_fields if not takes(name)), *self._asked.ignored]
@@ -236,7 +240,7 @@ class Answer:
 
     # --- making it ----------------------------------------------------------------------------------------------------
 
-    async def run(self, desk: Desk, admitted: Admitted, markup: int) -> None:
+    async def run(self, desk: FrontDesk, admitted: Admitted, markup: int) -> None:
         """Pumps the stream into the queue and settles at the end. The body of the application's task."""
         self.headers = admitted.headers
         status: Status = "succeeded"
@@ -282,7 +286,9 @@ class Answer:
         if self._parts is not None:
             self._parts.append(item)
 
-    async def _settle(self, desk: Desk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None) -> None:
+    async def _settle(
+        self, desk: FrontDesk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None
+    ) -> None:
         """Charges what was used, durably. Failed and empty answers are free; what they cost the operator is written down."""
         call, route = self._call, self._asked.route
         flags: list[str] = []

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.accounts import Caller, Limits
 from tollway.admission.idempotency import Answers
-from tollway.admission.limits import Allowance, Concurrency, Rates, Rule, Subject, allowance_headers
+from tollway.admission.limits import Concurrency, Rates, Rule, Subject, allowance_headers
 from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
 from tollway.admission.spend import KeySpend, Place, window_start
 from tollway.errors import InsufficientCredits, ServiceUnavailable, SpendLimitReached, TollwayError
@@ -115,7 +115,7 @@ class _Batch:
             self._concurrency.change(subject, 1)
         if order.idempotency is not None:
             self._answers.begin(caller.account_id, order.idempotency, order.request_id, now)
-        return Admitted(order, hold, _headers(allowances))
+        return Admitted(order, hold, allowance_headers(allowances))
 
     def _affordable(self, order: Order) -> int:
         """The credits to hold: what the account and the key's own limit leave, up to the order's bound."""
@@ -217,12 +217,9 @@ def rules_of(caller: Caller) -> list[Rule]:
     return rules
 
 
-def _subjects(caller: Caller) -> "tuple[tuple[str, Subject, Limits], ...]":
+def _subjects(caller: Caller) -> tuple[tuple[str, Subject, Limits], ...]:
+    """Who is limited: id, what messages call it, and how much."""
     return ((caller.key_id, "API key", caller.limits), (caller.account_id, "account", caller.account_limits))
-
-
-def _headers(allowances: Sequence[Allowance]) -> dict[str, str]:
-    return allowance_headers(allowances) if allowances else {}
 
 
 def _order_of(command: Command) -> Order:

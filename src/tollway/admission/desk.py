@@ -114,7 +114,7 @@ class Desk:
                 except Exception:  # whatever it is, nobody is left waiting
                     self._unsure = True
                     log.exception("desk_fault")
-                    results = [InternalError("The request could not be written to the ledger; it is not charged.")] * len(batch)
+                    results = [_not_written() for _ in batch]
                 for (command, future), result in zip(batch, results, strict=True):
                     self._note_owed(command, result)
                     if not future.cancelled():
@@ -170,27 +170,31 @@ class Desk:
                 results.append(unavailable)
             except Exception:
                 log.exception("ledger_fault_alone")
-                results.append(InternalError("The request could not be written to the ledger; it is not charged."))
+                results.append(_not_written())
         return results
 
 
-class OpenDesk(Desk):
-    """Admits everybody and writes nothing: for `billing = false`."""
+class OpenDesk:
+    """What stands in the desk's place with `billing = false`: admits everybody and writes nothing."""
 
-    def __init__(self) -> None:
-        pass
-
-    async def admit(self, order: Order) -> Admitted | Replay:
+    async def admit(self, order: Order) -> Admitted:
         return Admitted(order, Hold(order.request_id, order.caller.account_id, order.caller.key_id, order.credits), {})
 
     async def finish(self, outcome: Outcome) -> Settled:
         return Settled(outcome.record.credits if outcome.record else 0, 0, 0)
 
     async def make_good(self) -> None:
-        pass
+        """Nothing is owed."""
 
     async def close(self) -> None:
-        pass
+        """Nothing is waited for."""
+
+
+FrontDesk = Desk | OpenDesk
+
+
+def _not_written() -> InternalError:
+    return InternalError("The request could not be written to the ledger; it is not charged.")
 
 
 def _give_back(connection: Connection, hold: Hold) -> None:

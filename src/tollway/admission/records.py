@@ -7,6 +7,14 @@ from tollway.ledger import Hold
 from tollway.usage import RequestRecord
 
 
+class Idempotency(Struct):
+    """A caller's name for a request, and what the request is."""
+
+    key: str
+    body_hash: bytes
+    """SHA-256."""
+
+
 class Order(Struct):
     """A request that wants to be answered."""
 
@@ -20,14 +28,7 @@ class Order(Struct):
     """The least that must be set aside for it to make sense; less than `credits` when the answer may be cut to the money."""
     tokens: int
     """What counts against tokens per minute until the real figure is known."""
-    idempotency: "Idempotency | None" = None
-
-
-class Idempotency(Struct):
-    """A caller's name for a request, and what the request is."""
-
-    key: str
-    body_hash: bytes
+    idempotency: Idempotency | None = None
 
 
 class Admitted(Struct):
@@ -36,12 +37,14 @@ class Admitted(Struct):
     order: Order
     hold: Hold
     headers: dict[str, str]
+    """`x-ratelimit-*`: what the caller's limits still allow."""
 
 
 class Replay(Struct):
     """The request was answered before, under the same Idempotency-Key."""
 
     answer: bytes
+    """As `Outcome.answer` was."""
 
 
 class Outcome(Struct):
@@ -60,6 +63,8 @@ class Settled(Struct, frozen=True):
     """What was written."""
 
     credits: int
+    """What was charged."""
     available: int
     """The account's available credits afterwards."""
     posted: int
+    """Its posted ones: those that are held are among them."""
