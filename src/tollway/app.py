@@ -92,6 +92,11 @@ class WorkerConfig(Struct):
         return msgspec.json.decode(raw, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
+def _is_worker() -> bool:
+    """Whether this process is a worker of `tollway serve`; else it is an application in a process of its own, as in tests."""
+    return WORKER_CONFIG_VARIABLE in os.environ
+
+
 def _plain(value: Path | Hidden) -> str:
     return value.reveal() if isinstance(value, Hidden) else str(value)
 
@@ -204,7 +209,7 @@ async def _follow_reloads(config: WorkerConfig, catalog: Catalog, price_list: Pr
 
     By looking, not by signal: it reaches every worker, also one that starts just then.
     """
-    if WORKER_CONFIG_VARIABLE not in os.environ:  # an application in a process of its own
+    if not _is_worker():
         return
     seen, known = 0, config.configuration
     while True:
@@ -230,7 +235,7 @@ def _on_stop(drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
     The HTTP server hears of it too, by the event loop, and waits until every connection is done before it ends the lifespan: a
     long stream would never be told that it is over.
     """
-    if WORKER_CONFIG_VARIABLE not in os.environ:  # an application in a process of its own
+    if not _is_worker():
         return
     loop = asyncio.get_running_loop()
     draining: list[asyncio.Task[None]] = []
@@ -243,13 +248,13 @@ def _spare_the_collector() -> None:
     """Takes what was loaded so far out of the garbage collector's rounds: it stays anyway, and looking through all of it takes
     tens of milliseconds in which every answer waits.
     """
-    if WORKER_CONFIG_VARIABLE in os.environ:  # else it is an application in a process of its own
+    if _is_worker():
         gc.collect()
         gc.freeze()
 
 
 async def _cut_unread(settings: Settings) -> None:
-    if WORKER_CONFIG_VARIABLE in os.environ:  # else it is an application in a process of its own
+    if _is_worker():
         await cut_unread(settings.port, settings.unread_seconds_max)
 
 

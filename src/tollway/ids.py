@@ -21,6 +21,15 @@ def random_text(length: int) -> str:
     return text[:length].decode()
 
 
+def base62(number: int, length: int) -> str:
+    """A number in so many base62 digits; larger numbers lose their first ones. Texts sort as the numbers do."""
+    text = ""
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        text = chr(_ALPHABET[digit]) + text
+    return text
+
+
 def request_id() -> str:
     """21 characters, as the platform's own request and inference ids: 7 of the time and 14 random ones (83 bits).
 
@@ -31,11 +40,7 @@ def request_id() -> str:
 
 @lru_cache(maxsize=2)
 def _time_text(hundredths: int) -> str:
-    text = ""
-    for _ in range(7):
-        hundredths, digit = divmod(hundredths, 62)
-        text = chr(_ALPHABET[digit]) + text
-    return text
+    return base62(hundredths, 7)
 
 
 def completion_id() -> str:

@@ -11,20 +11,18 @@ import hmac
 import os
 import re
 import secrets
-import string
 import tempfile
 import zlib
 from functools import lru_cache
 from pathlib import Path
 
-from tollway.ids import random_text
+from tollway.ids import base62, random_text
 
 KEY_START = "tw_"
 PREFIX_LENGTH = 12
 KEY_LENGTH = 39
 _RANDOM_LENGTH = 30
 _CHECKSUM_LENGTH = 6
-_BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SHAPE = re.compile(rf"{KEY_START}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}")
 _SECRET_BYTES = 32
 
@@ -62,11 +60,7 @@ def _keyed(secret: bytes) -> hmac.HMAC:
 
 
 def _checksum(body: str) -> str:
-    number, text = zlib.crc32(body.encode()), ""
-    for _ in range(_CHECKSUM_LENGTH):  # 62^6 > 2^32
-        number, digit = divmod(number, 62)
-        text = _BASE62[digit] + text
-    return text
+    return base62(zlib.crc32(body.encode()), _CHECKSUM_LENGTH)  # 62^6 > 2^32
 
 
 def secret_path(home: Path) -> Path:
