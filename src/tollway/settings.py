@@ -294,8 +294,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
         if name not in given:
             given[name], origins[name] = text, f"environment variable {variable}"
 
-    home = Path(str(given.get("home", default_home())))
-    file = configuration_path(home)
+    file = configuration_path(_placed("home", given.get("home", default_home())))
     for name, value in read_toml(file)[1].items():
         if name in CONFIGURATION_TABLES:
             continue
@@ -306,7 +305,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
 
     for name in ("home", "models_dir"):
         if given.get(name):
-            given[name] = str(Path(str(given[name])).expanduser().absolute())
+            given[name] = str(_placed(name, given[name]))
     for name, value in given.items():  # one at a time, so that the message can name the culprit and its origin
         try:
             _converted({name: value})
@@ -325,6 +324,14 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             "or `pip install --require-hashes -r requirements/otel.txt`."
         )
     return settings
+
+
+def _placed(name: str, value: object) -> Path:
+    """The folder that is meant: `~` is the user's own. Raises SettingsError for the home of a user who has none."""
+    try:
+        return Path(str(value)).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"{name} = {value!r}: {error}") from None
 
 
 def _is_installed(module: str) -> bool:

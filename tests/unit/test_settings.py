@@ -69,6 +69,21 @@ def test_a_url_that_cannot_be_is_refused_without_being_repeated(url: str, tmp_pa
     assert caught.value.__suppress_context__
 
 
+def test_a_home_below_the_users_own_has_its_file_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "house").mkdir()
+    (tmp_path / "house" / "tollway.toml").write_text("port = 8123\n")
+    in_force = settings.load(environ={"TOLLWAY_HOME": "~/house"})
+    assert (in_force.home, in_force.port) == (tmp_path / "house", 8123)
+
+
+def test_the_home_of_nobody_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="home = '~nobody-at-all/house'"):
+        settings.load(environ={"TOLLWAY_HOME": "~nobody-at-all/house"})
+    with pytest.raises(SettingsError, match="models_dir"):
+        settings.load(environ={"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_MODELS_DIR": "~nobody-at-all/models"})
+
+
 def test_workers_get_the_whole_url_in_a_private_file(tmp_path: Path) -> None:
     config = WorkerConfig(Settings(home=tmp_path, database_url=DatabaseUrl(URL)), [], shipped_configuration())
     with config.handed_out():
