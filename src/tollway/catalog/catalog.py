@@ -2,33 +2,29 @@
 
 import difflib
 import functools
-import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from importlib import resources
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from tollway.catalog.configuration import LOCAL_PREFIX, Configuration, shipped_configuration
-from tollway.catalog.tables import ModelTable, PriceTable
+from tollway.catalog.shipped import shipped
+from tollway.catalog.tables import AmountText, ModelTable, PriceTable
 from tollway.catalog.upstreams import LOCAL, Upstream
 from tollway.errors import ModelNotFound
 
 CAPABILITIES = ("streaming", "tools", "parallel_tool_calls", "structured_output")
 """What every model can do of which nothing else is said."""
 
-PriceText = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$")]
-
 
 class Price(Struct, frozen=True):
     """USD per million tokens, as decimal text. `micro` gives the integers that metering computes with."""
 
-    prompt: PriceText
-    completion: PriceText
-    cached_prompt: PriceText
-    audio_prompt: PriceText
+    prompt: AmountText
+    completion: AmountText
+    cached_prompt: AmountText
+    audio_prompt: AmountText
 
     def micro(self, component: str) -> int:
         """Millionths of a USD per million tokens."""
@@ -137,8 +133,8 @@ class Catalog:
 
     @property
     def routes(self) -> list[Route]:
-        """The routes of all models; those of a model with aliases more than once."""
-        return [route for plan in self._plans.values() for route in plan.routes]
+        """The routes of all models."""
+        return [route for plan in self.plans for route in plan.routes]
 
     def resolve(self, name: str) -> Plan:
         """The plan of a public id or alias. Raises ModelNotFound, naming close ids."""
@@ -273,8 +269,7 @@ class _Local(Struct, frozen=True):
 
 @functools.cache
 def _shipped_local() -> _Local:
-    shipped = tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8"))
-    return msgspec.convert(shipped["local"], _Local)
+    return msgspec.convert(shipped("models.toml")["local"], _Local)
 
 
 def _local_model(local: LocalModel) -> Model:

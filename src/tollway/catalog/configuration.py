@@ -2,9 +2,7 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct, structs
 
+from tollway.catalog.shipped import shipped
 from tollway.catalog.table_reader import NO_KEYS_HERE, TableReader, closest
 from tollway.catalog.tables import ModelTable, UpstreamTable
 from tollway.catalog.toml_lines import Path as TomlPath
@@ -200,8 +199,7 @@ class _Upstreams:
 
 
 def _shipped_models(settings: Settings) -> dict[str, ModelTable]:
-    rows = tomllib.loads(resources.files(__package__).joinpath("models.toml").read_text(encoding="utf-8"))["models"]
-    models = {row["id"]: msgspec.convert(row, ModelTable) for row in rows}
+    models = {row["id"]: msgspec.convert(row, ModelTable) for row in shipped("models.toml")["models"]}
     for name, model in models.items():
         routes = [
             structs.replace(route, model=getattr(settings, route.model[1:])) if route.model.startswith("$") else route

@@ -36,7 +36,7 @@ class TableReader:
     def read(self, path: TomlPath, value: Any, kind: type[S]) -> S | None:
         """The table as a `kind`; None where it has problems, which are then collected."""
         if not isinstance(value, dict):
-            self.problem(path, f"must be a table, `{{ name = value }}`, not {_article(value)}.")
+            self.problem(path, f"must be a table, `{{ name = value }}`, not {_kind_of(value)}.")
             return None
         before = len(self.problems)
         fields = {field.name: field for field in msgspec.structs.fields(kind)}
@@ -61,7 +61,7 @@ class TableReader:
         nested = _struct_in(kind)
         if nested is not None and typing.get_origin(kind) is tuple:
             if not isinstance(value, list):
-                self.problem(path, f"must be a list of tables, `[{{ ... }}]`, not {_article(value)}.")
+                self.problem(path, f"must be a list of tables, `[{{ ... }}]`, not {_kind_of(value)}.")
                 return ()
             return tuple(self.read((*path, position), item, nested) for position, item in enumerate(value))
         if nested is not None:
@@ -109,6 +109,6 @@ def _words_in(kind: Any) -> list[str]:
     return [word for each in typing.get_args(kind) for word in _words_in(each)]
 
 
-def _article(value: Any) -> str:
+def _kind_of(value: Any) -> str:
     names = {str: "text", bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "a table"}
     return names.get(type(value), "a value of another kind")

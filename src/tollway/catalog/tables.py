@@ -16,7 +16,8 @@ Text = Annotated[str, Meta(min_length=1, max_length=200)]
 MODEL_ID = r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}"
 """What ids and aliases look like; those of local models as well, whose names are stricter."""
 ModelId = Annotated[str, Meta(pattern=f"^{MODEL_ID}$")]
-Amount = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$")] | Annotated[float, Meta(ge=0, lt=1_000_000)]
+AmountText = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$")]
+Amount = AmountText | Annotated[float, Meta(ge=0, lt=1_000_000)]
 Capability = Literal["streaming", "tools", "parallel_tool_calls", "structured_output", "vision", "audio", "reasoning"]
 
 

@@ -1,12 +1,11 @@
 """Who can answer: one row per upstream, as data. What an upstream of a dialect does differently from the others is a quirk."""
 
-import tomllib
-from importlib import resources
 from typing import Literal
 
 import msgspec
 from msgspec import Struct, structs
 
+from tollway.catalog.shipped import shipped
 from tollway.wire.chat import ChatRequest
 
 Dialect = Literal["local", "openai", "gemini"]
@@ -123,8 +122,7 @@ class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True):
 
 def shipped_providers() -> dict[str, ProviderRow]:
     """The rows of the shipped `providers.toml`, by name."""
-    text = resources.files(__package__).joinpath("providers.toml").read_text(encoding="utf-8")
-    rows = msgspec.convert(tomllib.loads(text)["providers"], list[ProviderRow])
+    rows = msgspec.convert(shipped("providers.toml")["providers"], list[ProviderRow])
     return {row.name: structs.replace(row, vendor=row.vendor or row.name) for row in rows}
 
 

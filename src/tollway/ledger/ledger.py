@@ -48,8 +48,11 @@ class Ledger:
         note: str | None = None,
         once: str | None = None,
     ) -> Entry | None:
-        """Adds credits. `once` names the grant: a second one of that name does nothing and gives None."""
-        _check_amount(credits_granted, least=1)
+        """Adds credits. `once` names the grant: a second one of that name does nothing and gives None.
+
+        Raises NotFound without such an account, and InvalidRequest for an amount or a note that cannot be.
+        """
+        _check_amount(credits_granted)
         request_id = once or "grant_" + random_text(21)
 
         def work(connection: Connection) -> Entry | None:
@@ -63,8 +66,11 @@ class Ledger:
         return await self._database.write(work)
 
     async def adjust(self, account_id: str, credits_added: int, *, note: str, once: str | None = None) -> Entry | None:
-        """Corrects a balance, up or down; not below what is held. `note` says why, `once` is as in `grant`."""
-        _check_amount(abs(credits_added), least=1)
+        """Corrects a balance, up or down. `note` says why; `once` and what is raised are as in `grant`.
+
+        Raises InvalidRequest, too, when it would go below what is held.
+        """
+        _check_amount(abs(credits_added))
 
         def work(connection: Connection) -> Entry | None:
             books = _locked_books(connection, account_id)
@@ -81,7 +87,10 @@ class Ledger:
         return await self._database.write(work)
 
     async def refund(self, request_id: str, *, note: str | None = None) -> Entry:
-        """Gives back what a request was charged, all of it, once."""
+        """Gives back what a request was charged, all of it.
+
+        Raises NotFound where nothing was charged, and InvalidRequest the second time.
+        """
 
         def work(connection: Connection) -> Entry:
             charge = (ledger_entries.c.request_id == request_id, ledger_entries.c.kind == "settle")
@@ -196,9 +205,9 @@ def _has_entry(connection: Connection, request_id: str, kind: str) -> bool:
     return connection.execute(query).first() is not None
 
 
-def _check_amount(credits_moved: int, *, least: int) -> None:
-    if not least <= credits_moved <= CREDITS_MAX:
-        raise InvalidRequest(f"The amount must be {least:,} to {CREDITS_MAX:,} credits.", param="credits")
+def _check_amount(credits_moved: int) -> None:
+    if not 1 <= credits_moved <= CREDITS_MAX:
+        raise InvalidRequest(f"The amount must be 1 to {CREDITS_MAX:,} credits.", param="credits")
 
 
 def _note(note: str | None) -> str | None:

@@ -9,16 +9,19 @@ RESOLUTIONS = ("settle", "release", "expire")
 
 
 class Balance(Struct, frozen=True):
-    """An account's credits. `available` is what a new hold may take."""
+    """An account's credits."""
 
     account_id: str
     posted: int
+    """Those that open holds set aside are among them."""
     held: int
-    entries: int = 0
-    head: bytes = b""
+    entries: int
+    """How many the account has; `head` is the hash of the last one."""
+    head: bytes
 
     @property
     def available(self) -> int:
+        """What a new hold may take."""
         return self.posted - self.held
 
 
@@ -30,12 +33,14 @@ class Hold(Struct, frozen=True):
     key_id: str | None
     credits: int
     spend_window: int | None = None
+    """When the window of the key's spend limit began in which it counts, in seconds since the epoch; None = it has no limit."""
 
 
 class Entry(Struct, frozen=True):
     """One line of the ledger. It is never changed; what was wrong is put right by another one.
 
-    `posted` and `held` are what the entry changes; `loss` is what the upstream cost the operator beyond what was charged.
+    Amounts are credits: `posted` and `held` are what the entry changes, `loss` is what the upstream cost the operator beyond
+    what was charged.
     """
 
     account_id: str
@@ -47,6 +52,7 @@ class Entry(Struct, frozen=True):
     held: int
     loss: int
     at: float
+    """In seconds since the epoch."""
     key_id: str | None
     model: str | None
     reference: str | None

@@ -25,9 +25,8 @@ By = Literal["day", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
 FOUND_MAX = 100
-_SINCE_MAX, _OVERLAP = 5_000, 50
+_SINCE_ROWS_MAX, _OVERLAP_ROWS = 5_000, 50
 _STEP_SECONDS = 21_600  # no time zone has changed its clocks twice within six hours
-_COUNTS = ("requests", "charged", "succeeded", "failed", "prompt_tokens", "completion_tokens", "credits", "loss")
 
 
 class Scope(Struct, frozen=True):
@@ -59,6 +58,10 @@ class Sums(Struct):
     @property
     def cancelled(self) -> int:
         return self.requests - self.succeeded - self.failed
+
+
+COUNTS = Sums.__struct_fields__
+"""What is summed: columns of `usage_buckets`."""
 
 
 class UsageGroup(Sums):
@@ -167,8 +170,9 @@ class UsageQueries:
 
         def work(connection: Connection) -> tuple[list[LogRow], int]:
             newest = connection.execute(sa.select(sa.func.max(requests.c.id))).scalar() or 0
-            within = sa.and_(requests.c.id > max(last_id, newest - _SINCE_MAX) - _OVERLAP, *_within(scope, _EVERYTHING))
-            query = sa.select(*_LOG_COLUMNS).where(within).order_by(requests.c.id.desc()).limit(limit)
+            later = requests.c.id > max(last_id, newest - _SINCE_ROWS_MAX) - _OVERLAP_ROWS
+            query = sa.select(*_LOG_COLUMNS).where(later, *_within(scope, _EVERYTHING))
+            query = query.order_by(requests.c.id.desc()).limit(limit)
             return _rows(connection, query), newest
 
         return await self._database.read(work)
@@ -253,14 +257,14 @@ def _sums(
     if "day" in by:
         places["day"] = (parts.c.bucket + _offset(parts.c.bucket, periods)) // DAY_SECONDS
     # a level of its own, because PostgreSQL does not see that two expressions with parameters are the same
-    named = sa.select(*(places[name].label(f"by_{name}") for name in by), *(parts.c[name] for name in _COUNTS)).subquery()
+    named = sa.select(*(places[name].label(f"by_{name}") for name in by), *(parts.c[name] for name in COUNTS)).subquery()
     keys = [named.c[f"by_{name}"] for name in by]
     # the sum of integers is a numeric in PostgreSQL, and nothing where there are no rows
-    counts = [sa.cast(sa.func.coalesce(sa.func.sum(named.c[name]), 0), sa.BigInteger).label(name) for name in _COUNTS]
+    counts = [sa.cast(sa.func.coalesce(sa.func.sum(named.c[name]), 0), sa.BigInteger).label(name) for name in COUNTS]
     query = sa.select(*keys, *counts).group_by(*keys).order_by(*keys)
     groups = []
     for row in connection.execute(query).mappings():
-        group = UsageGroup(**{name: row[name] for name in _COUNTS})
+        group = UsageGroup(**{name: row[name] for name in COUNTS})
         if "day" in by:
             group.day = (dt.date(1970, 1, 1) + dt.timedelta(days=row["by_day"])).isoformat()
         group.model, group.key_id = row.get("by_model"), row.get("by_key")
@@ -315,7 +319,7 @@ def _local_pieces(window: Window, periods: "list[_Period]") -> list[_Piece]:
 
 def _summed(scope: Scope, piece: _Piece, *, all_keys: bool) -> "sa.Select[Any]":
     columns = usage_buckets.c
-    query = sa.select(columns.bucket, columns.model, columns.key_id, *(columns[name] for name in _COUNTS))
+    query = sa.select(columns.bucket, columns.model, columns.key_id, *(columns[name] for name in COUNTS))
     query = query.where(columns.account_id == scope.account_id, columns.span == piece.span)
     if scope.key_id is not None:
         query = query.where(columns.key_id == scope.key_id)
@@ -362,7 +366,7 @@ def _single(scope: Scope, start: float, end: float) -> "sa.Select[Any]":
         "failed": sa.case((columns.status == "failed", 1), else_=0),
     }
     bucket = sa.literal(_bucket_of(start), sa.BigInteger)
-    counts = [figures[name] if name in figures else columns[name] for name in _COUNTS]
+    counts = [figures[name] if name in figures else columns[name] for name in COUNTS]
     query = sa.select(bucket, columns.model, sa.func.coalesce(columns.key_id, ""), *counts)
     return query.where(*_within(scope, LogFilter(Window(start, end))))
 

@@ -9,10 +9,9 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, api_keys, usage_buckets
-from tollway.usage.queries import Scope, Sums
+from tollway.usage.queries import COUNTS, Scope, Sums
 from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 
-_COUNTS = tuple(Sums.__struct_fields__)
 RANGES = {"24h": (HOUR_SECONDS, 24), "7d": (DAY_SECONDS, 7), "30d": (DAY_SECONDS, 30), "90d": (DAY_SECONDS, 90)}
 """What can be chosen -> seconds of a bucket, and how many buckets."""
 Place = Literal["bucket", "model", "key_id"]
@@ -39,7 +38,7 @@ async def sums_since(database: Database, scope: Scope, start: int, span: int, by
     """The sums of each group that has requests. `span` is one of those that are kept, and `start` begins one of its buckets."""
     columns = usage_buckets.c
     keys = [columns[name] for name in by]
-    counts = [sa.cast(sa.func.sum(columns[name]), sa.BigInteger).label(name) for name in _COUNTS]
+    counts = [sa.cast(sa.func.sum(columns[name]), sa.BigInteger).label(name) for name in COUNTS]
     query = sa.select(*keys, *counts).group_by(*keys)
     query = query.where(columns.account_id == scope.account_id, columns.span == span, columns.bucket >= start)
     query = query.where(_of_keys(scope, each="key_id" in by))

@@ -53,6 +53,12 @@ def test_its_upstream_id_is_a_setting(tmp_path: Path) -> None:
     assert catalog(configuration).resolve(REFERENCE).routes[0].upstream_model == "gemini-3.5-flash-lite"
 
 
+def test_the_routes_of_a_model_with_an_alias_are_listed_once(tmp_path: Path) -> None:
+    served = catalog(configured(tmp_path))
+    assert served.get("small") is served.get("local/small")
+    assert [route.answers_as for route in served.routes] == ["local/small", "local/small", "local/seer"], "one stands in"
+
+
 def test_nothing_stands_in_when_that_is_off(tmp_path: Path) -> None:
     served = catalog(configured(tmp_path), stand_in=False)
     with pytest.raises(ModelNotFound):
