@@ -28,7 +28,6 @@ _PROMPT_OVERHEAD_TOKENS = 1024
 """What a template adds once: its marks, a default system message, and the words around tools."""
 _MESSAGE_OVERHEAD_TOKENS = 16
 _BYTES_PER_TOKEN = 4
-"""A usual figure for text, for where nobody counted."""
 IMAGE_TOKENS = 256
 """A low figure of those in use for an image, for where nobody counted."""
 
@@ -171,15 +170,20 @@ def trusted_usage(usage: Usage) -> tuple[Usage, list[str]]:
     return clean, flags
 
 
+def estimated_tokens(text_bytes: int) -> int:
+    """Tokens of text by a rule of thumb, rounded up: bytes / 4, which is about right for English and code."""
+    return -(-text_bytes // _BYTES_PER_TOKEN)
+
+
 def estimated_prompt_tokens(request: ChatRequest, body_bytes: int) -> int:
     """The prompt by a rule of thumb, for where nobody counted: bytes / 4, and images as images, however large their data is."""
     images = [len(image.url) for _, image in images_of(request)]
-    return -(-(body_bytes - sum(images)) // _BYTES_PER_TOKEN) + len(images) * IMAGE_TOKENS
+    return estimated_tokens(body_bytes - sum(images)) + len(images) * IMAGE_TOKENS
 
 
 def estimated_usage(prompt_tokens: int, received_bytes: int, completion_tokens: int | None) -> Usage:
     """The usage of an answer whose provider could not report it: counted tokens where there are, else bytes / 4."""
-    completion = -(-received_bytes // _BYTES_PER_TOKEN) if completion_tokens is None else completion_tokens
+    completion = estimated_tokens(received_bytes) if completion_tokens is None else completion_tokens
     return Usage(prompt_tokens=prompt_tokens, completion_tokens=completion, total_tokens=prompt_tokens + completion)
 
 

@@ -97,6 +97,10 @@ class Upstream(Struct, frozen=True):
         """Whether each of several choices is a call of its own, for which the prompt counts again."""
         return self.dialect == "gemini"
 
+    def without_key(self, text: str) -> str:
+        """For the log: an upstream may repeat the key that it was sent."""
+        return text.replace(self.api_key, "***") if self.api_key else text
+
     def __repr__(self) -> str:
         return f"Upstream({self.name!r}, {self.dialect!r}, {self.base_url!r})"
 

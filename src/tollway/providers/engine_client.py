@@ -28,6 +28,10 @@ SILENCE_SECONDS_MAX = 300
 """Long enough for prompts of a full context ahead in the queue; a healthy engine speaks far earlier."""
 
 
+PromptValue = str | list[str | int] | dict[str, Any]
+"""Text; text and token ids in turn; or text with images, as the engine takes them."""
+
+
 class TokenChance(Struct):
     """A token that was likely at a position. `bytes` are the token's own."""
 

@@ -1,11 +1,10 @@
-"""The `gemini` dialect: Google's own `generateContent`, always streamed. docs/upstreams.md says what maps to what.
+"""The `gemini` dialect: Google's own `generateContent`, always streamed. docs/upstreams-gemini.md says what maps to what.
 
 Google's OpenAI-compatible endpoint is not used: it refuses parameters that it does not know, makes only one choice, and has
 ended tool calls with the wrong finish reason.
 """
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from functools import lru_cache
@@ -21,6 +20,7 @@ from tollway.providers.gemini_request import check_request, encode_for_choice, r
 from tollway.providers.http import HttpClient, Target, post_head, target_of
 from tollway.providers.http_connection import Connection
 from tollway.providers.images import ImageLoader
+from tollway.providers.merging import merged
 from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
@@ -28,10 +28,8 @@ INLINE_BYTES_MAX = 20_000_000
 """Images in base64, for one request; Gemini's own limit of a request's size."""
 FAN_OUT_MAX = 8
 """Choices of one request in work at a time."""
-# An error's body is waited for this long; what has come of it by then is read.
-ERROR_SECONDS_MAX = 10
 TAIL_SECONDS_MAX = 2
-ERROR_BYTES_MAX = 256 * 2**10
+"""How long what may follow an answer's end, such as its figures, is waited for."""
 
 
 class GeminiProvider:
@@ -96,7 +94,7 @@ class GeminiProvider:
             connection = await self._http.post(*_address(upstream.base_url, route.upstream_model, upstream.api_key), payload)
             try:
                 if (status := await connection.head()) != 200:
-                    error = error_of(await _beginning(connection))
+                    error = error_of(await connection.error_body())
                     raise upstream_error(route, status, error, connection.headers.get("retry-after"))
                 events = EventReader()
                 async with aclosing(_pieces(connection, reader)) as pieces:
@@ -151,52 +149,20 @@ async def _pieces(connection: Connection, reader: ChoiceReader) -> AsyncGenerato
         yield piece
 
 
-async def _beginning(connection: Connection) -> bytes:
-    """The beginning of an error's body; what there is of it when it breaks or dawdles."""
-    body = bytearray()
-    with contextlib.suppress(OSError):
-        async with asyncio.timeout(ERROR_SECONDS_MAX):
-            while len(body) < ERROR_BYTES_MAX and (piece := await connection.piece()):
-                body += piece
-    return bytes(body)
-
-
 async def _side_by_side(choices: Sequence[AsyncGenerator[ChunkChoice]]) -> AsyncGenerator[ChunkChoice]:
-    """The chunks of all choices in the order in which they come. One that fails ends all.
+    """The chunks of all choices in the order in which they come.
 
     Nothing is handed out before each choice has begun, so that what fails at once fails the request while it can still go to
     another route.
     """
-    queue: asyncio.Queue[tuple[int, ChunkChoice | Exception | None]] = asyncio.Queue(256)
-
-    async def pump(place: int) -> None:
-        last: Exception | None = None
-        try:
-            async with aclosing(choices[place]) as chunks:
-                async for chunk in chunks:
-                    await queue.put((place, chunk))
-        except Exception as error:  # noqa: BLE001  (raised by the reader)
-            last = error
-        await queue.put((place, last))
-
-    tasks = [asyncio.create_task(pump(place)) for place in range(len(choices))]
     held: list[ChunkChoice] = []
-    silent, running = set(range(len(choices))), len(choices)
-    try:
-        while running:
-            place, item = await queue.get()
+    silent = set(range(len(choices)))
+    async with aclosing(merged(choices)) as items:
+        async for place, chunk in items:
             silent.discard(place)
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                running -= 1
-            else:
-                held.append(item)
+            if chunk is not None:
+                held.append(chunk)
             if not silent:
-                for chunk in held:
-                    yield chunk
+                for each in held:
+                    yield each
                 held = []
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,6 +1,5 @@
 """Gemini's events as chunk choices, and its figures as usage."""
 
-import math
 from typing import Any
 
 import msgspec
@@ -10,6 +9,7 @@ from msgspec import Raw, Struct, field
 from tollway import ids
 from tollway.catalog import Route
 from tollway.errors import BadGateway
+from tollway.metering import estimated_tokens
 from tollway.providers.base import Meter
 from tollway.providers.conversation import callable_tools
 from tollway.wire.chat import (
@@ -26,9 +26,8 @@ from tollway.wire.chat import (
 
 log = structlog.get_logger()
 
-# Text that an upstream does not count is counted at this rate; English and code come to about 4.
-BYTES_PER_TOKEN = 4
-TOKENS_PER_IMAGE = 258
+IMAGE_TOKENS = 258
+"""What Gemini counts for an image that is not large."""
 
 _FINISH_REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -271,11 +270,11 @@ class CallUsage(Struct):
 
     @property
     def reasoning_tokens(self) -> int:
-        return (self.thoughts or 0) + _tokens(self.uncounted_thought_bytes)
+        return (self.thoughts or 0) + estimated_tokens(self.uncounted_thought_bytes)
 
     @property
     def completion_tokens(self) -> int:
-        return (self.candidates or 0) + _tokens(self.uncounted_bytes) + self.reasoning_tokens
+        return (self.candidates or 0) + estimated_tokens(self.uncounted_bytes) + self.reasoning_tokens
 
     def close(self, *, blocked: bool) -> None:
         """The call is over. Says in the log what was wrong with its figures."""
@@ -325,11 +324,7 @@ class Tally:
 def prompt_estimate(body: dict[str, Any], encoded_bytes: int) -> int:
     """Tokens of a request's body, `encoded_bytes` long, for upstreams that do not count them."""
     images = [part["inlineData"] for turn in body["contents"] for part in turn["parts"] if "inlineData" in part]
-    return _tokens(encoded_bytes - sum(len(image["data"]) for image in images)) + TOKENS_PER_IMAGE * len(images)
-
-
-def _tokens(text_bytes: int) -> int:
-    return math.ceil(text_bytes / BYTES_PER_TOKEN)
+    return estimated_tokens(encoded_bytes - sum(len(image["data"]) for image in images)) + IMAGE_TOKENS * len(images)
 
 
 def _content_bytes(delta: Delta) -> int:

@@ -84,7 +84,7 @@ def upstream_error(route: Route, status: int, error: Mapping[str, Any] | None, r
         upstream_model=route.upstream_model,
         status=status,
         upstream_status=canonical[:80],
-        text=_safe(text, route)[:LOGGED_CHARS_MAX],
+        text=route.upstream.without_key(text)[:LOGGED_CHARS_MAX],
         answered=raised.status,
         code=raised.code,
     )
@@ -98,7 +98,7 @@ def connection_error(route: Route, problem: Exception) -> TollwayError:
         upstream=route.upstream.name,
         upstream_model=route.upstream_model,
         problem=type(problem).__name__,
-        text=_safe(str(problem), route)[:LOGGED_CHARS_MAX],
+        text=route.upstream.without_key(str(problem))[:LOGGED_CHARS_MAX],
     )
     model = route.answers_as
     if isinstance(problem, CannotConnect):
@@ -202,9 +202,3 @@ def _delay(details: list[dict[str, Any]], header: str | None) -> int | None:
     if seconds is None and header is not None and _SECONDS.fullmatch(header.strip()):
         seconds = int(header)
     return None if seconds is None else min(max(seconds, 1), RETRY_AFTER_SECONDS_MAX)
-
-
-def _safe(text: str, route: Route) -> str:
-    """For the log: an upstream may repeat the key that it was sent."""
-    key = route.upstream.api_key
-    return text.replace(key, "***") if key else text

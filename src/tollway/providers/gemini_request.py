@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from tollway.catalog import Route
+from tollway.catalog import HINTS, Route
 from tollway.errors import InvalidRequest, UnsupportedParameter
 from tollway.providers.conversation import callable_tools
 from tollway.providers.gemini_schema import Translated, is_empty_object, translate
-from tollway.providers.images import ImageLoader
+from tollway.providers.images import ImageLoader, check_images
 from tollway.wire.chat import (
     AssistantMessage,
     ChatRequest,
@@ -23,6 +23,7 @@ from tollway.wire.chat import (
     NamedToolChoice,
     SystemMessage,
     TextFormat,
+    Tool,
     ToolMessage,
     UserMessage,
     images_of,
@@ -37,7 +38,6 @@ IMAGE_TYPES = ("image/png", "image/jpeg", "image/webp")
 
 _SEED_MODULUS = 2**31 - 1  # the seed is a signed 32-bit integer
 _TOP_K_MAX = 2**31 - 1
-_HINTS = ("prediction", "user", "store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key")
 # A signature that the caller no longer has; documented by Google for just this.
 _NO_SIGNATURE = "skip_thought_signature_validator"
 _FUNCTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}")
@@ -74,7 +74,7 @@ def check_request(request: ChatRequest, route: Route) -> list[str]:
     """Raises a 400 for what Gemini cannot honour; returns the names of the hints that it will not get."""
     _refuse_unsupported(request, route)
     conversation_of(request, route)
-    ignored = [name for name in _HINTS if getattr(request, name) is not None]
+    ignored = [name for name in HINTS if getattr(request, name) is not None]
     ignored += [name for name in ("frequency_penalty", "presence_penalty") if getattr(request, name)]
     if request.reasoning_effort not in (None, "none") and not family_of(route).thinks:
         ignored.append("reasoning_effort")
@@ -124,11 +124,7 @@ def _refuse_unsupported(request: ChatRequest, route: Route) -> None:
                 f"The model `{model}` takes only function names that begin with a letter or `_`.",
                 param=f"{functions}[{t}].name" if request.uses_legacy_functions else f"tools[{t}].function.name",
             )
-    for count, (param, _) in enumerate(images_of(request), start=1):
-        if count > IMAGES_MAX:
-            raise InvalidRequest(f"A request may hold at most {IMAGES_MAX} images.", param=param)
-        if "vision" not in route.capabilities:
-            raise UnsupportedParameter(f"The model `{model}` does not take images.", param=param)
+    check_images(request, route, IMAGES_MAX)
 
 
 def _schemas(request: ChatRequest) -> list[tuple[str, bool, Translated]]:
@@ -160,7 +156,7 @@ async def request_body(request: ChatRequest, route: Route, images: ImageLoader, 
     if conversation.system:
         body["systemInstruction"] = {"parts": conversation.system}
     if tools := _declared_tools(request):
-        body["tools"] = [{"functionDeclarations": [_declaration(request, t) for t in range(len(tools))]}]
+        body["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in tools]}]
         body["toolConfig"] = {"functionCallingConfig": _calling(request)}
     if config := _generation_config(request, route):
         body["generationConfig"] = config
@@ -206,18 +202,19 @@ def _generation_config(request: ChatRequest, route: Route) -> dict[str, Any]:
     return config
 
 
-def _declared_tools(request: ChatRequest) -> list[Any]:
+def _declared_tools(request: ChatRequest) -> list[Tool]:
     """The functions that Gemini is told of. Those that must not be called stay out of an answer in JSON, which forbids them."""
     if request.tool_choice == "none" and _wants_json(request):
         return []
     return request.tools or []
 
 
-def _declaration(request: ChatRequest, t: int) -> dict[str, Any]:
-    function = _declared_tools(request)[t].function
-    declared = {"name": function.name, "description": function.description or function.name}
+def _declaration(tool: Tool) -> dict[str, Any]:
+    function = tool.function
+    declared: dict[str, Any] = {"name": function.name, "description": function.description or function.name}
     if function.parameters is not None and not is_empty_object(function.parameters):
-        declared["parametersJsonSchema"] = translate(function.parameters, f"tools[{t}].function.parameters").schema
+        # its faults were named by `check_request`
+        declared["parametersJsonSchema"] = translate(function.parameters, "tools").schema
     return declared
 
 

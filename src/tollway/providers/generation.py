@@ -5,7 +5,6 @@ generated on its own, up to its closing mark or its budget. The rest of the answ
 first one's and the thought: the engine has both in its cache still.
 """
 
-import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -15,7 +14,8 @@ from msgspec import Struct, structs
 from tollway.errors import BadGateway
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Meter
-from tollway.providers.engine_client import EngineClient, EngineEvent
+from tollway.providers.engine_client import EngineClient, EngineEvent, PromptValue
+from tollway.providers.merging import merged
 from tollway.providers.token_logprobs import LogprobCollector
 from tollway.wire.chat import (
     ChunkChoice,
@@ -26,9 +26,6 @@ from tollway.wire.chat import (
     PromptTokensDetails,
     Usage,
 )
-
-PromptValue = str | list[str | int] | dict[str, Any]
-"""Text; text and token ids in turn; or text with images, as the engine takes them."""
 
 SEED_MODULUS = 2**31 - 1
 """The engine reads the seed as a signed 32-bit integer."""
@@ -173,9 +170,10 @@ async def generate_bounded(
                 rests.append(generate(client, rest, [choice]))
     if unfinished:
         raise BadGateway("The engine ended its answer early. Try again.", code="engine_interrupted")
-    async with aclosing(_merged(rests)) as chunks:
-        async for chunk in chunks:
-            yield chunk
+    async with aclosing(merged(rests)) as items:
+        async for _, item in items:
+            if item is not None:
+                yield item
 
 
 def _closing(event: EngineEvent, budget: int, limit: int, context_tokens: int) -> str | None:
@@ -213,36 +211,6 @@ class _Thought:
             return prompt + text  # a list of nothing but texts would be several prompts
         head = prompt if isinstance(prompt, list) else [prompt]
         return [*head, *shown, closing] if shown else [*head, text]
-
-
-async def _merged(streams: Sequence[AsyncGenerator[ChunkChoice]]) -> AsyncGenerator[ChunkChoice]:
-    """The chunks of all streams as they come. The first failure ends all."""
-    queue: asyncio.Queue[ChunkChoice | Exception | None] = asyncio.Queue(16)
-
-    async def pump(stream: AsyncGenerator[ChunkChoice]) -> None:
-        try:
-            async with aclosing(stream):
-                async for chunk in stream:
-                    await queue.put(chunk)
-            await queue.put(None)
-        except Exception as error:  # noqa: BLE001  (raised by the reader)
-            await queue.put(error)
-
-    tasks = [asyncio.create_task(pump(stream)) for stream in streams]
-    try:
-        left = len(tasks)
-        while left:
-            item = await queue.get()
-            if item is None:
-                left -= 1
-            elif isinstance(item, Exception):
-                raise item
-            else:
-                yield item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def usage_of(choices: Sequence[ChoiceStream], *, predicted: bool) -> Usage:

@@ -1,6 +1,7 @@
 """One connection to an upstream or an engine, and the reading of its HTTP/1.1 answers."""
 
 import asyncio
+import contextlib
 import re
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,9 @@ _UNREAD_BYTES_MAX = 1 << 15
 _UNPACKED_BYTES_MAX = 8 << 20
 _HEAD_BYTES_MAX = 1 << 16
 _LINE_BYTES_MAX = 1 << 12
+ERROR_BYTES_MAX = 1 << 18
+ERROR_SECONDS_MAX = 10
+"""An error's body is waited for this long."""
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: |\r?$|$)")
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?")
 _DIGITS = re.compile(r"\d{1,18}")
@@ -114,6 +118,15 @@ class Connection(asyncio.Protocol):
             if bytes_max is not None and len(data) > bytes_max:
                 raise BrokenAnswer("the answer is too long")
         return bytes(data)
+
+    async def error_body(self) -> bytes:
+        """The beginning of a body that is no answer; what there is of it when it breaks or dawdles."""
+        data = bytearray()
+        with contextlib.suppress(OSError):
+            async with asyncio.timeout(ERROR_SECONDS_MAX):
+                while len(data) < ERROR_BYTES_MAX and (piece := await self.piece()):
+                    data += piece
+        return bytes(data[:ERROR_BYTES_MAX])
 
     @property
     def is_read(self) -> bool:

@@ -11,8 +11,10 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from tollway.catalog import Route
 from tollway.errors import InvalidRequest, UnsupportedParameter
 from tollway.providers.guarded_fetch import GuardedFetcher
+from tollway.wire.chat import ChatRequest, images_of
 
 IMAGES_MAX = 16
 IMAGE_BYTES_MAX = 20_000_000
@@ -25,6 +27,15 @@ _PIECE_CHARS = 1 << 20  # a multiple of 4
 # Real files have at most a few hundred segments (a colour profile takes up to 255); without a bound, a file of nothing but
 # tiny segments would keep the event loop busy for seconds.
 _JPEG_STEPS_MAX = 4096
+
+
+def check_images(request: ChatRequest, route: Route, images_max: int = IMAGES_MAX) -> None:
+    """Raises UnsupportedParameter for images to a model that does not see, and InvalidRequest for too many."""
+    for count, (param, _) in enumerate(images_of(request), start=1):
+        if count > images_max:
+            raise InvalidRequest(f"A request may hold at most {images_max} images.", param=param)
+        if "vision" not in route.capabilities:
+            raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
 
 
 class ImageInfo(NamedTuple):

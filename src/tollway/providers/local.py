@@ -5,6 +5,7 @@ the caller's text as the template's. So the template alone is asked of it (`temp
 reading of the answer are ours.
 """
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
@@ -12,25 +13,19 @@ from typing import Any
 
 import msgspec
 
-from tollway.catalog import Route
+from tollway.catalog import HINTS, Route
 from tollway.engine import EngineEndpoint
-from tollway.errors import ContextLengthExceeded, InvalidRequest, RateLimited, UnsupportedParameter
+from tollway.errors import ContextLengthExceeded, RateLimited
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Meter
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
-from tollway.providers.engine_client import EngineClient
-from tollway.providers.generation import SEED_MODULUS, ChoiceStream, Prompt, PromptValue, generate, generate_bounded, usage_of
-from tollway.providers.images import IMAGES_MAX, ImageLoader
+from tollway.providers.engine_client import EngineClient, PromptValue
+from tollway.providers.generation import SEED_MODULUS, ChoiceStream, Prompt, generate, generate_bounded, usage_of
+from tollway.providers.images import ImageLoader, check_images
 from tollway.providers.template import Templates
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
-from tollway.wire.chat import (
-    ChatRequest,
-    ChunkChoice,
-    Usage,
-    images_of,
-    text_of,
-)
+from tollway.wire.chat import ChatRequest, ChunkChoice, Usage, images_of, text_of
 
 # What a request gets that names neither temperature nor top_p. Small models ramble at OpenAI's default of 1.0; a caller who
 # names either gets exactly that and no further truncation.
@@ -41,8 +36,7 @@ BYTES_PER_TOKEN_MAX = 32
 REASONING_BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 
 _TOKENS_MAX = 2**31 - 1
-_WITHOUT_EFFECT = ("store", "service_tier", "user", "metadata", "safety_identifier", "prompt_cache_key")
-_STAND_IN = re.compile("\ue000([0-9]+)\ue001")
+_PLACEHOLDER = re.compile("\ue000([0-9]+)\ue001")
 
 
 class LocalProvider:
@@ -54,14 +48,10 @@ class LocalProvider:
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
-        for count, (param, _) in enumerate(images_of(request), start=1):
-            if count > IMAGES_MAX:
-                raise InvalidRequest(f"A request may hold at most {IMAGES_MAX} images.", param=param)
-            if "vision" not in route.capabilities:
-                raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
+        check_images(request, route)
         _check_length(request, self._engines[route.upstream_model].endpoint)
         constraint_for(request)
-        ignored = [name for name in _WITHOUT_EFFECT if getattr(request, name) is not None]
+        ignored = [name for name in HINTS if name != "prediction" and getattr(request, name) is not None]
         if request.reasoning_effort is not None and "reasoning" not in route.capabilities:
             ignored.append("reasoning_effort")
         if request.prediction is not None and not _prediction_is_in_conversation(request):
@@ -70,7 +60,8 @@ class LocalProvider:
 
     async def health(self) -> dict[str, bool]:
         """Which engines answer, by model."""
-        return {name: await engine.client.healthy() for name, engine in self._engines.items()}
+        answers = await asyncio.gather(*(engine.client.healthy() for engine in self._engines.values()))
+        return dict(zip(self._engines, answers, strict=True))
 
     async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
         """See Provider. More choices than the engine has slots are made in groups, one after the other."""
@@ -124,7 +115,7 @@ class LocalProvider:
         end_marks = sum(text.count(mark) for mark in engine.endpoint.end_tokens)
         if pictures:
             # With images the engine takes no token ids; a zero-width space makes a mark of the caller's plain text.
-            restored = _STAND_IN.sub(lambda match: _broken(shielded[int(match[1])]), text)
+            restored = _PLACEHOLDER.sub(lambda match: _broken(shielded[int(match[1])]), text)
             return Prompt({"prompt_string": restored, "multimodal_data": pictures}, thinking, end_marks)
         return Prompt(await engine.unshielded(text, shielded) if shielded else text, thinking, end_marks)
 
@@ -157,7 +148,7 @@ class _Engine:
     async def unshielded(self, text: str, shielded: list[str]) -> list[str | int]:
         """The prompt as text and token ids in turn: the caller's marks become the tokens of their letters."""
         pieces: list[str | int] = []
-        for position, piece in enumerate(_STAND_IN.split(text)):
+        for position, piece in enumerate(_PLACEHOLDER.split(text)):
             if position % 2 == 0:
                 pieces.extend([piece] if piece else [])
                 continue
@@ -170,13 +161,13 @@ class _Engine:
 
 
 def _shield(text: str, marks: re.Pattern[str], shielded: list[str]) -> str:
-    """Replaces each mark in the caller's text by a stand-in that no template touches."""
+    """Replaces each mark in the caller's text by a placeholder that no template touches."""
 
-    def stand_in(match: re.Match[str]) -> str:
+    def placeholder(match: re.Match[str]) -> str:
         shielded.append(match[0])
         return f"\ue000{len(shielded) - 1}\ue001"
 
-    return marks.sub(stand_in, text)
+    return marks.sub(placeholder, text)
 
 
 def _check_length(request: ChatRequest, endpoint: EngineEndpoint) -> None:

@@ -23,11 +23,8 @@ from tollway.providers.openai_stream import AnswerReader, UpstreamStreamError
 from tollway.providers.sse import EventReader
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
-ERROR_BYTES_MAX = 64 * 2**10
 ANSWER_BYTES_MAX = 16 * 2**20
 """Of an answer in one piece, which has 256 tokens; with logprobs and their alternatives each has kilobytes."""
-# An error's body is waited for this long; what has come of it by then is read.
-ERROR_SECONDS_MAX = 10
 # A caller who waits for the whole answer is not helped by looking at each piece of it; ten times as long would blur the time
 # limits between pieces.
 GATHER_SECONDS = 0.05
@@ -58,8 +55,7 @@ class OpenAIProvider:
                 status = await connection.head()
                 kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if status != 200 or kind == "text/html" or (kind == "application/json" and payload.streams):
-                    body = await _body_of(connection)
-                    raise failed_answer(route, status, connection.headers, body)
+                    raise failed_answer(route, status, connection.headers, await connection.error_body())
                 if not payload.streams and kind != "text/event-stream":
                     for chunk in reader.read_whole(await connection.rest(ANSWER_BYTES_MAX)):
                         begun = True
@@ -97,16 +93,6 @@ def _address(base_url: str, api_key: str | None) -> tuple[Target, bytes]:
     """Where an upstream's requests go, and the head that they begin with."""
     target = target_of(base_url + "/chat/completions")
     return target, post_head(target, {"Authorization": f"Bearer {api_key}"} if api_key else {})
-
-
-async def _body_of(connection: Connection) -> bytes:
-    """The beginning of a body that is no stream; what it has of it when it breaks or dawdles."""
-    body = bytearray()
-    with contextlib.suppress(OSError):
-        async with asyncio.timeout(ERROR_SECONDS_MAX):
-            while len(body) < ERROR_BYTES_MAX and (data := await connection.piece()):
-                body += data
-    return bytes(body[:ERROR_BYTES_MAX])
 
 
 def _check_stray(stray: bytes | bytearray) -> None:

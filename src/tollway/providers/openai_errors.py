@@ -112,7 +112,7 @@ def failed_connection(route: Route, problem: Exception, *, begun: bool) -> Tollw
         upstream=route.upstream.name,
         model=route.upstream_model,
         problem=type(problem).__name__,
-        text=_safe(str(problem), route),
+        text=route.upstream.without_key(str(problem))[:LOGGED_CHARS_MAX],
         begun=begun,
     )
     if begun:
@@ -290,11 +290,6 @@ def _log(
         code=refusal.code[:80] or None,
         type=refusal.kind[:80] or None,
         param=refusal.param[:200] if refusal.param else None,
-        text=_safe(text, route),
+        text=route.upstream.without_key(text)[:LOGGED_CHARS_MAX],
         upstream_request_id=request_id[:80] or None,
     )
-
-
-def _safe(text: str, route: Route) -> str:
-    key = route.upstream.api_key
-    return (text.replace(key, "***") if key else text)[:LOGGED_CHARS_MAX]

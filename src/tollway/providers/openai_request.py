@@ -5,16 +5,17 @@ tools, a function without parameters as one that takes an empty object.
 """
 
 import base64
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from tollway.catalog import HINTS, Quirks, Route
-from tollway.errors import InvalidRequest, UnsupportedParameter
-from tollway.metering import IMAGE_TOKENS
+from tollway.errors import UnsupportedParameter
+from tollway.metering import IMAGE_TOKENS, estimated_tokens
 from tollway.providers.conversation import must_call
-from tollway.providers.images import IMAGES_MAX, ImageLoader
+from tollway.providers.images import ImageLoader, check_images
 from tollway.wire.chat import (
     AssistantMessage,
     ChatRequest,
@@ -27,6 +28,7 @@ from tollway.wire.chat import (
     Message,
     NamedToolChoice,
     SystemMessage,
+    TextPart,
     Tool,
     ToolMessage,
     UserMessage,
@@ -99,7 +101,7 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
         if (value := getattr(request, name)) is not None:
             body[name] = value
     text_bytes = len(messages) + len(tools) - sum(len(url) for url in urls)
-    return Payload(msgspec.json.encode(body), streams, -(-text_bytes // 4) + IMAGE_TOKENS * len(urls))
+    return Payload(msgspec.json.encode(body), streams, estimated_tokens(text_bytes) + IMAGE_TOKENS * len(urls))
 
 
 def _is_wanted_whole(request: ChatRequest, limit: int | None) -> bool:
@@ -111,11 +113,7 @@ def _is_wanted_whole(request: ChatRequest, limit: int | None) -> bool:
 
 def _check_capabilities(request: ChatRequest, route: Route) -> None:
     """Raises UnsupportedParameter for what the model itself cannot do, whoever serves it."""
-    for count, (param, _) in enumerate(images_of(request), start=1):
-        if count > IMAGES_MAX:
-            raise InvalidRequest(f"A request may hold at most {IMAGES_MAX} images.", param=param)
-        if "vision" not in route.capabilities:
-            raise UnsupportedParameter(f"The model `{route.answers_as}` does not take images.", param=param)
+    check_images(request, route)
     if request.tools and "tools" not in route.capabilities:
         param = "functions" if request.uses_legacy_functions else "tools"
         raise UnsupportedParameter(f"The model `{route.answers_as}` does not call tools.", param=param)
@@ -203,11 +201,8 @@ def _messages(request: ChatRequest, quirks: Quirks, urls: list[str]) -> list[dic
         match message:
             case SystemMessage() | DeveloperMessage():
                 entry = {"role": "system", "content": text_of(message.content)}
-            case UserMessage(content=str() as text):
-                entry = {"role": "user", "content": text}
-            case UserMessage(content=parts):
-                has_images = any(isinstance(part, ImagePart) for part in parts)
-                entry = {"role": "user", "content": _parts(message, images) if has_images else text_of(parts)}
+            case UserMessage():
+                entry = {"role": "user", "content": _user_content(message.content, images)}
             case ToolMessage():
                 entry = {"role": "tool", "tool_call_id": message.tool_call_id, "content": text_of(message.content)}
             case FunctionMessage():
@@ -247,15 +242,18 @@ def _calling(call_id: str, call: FunctionCall) -> dict[str, Any]:
     return {"role": "assistant", "content": None, "tool_calls": [{"id": call_id, "type": "function", "function": function}]}
 
 
-def _parts(message: UserMessage, images: Any) -> list[dict[str, Any]]:
+def _user_content(content: str | list[TextPart | ImagePart], images: Iterator[str]) -> str | list[dict[str, Any]]:
+    """Text, or parts where there are images among them, which take their URLs from `images`."""
+    if isinstance(content, str) or not any(isinstance(part, ImagePart) for part in content):
+        return text_of(content)
     parts: list[dict[str, Any]] = []
-    for part in message.content:
+    for part in content:
         if isinstance(part, ImagePart):
             image = {"url": next(images)}
             if part.image_url.detail is not None:
                 image["detail"] = part.image_url.detail
             parts.append({"type": "image_url", "image_url": image})
-        elif not isinstance(part, str):
+        else:
             parts.append({"type": "text", "text": part.text})
     return parts
 

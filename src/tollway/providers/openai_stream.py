@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from tollway import ids
 from tollway.catalog import Route
 from tollway.errors import BadGateway
+from tollway.metering import estimated_tokens
 from tollway.providers.base import Meter
 from tollway.providers.reported_usage import checked_usage
 from tollway.wire.chat import (
@@ -271,7 +272,7 @@ class AnswerReader:
 
     def _counted(self) -> Usage:
         """Our own count: a token per piece or per 4 bytes of text, whatever is more."""
-        completion = max(self._pieces, -(-self._text_bytes // 4))
+        completion = max(self._pieces, estimated_tokens(self._text_bytes))
         return Usage(self._prompt_tokens, completion, self._prompt_tokens + completion)
 
     def break_off(self) -> None:

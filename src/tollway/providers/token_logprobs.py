@@ -7,12 +7,11 @@ likely in their place by asking the engine for that position once more (its pref
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
 from tollway.engine import EngineEndpoint, load_vocabulary
-from tollway.providers.engine_client import EngineClient, EngineEvent, EngineLogprob, TokenChance
+from tollway.providers.engine_client import EngineClient, EngineEvent, EngineLogprob, PromptValue, TokenChance
 from tollway.wire.chat import VERY_UNLIKELY, TokenLogprob, TopLogprob
 
 # How far down the list a lost token is looked for; beyond this it is "very unlikely".
@@ -63,9 +62,7 @@ class Vocabulary:
 class LogprobCollector:
     """The entries of one choice, in order. `collect` takes each event of the choice and returns the entries it settles."""
 
-    def __init__(
-        self, vocabulary: Vocabulary, top: int, prompt: str | list[str | int] | dict[str, Any], client: EngineClient
-    ) -> None:
+    def __init__(self, vocabulary: Vocabulary, top: int, prompt: PromptValue, client: EngineClient) -> None:
         self._vocabulary = vocabulary
         self._top = top
         self._prompt = prompt
@@ -148,12 +145,12 @@ class LogprobCollector:
         return self._made(token, logprob, place.top_logprobs)
 
     def _made(self, token: int, logprob: float, likeliest: list[TokenChance]) -> TokenLogprob:
+        top = []
+        for chance in sorted(likeliest[: self._top], key=lambda chance: -chance.logprob):
+            text, octets = self._text_of(chance.id)
+            top.append(TopLogprob(text, _bounded(chance.logprob), octets))
         text, octets = self._text_of(token)
-        top = [
-            TopLogprob(*self._text_of(chance.id)[:1], logprob=_bounded(chance.logprob), bytes=self._text_of(chance.id)[1])
-            for chance in sorted(likeliest[: self._top], key=lambda chance: -chance.logprob)
-        ]
-        return TokenLogprob(token=text, logprob=_bounded(logprob), bytes=octets, top_logprobs=top)
+        return TokenLogprob(text, _bounded(logprob), octets, top)
 
     def _text_of(self, token: int) -> tuple[str, list[int] | None]:
         r"""A token's text and bytes; bytes that are no text on their own are shown as OpenAI shows them: `\xf0\x9f`.

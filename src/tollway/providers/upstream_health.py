@@ -144,24 +144,9 @@ class UpstreamHealth:
 
     def state(self) -> UpstreamState:
         now = clock.monotonic()
-        samples = [sample for metric in self._metrics.failures.collect() for sample in metric.samples]
-        failures = {
-            sample.labels["code"]: int(sample.value)
-            for sample in samples
-            if sample.labels["upstream"] == self.name and sample.name.endswith("_total")
-        }
-        first_token = {
-            sample.name.rpartition("_")[2]: sample.value
-            for metric in self._metrics.first_token.collect()
-            for sample in metric.samples
-            if sample.labels["upstream"] == self.name and sample.name.endswith(("_sum", "_count"))
-        }
-        attempts = next(
-            sample.value
-            for metric in self._metrics.attempts.collect()
-            for sample in metric.samples
-            if sample.labels["upstream"] == self.name and sample.name.endswith("_total")
-        )
+        (attempts,) = self._figures(self._metrics.attempts, "total")
+        failures = {labels["code"]: int(value) for labels, value in self._figures(self._metrics.failures, "total")}
+        (count,), (seconds,) = (self._figures(self._metrics.first_token, figure) for figure in ("count", "sum"))
         return UpstreamState(
             self.name,
             _BREAKER_STATES[self.breaker.state(now)],
@@ -169,10 +154,19 @@ class UpstreamHealth:
             self.pending,
             self._pending_max,
             sorted(model for model, until in self._resting.items() if until > now),
-            int(attempts),
+            int(attempts[1]),
             failures,
-            first_token["sum"] / first_token["count"] if first_token.get("count") else None,
+            seconds[1] / count[1] if count[1] else None,
         )
+
+    def _figures(self, metric: Counter | Histogram, figure: str) -> list[tuple[dict[str, str], float]]:
+        """What a metric has of this upstream under one figure, such as `sum`: labels and value."""
+        samples = (sample for each in metric.collect() for sample in each.samples)
+        return [
+            (sample.labels, sample.value)
+            for sample in samples
+            if sample.labels["upstream"] == self.name and sample.name.endswith(f"_{figure}")
+        ]
 
     # --- for Call -----------------------------------------------------------------------------------------------------
 
