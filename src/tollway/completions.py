@@ -107,6 +107,7 @@ class Completions:
             # the answer ends with `length` when the money does
             call.request.max_completion_tokens = bound.output_affordable(admitted.hold.credits)
         answer = Answer(call, journey)
+        journey.response_id = answer.id
         answer.task = asyncio.create_task(answer.run(self._desk, admitted, self._markup))
         self._running.add(answer)
         answer.task.add_done_callback(lambda _: self._running.discard(answer))

@@ -84,7 +84,7 @@ async def test_a_trace_goes_from_the_caller_through_tollway_to_the_upstream(
 ) -> None:
     async with FakeCollector() as collector:
         async with house(tmp_path, monkeypatch, collector) as (live, upstream):
-            status, headers, _ = await _chat(live, traceparent=f"00-{TRACE}-{CALLERS_SPAN}-01", baggage="user=alice")
+            status, headers, body = await _chat(live, traceparent=f"00-{TRACE}-{CALLERS_SPAN}-01", baggage="user=alice")
             assert status == 200
             await asyncio.to_thread(live.request, "GET", "/welcome/a-secret-of-one-time")
             await asyncio.to_thread(live.request, "GET", "/healthz")
@@ -101,6 +101,7 @@ async def test_a_trace_goes_from_the_caller_through_tollway_to_the_upstream(
         }
         told = _attributes(chat.attributes)
         assert (told["gen_ai.provider.name"], told["gen_ai.usage.output_tokens"]) == ("openai", 4)
+        assert told["gen_ai.response.id"] == json.loads(body)["id"]
         (asked,) = upstream.received
         assert asked.headers["traceparent"] == f"00-{TRACE}-{chat.span_id.hex()}-01"
         assert "baggage" not in asked.headers

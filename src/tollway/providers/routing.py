@@ -120,6 +120,8 @@ class Journey:
         self.attempts = 0
         self.answered = False
         """Whether the first content has come; from then on `route` and `attempts` are final."""
+        self.response_id = ""
+        """The id that the answer has for its caller, for traces; empty where nobody gave it one."""
         self._request = request
         self._request_id = request_id
         self._choices = choices

@@ -100,6 +100,8 @@ class TracedJourney(Journey):
         common = self._common_attributes(failure)
         span.set_attributes(common)
         span.set_attributes({"tollway.attempts": self.attempts, "tollway.request_id": self._request_id})
+        if self.response_id:
+            span.set_attribute("gen_ai.response.id", self.response_id)
         usage = _usage_attributes(self._usage, meter)
         span.set_attributes(usage)
         if self._finish_reasons:

@@ -106,6 +106,7 @@ class Told:
         request, _ = decode_chat_request(json.dumps(body).encode())
         router = Router({"local": script, "openai": script}, Metrics(), journey=self.telemetry.journey)
         journey = router.begin(request, Plan(MODEL, routes or (route(),)), "req-1")
+        journey.response_id = "chatcmpl-1"
         seen = 0
         async with aclosing(journey.stream(Meter())) as items:
             async for _ in items:
@@ -147,6 +148,7 @@ async def test_an_answer_is_a_span_in_the_conventions_words() -> None:
         "gen_ai.request.stop_sequences": ("end",),
         "gen_ai.request.stream": True,
         "gen_ai.response.finish_reasons": ("stop",),
+        "gen_ai.response.id": "chatcmpl-1",
         "gen_ai.response.model": "answering/model",
         "gen_ai.usage.input_tokens": 10,
         "gen_ai.usage.output_tokens": 3,
