@@ -5,6 +5,7 @@ headers, keys) is never logged.
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 import sys
@@ -89,6 +90,8 @@ class Metrics:
         self._folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
         if self._folder is None:
             ProcessCollector(registry=self.registry)
+        else:
+            fcntl.flock(os.open(self._folder, os.O_RDONLY), fcntl.LOCK_SH)  # says that it is in use, until this process ends
         build = Gauge(
             "tollway_build_info", "The running version.", ("version",), registry=self.registry, multiprocess_mode="livemax"
         )

@@ -7,7 +7,6 @@ import http.client
 import inspect
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import typer
 from rich.console import Console
 
 from tollway import __version__
+from tollway.cli.counting import counting_folder, place_to_count
 from tollway.cli.terminal import fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError
 
@@ -62,17 +62,15 @@ def serve(**flags: Any) -> None:
 
 @contextlib.contextmanager
 def _counting_together(workers: int) -> Iterator[None]:
-    """Gives several workers a folder to count in. In memory where there is such a place: a full disk must stop no request.
+    """Gives several workers a folder to count in.
 
     Its variable is looked at when prometheus_client is imported, so nothing may have imported that yet.
     """
     if workers == 1:
         yield
         return
-    memory = "/dev/shm"  # noqa: S108 - the folder in it is made anew, for nobody else
-    place = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="tollway-metrics-", dir=place) as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    with counting_folder(place_to_count()) as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         yield
 
 
