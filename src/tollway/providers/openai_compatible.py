@@ -1,4 +1,4 @@
-"""Anything that speaks OpenAI's chat completions: one call is one stream, also where the caller wants none.
+"""Anything that speaks OpenAI's chat completions: one call is one stream, unless the caller waits for a short answer.
 
 Connections are kept and used again (TLS handshakes cost more than most answers' first token); one that is left early is
 closed at once, which is what makes the far end stop generating.
