@@ -3,6 +3,7 @@
 Secrets have no place here: a key comes from an environment variable or from a file of its own.
 """
 
+import datetime as dt
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -124,3 +125,10 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     """Default: streaming, tools, parallel_tool_calls, structured_output. `vision` means that it takes images."""
     tags: tuple[Text, ...] = ()
     """Words to filter by."""
+
+    def __post_init__(self) -> None:
+        if self.released_at is not None:
+            try:
+                dt.date.fromisoformat(self.released_at)
+            except ValueError:
+                raise ValueError(f"`released_at`: there is no {self.released_at}") from None

@@ -30,7 +30,8 @@ class Fold:
         self._arguments: list[list[str]] = []
         self._function: list[str] = []
         self._function_arguments: list[str] = []
-        self._logprobs: list[TokenLogprob] | None = None
+        self._logprobs: list[TokenLogprob] = []
+        self._refusal_logprobs: list[TokenLogprob] = []
         self._finish_reason: FinishReason | None = None
 
     def add(self, chunk: ChunkChoice) -> None:
@@ -50,11 +51,13 @@ class Fold:
         if delta.function_call:
             self._function.append(delta.function_call.name or "")
             self._function_arguments.append(delta.function_call.arguments or "")
-        if chunk.logprobs and chunk.logprobs.content:
-            self._logprobs = [*(self._logprobs or ()), *chunk.logprobs.content]
+        if chunk.logprobs:
+            self._logprobs += chunk.logprobs.content or ()
+            self._refusal_logprobs += chunk.logprobs.refusal or ()
         self._finish_reason = chunk.finish_reason or self._finish_reason
 
     def choice(self, index: int) -> Choice:
+        """The whole answer. Raises InternalError for chunks without a finish_reason."""
         if self._finish_reason is None:
             raise InternalError("The provider left a choice unfinished.")
         calls = [
@@ -74,7 +77,9 @@ class Fold:
             tool_calls=calls or None,
             function_call=function,
         )
-        logprobs = Logprobs(self._logprobs) if self._logprobs is not None else None
+        logprobs = None
+        if self._logprobs or self._refusal_logprobs:
+            logprobs = Logprobs(self._logprobs, self._refusal_logprobs or None)
         return Choice(index=index, message=message, finish_reason=self._finish_reason, logprobs=logprobs)
 
 

@@ -265,6 +265,10 @@ WRONG = {
     "an alias twice": (MODEL + ROUTES + MODEL.replace('"m"', '"n"') + 'aliases = ["m"]\n' + ROUTES, r":6: .*`m` is the"),
     "an alias of a shipped one": (MODEL + f'aliases = ["{REFERENCE}"]\n' + ROUTES, r":1: models\[0\]: .* of another model"),
     "a local name": (MODEL.replace('"m"', '"local/x"') + ROUTES, r":1: models\[0\]: .*belong to the model files"),
+    "a day that never was": (
+        MODEL + 'released_at = "2025-02-30"\n' + ROUTES,
+        r":1: models\[0\]: `released_at`: there is no 2025-02-30",
+    ),
     "an id with spaces": (MODEL.replace('"m"', '"a b"') + ROUTES, r":2: models\[0\].id: "),
 }
 
