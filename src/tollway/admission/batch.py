@@ -103,10 +103,10 @@ class _Batch:
         rules = rules_of(caller)
         for rule in rules:
             self._rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)
-        credits_held = self._affordable(order)
+        place = self._place(caller)
+        credits_held = self._affordable(order, place)
 
         allowances = [self._rates.take(rule, order.tokens if rule.unit == "tokens" else 1, now) for rule in rules]
-        place = self._place(caller)
         hold = Hold(order.request_id, caller.account_id, caller.key_id, credits_held, place[1] if place else None)
         self._books.hold(hold, self._node_id, model=order.model, price_version=order.price_version)
         if place is not None:
@@ -117,13 +117,12 @@ class _Batch:
             self._answers.begin(caller.account_id, order.idempotency, order.request_id, now)
         return Admitted(order, hold, allowance_headers(allowances))
 
-    def _affordable(self, order: Order) -> int:
+    def _affordable(self, order: Order, place: Place | None) -> int:
         """The credits to hold: what the account and the key's own limit leave, up to the order's bound."""
         caller = order.caller
         available = self._books.balance(caller.account_id).available
         if available < order.credits_min:
             raise InsufficientCredits(needed=order.credits_min, available=available)
-        place = self._place(caller)
         if place is not None and caller.spend_limit_credits is not None:
             left = max(0, caller.spend_limit_credits - self._spend.used(place))
             if left < order.credits_min:

@@ -2,21 +2,18 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from tollway import clock
 from tollway.accounts import Accounts
 from tollway.catalog import Catalog
+from tollway.completions import Completions
 from tollway.ledger import Ledger
 from tollway.observability import Metrics
 from tollway.people import People
+from tollway.providers.upstream_health import UpstreamState
 from tollway.settings import Settings
 from tollway.storage import Database
 from tollway.usage import UsageQueries
-
-if TYPE_CHECKING:
-    from tollway.completions import Completions
-    from tollway.providers.upstream_health import UpstreamState
 
 
 async def _no_engines() -> dict[str, bool]:
@@ -34,11 +31,11 @@ class Services:
     catalog: Catalog
     ledger: Ledger
     usage: UsageQueries
-    completions: "Completions"
+    completions: Completions
     """The use case behind the chat endpoint; it has the providers."""
     metrics: Metrics = field(default_factory=Metrics)
     engine_health: Callable[[], Awaitable[dict[str, bool]]] = _no_engines
     """Each engine by name, and whether it answers."""
-    upstreams: Callable[[], "Sequence[UpstreamState]"] = tuple
+    upstreams: Callable[[], Sequence[UpstreamState]] = tuple
     """What this process knows of each upstream."""
     started_at: float = field(default_factory=clock.now)

@@ -61,6 +61,7 @@ _CALLERS = frozenset({
 # Parameters that we set, not the caller; a refusal of them is the quirks' or the route's fault.
 _OURS = frozenset({"model", "stream", "stream_options"})
 _PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,199}")
+# "context the overflows" is how LM Studio words it.
 _CONTEXT = re.compile(
     r"context[ _-](length|window|size)|context the overflows|maximum (context|prompt|input) length|prompt is too long|"
     r"(prompt|input)( \w+){0,4} (is|are|was) (longer|larger) than|too many (input |prompt )?tokens|too large for model with",
