@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter or request header. `many`: separated by commas, or repeated."""
+    """A query parameter or request header. `many`: it may be repeated."""
 
     name: str
     description: str

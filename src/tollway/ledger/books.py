@@ -195,11 +195,9 @@ _INSERT_ENTRY = insert_into(ledger_entries, (*Entry.__struct_fields__, "hash"))
 _INSERT_HOLD = insert_into(holds, (*Hold.__struct_fields__, "node_id", "at"))
 _DELETE_HOLDS = PreparedIn(lambda ids: sa.delete(holds).where(holds.c.request_id.in_(ids)))
 _WRITE_BACK = Prepared(
-    lambda _: (
-        sa.update(balances)
-        .values({name: sa.bindparam(name) for name in ("posted", "held", "entries", "head")})
-        .where(balances.c.account_id == sa.bindparam("account"), balances.c.entries == sa.bindparam("entries_read"))
-    )
+    sa.update(balances)
+    .values({name: sa.bindparam(name) for name in ("posted", "held", "entries", "head")})
+    .where(balances.c.account_id == sa.bindparam("account"), balances.c.entries == sa.bindparam("entries_read"))
 )
 
 

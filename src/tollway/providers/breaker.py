@@ -31,8 +31,8 @@ class Breaker:
         """Whether a call may be made."""
         return self._open_until is None or (now >= self._open_until and not self._probing)
 
-    def opens_in(self, now: float) -> float:
-        """Seconds until it is worth asking again."""
+    def pause_left(self, now: float) -> float:
+        """Seconds until it is worth asking again; 0 unless it is open."""
         return max(0.0, (self._open_until or now) - now)
 
     def enter(self) -> bool:

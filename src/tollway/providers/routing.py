@@ -255,7 +255,7 @@ class Journey:
                 code="upstream_busy",
                 retry_after_seconds=1,
             )
-        seconds = min(choice.health.breaker.opens_in(now) for choice in self._choices)
+        seconds = min(choice.health.breaker.pause_left(now) for choice in self._choices)
         return ServiceUnavailable(
             f"The upstreams of the model `{self.route.model.id}` have been failing and are left alone for a moment.",
             code="upstream_unavailable",

@@ -79,7 +79,7 @@ class UpstreamState(Struct):
 
     name: str
     breaker: Literal["closed", "half open", "open"]
-    opens_in_seconds: float
+    pause_seconds: float
     """Until it is asked again; 0 unless the breaker is open."""
     pending: int
     pending_max: int
@@ -150,7 +150,7 @@ class UpstreamHealth:
         return UpstreamState(
             self.name,
             _BREAKER_STATES[self.breaker.state(now)],
-            self.breaker.opens_in(now),
+            self.breaker.pause_left(now),
             self.pending,
             self._pending_max,
             sorted(model for model, until in self._resting.items() if until > now),

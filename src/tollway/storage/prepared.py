@@ -36,14 +36,14 @@ class Result:
 class Prepared:
     """A statement with named parameters."""
 
-    def __init__(self, build: Callable[[Connection], Any]) -> None:
-        self._build = build
+    def __init__(self, statement: Any) -> None:
+        self._statement = statement
         self._compiled: dict[str, _Compiled] = {}
 
     def __call__(self, connection: Connection, parameters: Row) -> Result:
         compiled = self._compiled.get(connection.dialect.name)
         if compiled is None:
-            compiled = self._compiled[connection.dialect.name] = _Compiled(self._build(connection), connection)
+            compiled = self._compiled[connection.dialect.name] = _Compiled(self._statement, connection)
         return compiled.run(connection, parameters if compiled.pick is None else compiled.pick(parameters))
 
 
@@ -58,7 +58,7 @@ class PreparedIn:
         prepared = self._by_length.get(len(values))
         if prepared is None:
             parameters: list[sa.BindParameter[Any]] = [sa.bindparam(f"v{index}") for index in range(len(values))]
-            prepared = self._by_length[len(values)] = Prepared(lambda _: self._build(parameters))
+            prepared = self._by_length[len(values)] = Prepared(self._build(parameters))
         return prepared(connection, {f"v{index}": value for index, value in enumerate(values)})
 
 

@@ -56,8 +56,7 @@ def _page(endpoint: Endpoint) -> Iterator[str]:
 def _parameters(operation: Schema) -> Iterator[str]:
     yield "\n## Parameters\n\n| Name | In | Meaning |\n|---|---|---|"
     for parameter in operation["parameters"]:
-        many = " Several: separated by commas, or repeated." if parameter["schema"].get("type") == "array" else ""
-        yield f"| `{parameter['name']}` | {parameter['in']} | {_cell(parameter['description'])}{many} |"
+        yield f"| `{parameter['name']}` | {parameter['in']} | {_cell(parameter['description'])} |"
 
 
 def _contents(content: Schema) -> Iterator[str]:

@@ -111,6 +111,6 @@ def test_the_state_of_an_upstream_is_what_happened_to_it() -> None:
         {"upstream_timeout": route.upstream.limits.breaker_failures},
     )
     assert (state.breaker, state.resting) == ("open", ["m"])
-    assert 0 < state.opens_in_seconds <= 6
+    assert 0 < state.pause_seconds <= 6
     assert state.first_token_seconds is not None
     assert {HALF_OPEN, OPEN} == {1, 2}, "the words are in this order"
