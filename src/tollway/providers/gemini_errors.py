@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -73,10 +73,9 @@ def upstream_error(route: Route, status: int, error: Mapping[str, Any] | None, r
     if status == 200:
         code = error.get("code")
         status = code if isinstance(code, int) and 400 <= code <= 599 else 502
-    canonical, text, details = str(error.get("status", "")), str(error.get("message", "")), _details(error)
-    about = _About(route, status, canonical, text, details)
-    raised = _operators_problem(about) or _busy(about, _delay(details, retry_after)) or _callers_problem(about)
-    raised = raised or _failure(about, _delay(details, retry_after))
+    canonical, text, details = str(error.get("status", "")), str(error.get("message", "")), _dicts(error.get("details"))
+    about, delay = _About(route.answers_as, status, canonical, text, details), _delay(details, retry_after)
+    raised = _operators_problem(about) or _busy(about, delay) or _callers_problem(about) or _failure(about, delay)
     level = log.error if raised.code in ("upstream_refused", "upstream_quota_exhausted") else log.warning
     level(
         "upstream_error",
@@ -108,15 +107,15 @@ def connection_error(route: Route, problem: Exception) -> TollwayError:
     return BadGateway(f"The connection to the upstream of the model `{model}` broke. Try again.")
 
 
-class _About:
+class _About(NamedTuple):
     """What an upstream's error says."""
 
-    def __init__(self, route: Route, status: int, canonical: str, text: str, details: list[dict[str, Any]]) -> None:
-        self.model = route.answers_as
-        self.status = status
-        self.canonical = canonical
-        self.text = text
-        self.details = details
+    model: str
+    status: int
+    canonical: str
+    """Google's own name of the status, such as `RESOURCE_EXHAUSTED`."""
+    text: str
+    details: list[dict[str, Any]]
 
 
 def _operators_problem(about: _About) -> TollwayError | None:
@@ -136,12 +135,8 @@ def _operators_problem(about: _About) -> TollwayError | None:
 def _busy(about: _About, delay_seconds: int | None) -> TollwayError | None:
     if about.status != 429:
         return None
-    quotas = [
-        str(violation.get("quotaId", ""))
-        for detail in about.details
-        for violation in _dicts(detail.get("violations"))
-    ]  # fmt: skip
-    if any("PerDay" in quota for quota in quotas):
+    violations = [violation for detail in about.details for violation in _dicts(detail.get("violations"))]
+    if any("PerDay" in str(violation.get("quotaId", "")) for violation in violations):
         return ServiceUnavailable(
             f"The upstream of the model `{about.model}` takes no more requests of this service today.",
             code="upstream_quota_exhausted",
@@ -185,10 +180,6 @@ def _failure(about: _About, delay_seconds: int | None) -> TollwayError:
     if about.status in (408, 504):
         return GatewayTimeout(f"The upstream of the model `{about.model}` took too long.")
     return BadGateway(f"The upstream of the model `{about.model}` failed. Try again.", retry_after_seconds=delay_seconds)
-
-
-def _details(error: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return _dicts(error.get("details"))
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
