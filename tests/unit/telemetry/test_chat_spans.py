@@ -272,7 +272,7 @@ def test_what_is_off_is_not_even_imported() -> None:
 
 def test_without_the_extra_the_setting_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
-    with pytest.raises(settings_module.SettingsError, match=r"pip install 'tollway\[otel\]'"):
+    with pytest.raises(settings_module.SettingsError, match=r"requirements/otel\.txt"):
         settings_module.load(environ={"TOLLWAY_OPENTELEMETRY": "true"})
 
 
