@@ -86,13 +86,15 @@ lock:
 	npm --prefix tests/conformance update --package-lock-only
 	npm --prefix bench/peers/portkey update --package-lock-only --ignore-scripts
 
+# Half an environment would pass for a whole one next time, so it is removed.
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tollway needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Try: make serve PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; } # half an environment would pass for a whole one next time
+	@echo "Making $(VENV) and installing packages into it, once. That takes a minute."
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/%.done: requirements/%.txt pyproject.toml | $(VENV)/bin/python
-	$(PIP) install --quiet --require-hashes -r requirements/$*.txt
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) install --quiet --require-hashes -r requirements/$*.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 # Clients do not agree with each other, or with Tollway, on the versions of what they need: `clients` has the current ones,

@@ -25,6 +25,9 @@ CONFIGURATION_TABLES = ("upstreams", "models")
 # Settings that hold a secret: their values are never repeated.
 SECRETS = frozenset({"database_url", "low_balance_webhook_secret"})
 
+# What a problem with a value calls its type, in words for people.
+_TYPES = {"`int`": "a whole number", "`float`": "a number", "`bool`": "true or false", "`str`": "text", "`array`": "a list"}
+_TYPE = re.compile("|".join(_TYPES))
 _HOST = re.compile(r"\s*(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+\s*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -310,7 +313,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
         try:
             _converted({name: value})
         except msgspec.ValidationError as error:
-            problem = str(error).split(" - at ")[0]
+            problem = _TYPE.sub(lambda found: _TYPES[found[0]], str(error).split(" - at ")[0])
             shown = "..." if name in SECRETS else repr(value)
             raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
     settings = _converted(given)

@@ -140,7 +140,7 @@ def backup(
         print_json({"folder": str(folder)} | msgspec.to_builtins(manifest))
         return
     for name, file in manifest.files.items():
-        out.print(f"{name}: {file.bytes / 1e6:,.1f} MB, sha256 {file.sha256[:12]}...", markup=False)
+        out.print(f"{name}: {file.bytes:,} bytes, sha256 {file.sha256[:12]}...", markup=False)
     if "secret.key" not in manifest.files:
         err.print("There is no secret.key in the home folder, so none is in the backup.")
     out.print(f"Backed up to {folder}", markup=False)

@@ -70,12 +70,12 @@ def try_model(
     tried = [Tried(each.upstream, each.upstream_model, False, each.reason) for each in plan.unusable]
     with _engines(settings, plan) as endpoints, _captured() as events:
         tried = [*asyncio.run(_try_all(settings, plan, endpoints, events)), *tried]
+    wanted = tried[: len(plan.routes)] if plan.model.stand_in else tried  # that its own upstream has no key is no failure
     if as_json:
         print_json(tried)
     else:
-        for each in tried:
-            _show(each)
-    wanted = tried[: len(plan.routes)] if plan.model.stand_in else tried  # that its own upstream has no key is no failure
+        for number, each in enumerate(tried):
+            _show(each, "[red]wrong[/red]" if number < len(wanted) else "unset")
     if not all(each.ok for each in wanted):
         raise typer.Exit(1)
 
@@ -276,8 +276,8 @@ def _ms(began: float) -> int:
     return max(1, round((time.monotonic() - began) * 1000))
 
 
-def _show(tried: Tried) -> None:
-    out.print("[green]ok   [/green]" if tried.ok else "[red]wrong[/red]", end=" ")
+def _show(tried: Tried, otherwise: str) -> None:
+    out.print("[green]ok   [/green]" if tried.ok else otherwise, end=" ")
     name = f"{tried.upstream}/{tried.model}"
     if not tried.ok:
         out.print(f"{name}: {tried.error}", markup=False)

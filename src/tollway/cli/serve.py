@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 
 from tollway import __version__
 from tollway.cli.counting import counting_folder, place_to_count
-from tollway.cli.terminal import fail, settings_in_force, words
+from tollway.cli.terminal import err, fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
@@ -32,8 +31,6 @@ _MEND_ADDRESS = {
     errno.EACCES: f"Ports below 1024 are for root; {_OTHER_PORT}",
 }
 _MEND_HOST = "`host` must be an address of this machine: 127.0.0.1, or 0.0.0.0 for all of them."
-
-out = Console(stderr=True, highlight=False)
 
 
 def serve(**flags: Any) -> None:
@@ -239,36 +236,36 @@ def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | 
     address = settings.address
     base_url = f"{address}/v1"
     catalog = catalog_of(config)
-    out.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
-    out.print(f"  Base URL  [cyan]{base_url}[/cyan]")
+    err.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
+    err.print(f"  Base URL  [cyan]{base_url}[/cyan]")
     if first_key:
-        out.print(f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)")
+        err.print(f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)")
     else:
-        out.print("  API key   one of yours; `tollway keys create` makes another")
+        err.print("  API key   one of yours; `tollway keys create` makes another")
     if owner_token:
         link = f"[cyan]{address}/welcome/{owner_token}[/cyan]   (makes you the owner; works once, for 24 hours)"
-        out.print(f"  Dashboard {link}", soft_wrap=True)
+        err.print(f"  Dashboard {link}", soft_wrap=True)
     else:
-        out.print(f"  Dashboard [cyan]{address}/signin[/cyan]")
+        err.print(f"  Dashboard [cyan]{address}/signin[/cyan]")
     for engine in config.engines:
-        out.print(f"  Model     local/{engine.model}   ({engine.context_tokens:,} tokens of context, {engine.slots} at a time)")
+        err.print(f"  Model     local/{engine.model}   ({engine.context_tokens:,} tokens of context, {engine.slots} at a time)")
     for model in catalog.models:
         routes = catalog.resolve(model.id).routes
         if model.stand_in:
             why = catalog.resolve(model.id).unusable[0].reason
-            out.print(f"  Stand-in  {settings.default_model} answers for {model.id}: {why}", markup=False)
+            err.print(f"  Stand-in  {settings.default_model} answers for {model.id}: {why}", markup=False)
         elif any(route.upstream.dialect != "local" for route in routes):
             names = ", ".join(dict.fromkeys(f"{route.upstream.name}/{route.upstream_model}" for route in routes))
-            out.print(f"  Model     {model.id}   ({names})", markup=False)
+            err.print(f"  Model     {model.id}   ({names})", markup=False)
     for plan in catalog.unserved:
         reasons = "; ".join(dict.fromkeys(f"{each.upstream}: {each.reason}" for each in plan.unusable))
-        out.print(f"  Not served  {plan.model.id}   ({reasons})", markup=False)
+        err.print(f"  Not served  {plan.model.id}   ({reasons})", markup=False)
     model_id = catalog.models[0].id if catalog.models else "MODEL"
     key = first_key or "$TOLLWAY_API_KEY"
     body = f'{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     headers = f"-H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\""
-    out.print("\nTry it:\n")
-    out.print(f"curl {base_url}/chat/completions {headers} -d '{body}'\n", soft_wrap=True, markup=False)
+    err.print("\nTry it:\n")
+    err.print(f"curl {base_url}/chat/completions {headers} -d '{body}'\n", soft_wrap=True, markup=False)
 
 
 def _answers(host: str, port: int, seconds: float = 30) -> bool:

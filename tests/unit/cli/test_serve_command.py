@@ -65,6 +65,14 @@ def test_a_file_that_is_wrong(tmp_path: Path, toml: str, says: str) -> None:
     assert says in said
 
 
+@pytest.mark.parametrize(("port", "says"), [("abc", "Expected a whole number, got text"), ("99999", "a whole number <= 65535")])
+def test_a_value_of_another_type(tmp_path: Path, port: str, says: str) -> None:
+    code, said = refused(tmp_path, "--port", port)
+    assert code == 2
+    assert said.startswith(f"error port = '{port}' (from flag): ")
+    assert says in said
+
+
 def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
     assert refused(tmp_path, TOLLWAY_PROT="1") == (2, "error TOLLWAY_PROT is no setting. Did you mean `port`?")
 
