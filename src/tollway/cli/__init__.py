@@ -1,5 +1,9 @@
 """The command line. `tollway --help` is the first page of the manual."""
 
+import logging
+import sys
+
+import structlog
 import typer
 
 from tollway.cli import (
@@ -48,4 +52,9 @@ app.command(name="errors", hidden=True)(reference.errors)
 
 
 def main() -> None:
+    # What went wrong a command says itself, in one line; `serve`, and what tries routes, have a log of their own.
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
     app()

@@ -1,4 +1,4 @@
-"""`tollway serve` that cannot start says in one line what is wrong, where, and what to do."""
+"""What cannot start says in one line what is wrong, where, and what to do: `tollway serve`, and a command like others."""
 
 import os
 import socket
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 
-def refused(home: Path, *flags: str, **variables: str) -> tuple[int, str]:
+def refused(home: Path, *flags: str, command: tuple[str, ...] = ("serve",), **variables: str) -> tuple[int, str]:
     """(exit code, what it prints) of a start that must end by itself."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
     environment |= {"TOLLWAY_HOME": str(home), "TOLLWAY_LOCAL_MODELS": "none", **variables}
-    command = [sys.executable, "-m", "tollway", "serve", *flags]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    words = [sys.executable, "-m", "tollway", *command, *flags]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -27,6 +27,14 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
     assert code == 1
     assert said.startswith(f"error {tmp_path / 'file' / 'home'}: Not a directory. ")
     assert "TOLLWAY_HOME=/path tollway serve" in said
+
+
+def test_a_command_in_such_a_home(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, said = refused(tmp_path / "file" / "home", "--json", command=("keys", "list"))
+    assert code == 1
+    assert said.startswith("error The database cannot be used at the moment. ")
+    assert said.endswith(": Not a directory")
 
 
 def test_a_port_that_somebody_has(tmp_path: Path) -> None:
