@@ -102,12 +102,7 @@ def _changes(rpm: str | None, tpm: str | None, concurrency: str | None, low_bala
     """What the flags say; those that were not given are left out."""
     from tollway.accounts import AccountChanges
 
-    given = (
-        ("requests_per_minute", rpm, "--rpm"),
-        ("tokens_per_minute", tpm, "--tpm"),
-        ("concurrency_max", concurrency, "--concurrency"),
-    )
-    changes: dict[str, Any] = {field: values.limit(text, flag) for field, text, flag in given if text is not None}
+    changes: dict[str, Any] = dict(values.rates(rpm, tpm, concurrency))
     if low_balance is not None:
         changes["low_balance_credits"] = values.credits_amount(low_balance, "--low-balance")
     return AccountChanges(**changes)

@@ -11,7 +11,7 @@ from rich.text import Text
 from tollway import clock
 from tollway.cli import values
 from tollway.cli.house import named_or_first, on_database
-from tollway.cli.terminal import AsJson, Home, err, out, print_json
+from tollway.cli.terminal import AsJson, Home, InAccount, err, moment, out, print_json
 from tollway.money import exact_usd
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-InAccount = Annotated[str | None, typer.Option("--account", "-a", help="Name or id of the account; default: the first one.")]
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 500000, or 5USD.", show_default=False)]
 Note = Annotated[str | None, typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.")]
 Reason = Literal["payment", "bonus"]
@@ -151,9 +150,8 @@ def transactions(
         return
     table = Table("When (UTC)", "Type", "Credits", "USD", "Request", "Model", "Note", box=None, pad_edge=False)
     for entry in entries:
-        when = clock.iso(entry.at)[:19].replace("T", " ")
         texts = (Text(text or "") for text in (entry.request_id, entry.model, entry.note))
-        table.add_row(when, _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts)
+        table.add_row(moment(entry.at), _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts)
     out.print(table)
 
 

@@ -3,19 +3,22 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tollway.cli.house import on_accounts
 from tollway.cli.terminal import err, fail, settings_in_force
 
 if TYPE_CHECKING:
     import aiohttp
 
-KEY_VARIABLE = "TOLLWAY_API_KEY"
+    from tollway.accounts import Accounts, NewKey
+
+_KEY_VARIABLE = "TOLLWAY_API_KEY"
 _KEY_SECONDS = 24 * 3600
 _CONNECT_SECONDS = 10
 
@@ -25,7 +28,7 @@ def chat(
     model: Annotated[str, typer.Option(help="The model that answers.")] = "google/gemini-2.5-flash-lite-preview",
     system: Annotated[str | None, typer.Option(help="Instructions for the model.")] = None,
     url: Annotated[str | None, typer.Option(help="Base URL; default: the service on this machine.")] = None,
-    key: Annotated[str | None, typer.Option(envvar=KEY_VARIABLE, help="API key; default: one made for this chat.")] = None,
+    key: Annotated[str | None, typer.Option(envvar=_KEY_VARIABLE, help="API key; default: one made for this chat.")] = None,
     temperature: Annotated[float | None, typer.Option(help="0 is greedy; higher is more random.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest answer in tokens; default: the model's own.")] = None,
 ) -> None:
@@ -39,30 +42,26 @@ def chat(
     fields |= {name: value for name, value in (("temperature", temperature), ("max_tokens", max_tokens)) if value is not None}
     messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
     try:
-        asyncio.run(_talk(prompt, messages, fields, url, key))
+        with _address(url, key) as (base_url, bearer):
+            asyncio.run(_talk(prompt, messages, fields, base_url, bearer))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-async def _talk(
-    prompt: str | None, messages: list[dict[str, str]], fields: dict[str, Any], url: str | None, key: str | None
-) -> None:
+async def _talk(prompt: str | None, messages: list[dict[str, str]], fields: dict[str, Any], base_url: str, bearer: str) -> None:
     import aiohttp  # 130 ms of processor time, which no other command should spend
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # an answer may take as long as it takes
-    async with (
-        _address(url, key) as (base_url, bearer),
-        aiohttp.ClientSession(read_bufsize=2**20, timeout=timeout) as session,
-    ):
+    headers = {"Authorization": f"Bearer {bearer}"}
+    async with aiohttp.ClientSession(read_bufsize=2**20, timeout=timeout, headers=headers) as session:
         while True:
             text = prompt if prompt is not None else await _read_line()
             if text is None:
                 return
             messages.append({"role": "user", "content": text})
             body = {**fields, "messages": messages}
-            headers = {"Authorization": f"Bearer {bearer}"}
             try:
-                async with session.post(f"{base_url}/chat/completions", json=body, headers=headers) as response:
+                async with session.post(f"{base_url}/chat/completions", json=body) as response:
                     if response.status != 200:
                         fail(_refusal(await response.read(), response.status, base_url))
                     messages.append({"role": "assistant", "content": await _print_stream(response)})
@@ -120,8 +119,8 @@ async def _print_stream(response: "aiohttp.ClientResponse") -> str:
     return said
 
 
-@asynccontextmanager
-async def _address(url: str | None, key: str | None) -> AsyncIterator[tuple[str, str]]:
+@contextmanager
+def _address(url: str | None, key: str | None) -> Iterator[tuple[str, str]]:
     """Base URL and key. Without a key, one is made in this machine's database, and deleted afterwards."""
     settings = settings_in_force()
     base_url = (url or f"{settings.local_address}/v1").rstrip("/")
@@ -129,22 +128,19 @@ async def _address(url: str | None, key: str | None) -> AsyncIterator[tuple[str,
         yield base_url, key
         return
     if url or (isinstance(settings.database, Path) and not settings.database.exists()):
-        fail(f"An API key is needed: --key, or {KEY_VARIABLE} in the environment. `tollway keys create` makes one.", 2)
-    from tollway import clock
-    from tollway.accounts import Accounts, KeyChanges, load_secret
-    from tollway.ids import random_text
-    from tollway.storage import Database
-
-    database = Database(settings.database)
+        fail(f"An API key is needed: --key, or {_KEY_VARIABLE} in the environment. `tollway keys create` makes one.", 2)
+    made = on_accounts(None, _make_key)
     try:
-        accounts = Accounts(database, load_secret(settings.home))
-        owner = await accounts.first_account()
-        made = await accounts.create_key(
-            owner.id, f"tollway chat {random_text(6)}", KeyChanges(expires_at=clock.now() + _KEY_SECONDS)
-        )
-        try:
-            yield base_url, made.secret
-        finally:
-            await accounts.delete_key(made.record.id)
+        yield base_url, made.secret
     finally:
-        database.close()
+        on_accounts(None, lambda accounts: accounts.delete_key(made.record.id))
+
+
+async def _make_key(accounts: "Accounts") -> "NewKey":
+    from tollway import clock
+    from tollway.accounts import KeyChanges
+    from tollway.ids import random_text
+
+    owner = await accounts.first_account()
+    name = f"tollway chat {random_text(6)}"
+    return await accounts.create_key(owner.id, name, KeyChanges(expires_at=clock.now() + _KEY_SECONDS))

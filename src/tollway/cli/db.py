@@ -59,24 +59,20 @@ def info(
     settings = settings_in_force(home=home)
     if isinstance(settings.database, Path) and not settings.database.exists():
         fail(f"{settings.database} is not there yet; `tollway serve` or `tollway db migrate` makes it.")
-    database = Database(settings.database)
 
-    async def look() -> dict[str, Any]:
+    async def look(database: Database) -> dict[str, Any]:
         facts = await database.facts()
         told = {"where": database.where, "schema": await database.schema_version(), "newest_schema": SCHEMA_VERSION}
         return told | msgspec.structs.asdict(facts) | ({"integrity": await database.integrity()} if check else {})
 
-    with _one_line_errors():
-        try:
-            told = asyncio.run(look())
-        finally:
-            database.close()
+    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
+        told = asyncio.run(look(database))
     if as_json:
         print_json(told)
     else:
         for name, value in told.items():
             shown = f"{value / 1e6:,.1f} MB" if name == "bytes" else str(value)
-            out.print(f"{name.removesuffix('_bytes').replace('_', ' '):14} {shown}", markup=False)
+            out.print(f"{name.replace('_', ' '):14} {shown}", markup=False)
     if told.get("integrity", "ok") != "ok":
         raise typer.Exit(1)
 
@@ -87,12 +83,9 @@ def migrate(as_json: AsJson = False, home: Home = None) -> None:
     from tollway.storage import Database
     from tollway.storage.tables import SCHEMA_VERSION
 
-    database = Database(settings_in_force(home=home).database)
-    with _one_line_errors():
-        try:
-            before = database.migrate()
-        finally:
-            database.close()
+    settings = settings_in_force(home=home)
+    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
+        before = database.migrate()
     if as_json:
         print_json({"where": database.where, "from": before, "to": SCHEMA_VERSION})
     elif before == SCHEMA_VERSION:
@@ -114,9 +107,11 @@ def backup(
 
     Guard the folder like the server itself. Models and `tollway.toml` are not in it.
     """
+    from tollway.accounts import secret_path
     from tollway.storage.copies import copies_of
 
     settings = settings_in_force(home=home)
+    copies = copies_of(settings.database)
     folder = (folder or settings.home / "backups" / _stamp()).absolute()
     if folder.exists():
         fail(f"{folder} is there already; a backup makes its own folder.", 2)
@@ -127,10 +122,9 @@ def backup(
             fail(f"{settings.database} is empty: there is nothing to back up yet.")
         try:
             draft.mkdir(parents=True, mode=0o700)
-            _fill(draft, settings, copies_of(settings.database))
+            _fill(draft, settings, copies)
             files = {path.name: File(path.stat().st_size, _sha256(path)) for path in sorted(draft.iterdir())}
-            kind = copies_of(settings.database).kind
-            manifest = Manifest(1, clock.iso(clock.now()), __version__, kind, schema, files)
+            manifest = Manifest(1, clock.iso(clock.now()), __version__, copies.kind, schema, files)
             _write(draft / _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
             draft.rename(folder)
         finally:
@@ -141,8 +135,9 @@ def backup(
         return
     for name, file in manifest.files.items():
         out.print(f"{name}: {file.bytes:,} bytes, sha256 {file.sha256[:12]}...", markup=False)
-    if "secret.key" not in manifest.files:
-        err.print("There is no secret.key in the home folder, so none is in the backup.")
+    secret = secret_path(settings.home).name
+    if secret not in manifest.files:
+        err.print(f"There is no {secret} in the home folder, so none is in the backup.")
     out.print(f"Backed up to {folder}", markup=False)
 
 
@@ -154,13 +149,15 @@ def restore(
     home: Home = None,
 ) -> None:
     """Put a backup back: database and server secret. Not while a server runs on it."""
+    from tollway.accounts import secret_path
     from tollway.storage.copies import copies_of
 
     settings = settings_in_force(home=home)
     copies, aside = copies_of(settings.database), settings.home / "backups" / f"replaced-{_stamp()}"
     with _one_line_errors():
-        manifest = _checked(folder, copies)
-        secret, new = settings.home / "secret.key", folder / "secret.key"
+        secret = secret_path(settings.home)
+        new = folder / secret.name
+        manifest = _checked(folder, copies, secret.name)
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         with copies.alone():
             other_secret = new.exists() and secret.exists() and secret.read_bytes() != new.read_bytes()
@@ -183,21 +180,17 @@ def restore(
 
 
 @app.command(name="adopt-secret")
-def adopt_secret_(home: Home = None) -> None:
+def adopt(home: Home = None) -> None:
     """Go on with this home's `secret.key` after the database's own was lost for good. All API keys have to be made anew."""
-    from tollway.accounts import adopt_secret, load_secret
+    from tollway.accounts import adopt_secret, load_secret, secret_path
     from tollway.storage import Database
 
     settings = settings_in_force(home=home)
-    database = Database(settings.database)
-    with _one_line_errors():
-        try:
-            database.migrate()
-            asyncio.run(adopt_secret(database, load_secret(settings.home)))
-        finally:
-            database.close()
+    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
+        database.migrate()
+        asyncio.run(adopt_secret(database, load_secret(settings.home)))
     out.print(
-        f"{settings.database} goes on with {settings.home / 'secret.key'}. `tollway keys create` makes a key.", markup=False
+        f"{settings.database} goes on with {secret_path(settings.home)}. `tollway keys create` makes a key.", markup=False
     )
 
 
@@ -213,7 +206,7 @@ def _fill(draft: Path, settings: Settings, copies: "Copies") -> None:
         _write(draft / secret.name, secret.read_bytes())
 
 
-def _checked(folder: Path, copies: "Copies") -> Manifest:
+def _checked(folder: Path, copies: "Copies", secret: str) -> Manifest:
     """The manifest of a backup that is whole and fits this Tollway. Exits otherwise."""
     from tollway.storage.tables import SCHEMA_VERSION
 
@@ -228,7 +221,7 @@ def _checked(folder: Path, copies: "Copies") -> Manifest:
         )
     if manifest.schema > SCHEMA_VERSION:
         fail(f"{folder} has schema {manifest.schema}, of a newer Tollway; this one knows {SCHEMA_VERSION}. Install that one.")
-    if not {copies.file_name} <= set(manifest.files) <= {copies.file_name, "secret.key"}:
+    if not {copies.file_name} <= set(manifest.files) <= {copies.file_name, secret}:
         fail(f"{folder / _MANIFEST} does not name the files of a backup.")
     for name, file in manifest.files.items():
         path = folder / name
@@ -243,11 +236,8 @@ def _schema(settings: Settings) -> str | None:
 
     if isinstance(settings.database, Path) and not settings.database.exists():
         return None
-    database = Database(settings.database)
-    try:
+    with contextlib.closing(Database(settings.database)) as database:
         return asyncio.run(database.schema_version())
-    finally:
-        database.close()
 
 
 @contextlib.contextmanager

@@ -1,12 +1,12 @@
 """`tollway doctor`: what is wrong with this installation, and how to mend it."""
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -19,11 +19,11 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__
-from tollway import settings as settings_module
+from tollway.cli.serve import free_port
 from tollway.cli.terminal import AsJson, Home, out, print_json
 from tollway.engine.errors import loading_hint
 from tollway.errors import StorageUnavailable
-from tollway.settings import Settings, SettingsError
+from tollway.settings import Settings, SettingsError, load
 
 _DISK_BYTES_MIN = 500_000_000
 _MEMORY_BYTES_MIN = 700_000_000
@@ -66,7 +66,7 @@ def examine(*, deep: bool = False, home: Path | None = None, port: int | None = 
     """Every check in turn. A check that breaks is a finding too: the doctor never dies of the patient's disease."""
     yield _python()
     try:
-        settings = settings_module.load({"home": home, "port": port})
+        settings = load({"home": home, "port": port})
     except SettingsError as error:
         yield Finding("settings", False, str(error), "Correct it; `tollway settings` lists the settings.")
         return
@@ -110,6 +110,8 @@ def _pip(_: Settings) -> Finding:
     child = _python_child("-m", "pip", "--version")
     if child.returncode == 0:
         return Finding("pip", True, " ".join(child.stdout.split()[:2]))
+    if shutil.which("uv"):
+        return Finding("pip", True, "not there; uv fetches models in its place")
     return Finding("pip", False, "not there; it fetches the default model", f"Run `{sys.executable} -m ensurepip`.")
 
 
@@ -150,16 +152,14 @@ def _memory(_: Settings) -> Finding:
 
 
 def _memory_bytes() -> int | None:
-    try:
+    """What is available; all that there is where that cannot be told."""
+    with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
+    with contextlib.suppress(OSError, ValueError):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError):
-        try:
-            return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        except (OSError, ValueError):
-            return None
+    return None
 
 
 def _database(settings: Settings) -> Finding:
@@ -231,18 +231,14 @@ def _upstreams(settings: Settings) -> Finding:
         configuration = load_configuration(settings)
     except ConfigurationError as error:
         return Finding("upstreams", False, str(error), "Correct it; docs/configuration.md explains every field.")
-    used = {
+    named = set(configuration.explicit_upstreams)
+    named |= {
         route.upstream for model in configuration.models for route in model.routes if model.id in configuration.explicit_models
     }
-    missing = [
-        f"{name}: {configuration.missing[name]}"
-        for name in sorted(used | set(configuration.explicit_upstreams))
-        if name in configuration.missing
-    ]
+    missing = [f"{name}: {configuration.missing[name]}" for name in sorted(named) if name in configuration.missing]
     if missing:
         return Finding("upstreams", False, "; ".join(missing), "Set it where `tollway serve` runs, or remove its routes.")
-    names = ", ".join(sorted((used | set(configuration.explicit_upstreams)) & set(configuration.upstreams)))
-    return Finding("upstreams", True, names or "none is configured")
+    return Finding("upstreams", True, ", ".join(sorted(named & set(configuration.upstreams))) or "none is configured")
 
 
 def _model(settings: Settings, *, deep: bool) -> Finding:
@@ -265,13 +261,10 @@ def _model(settings: Settings, *, deep: bool) -> Finding:
 
 def _port(settings: Settings) -> Finding:
     where = f"{settings.host}:{settings.port}"
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            return _taken_port(settings, where, error)
+    try:
+        free_port(settings)
+    except OSError as error:
+        return _taken_port(settings, where, error)
     return Finding("port", True, f"{where} is free")
 
 

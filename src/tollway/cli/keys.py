@@ -12,7 +12,7 @@ from tollway import clock
 from tollway.cli import values
 from tollway.cli.accounts import limits_text
 from tollway.cli.house import named_or_first, on_accounts
-from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json
+from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json
 
 if TYPE_CHECKING:
     from tollway.accounts import Account, Accounts, ApiKey, KeyChanges, NewKey
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Create, list, change, rotate, disable and delete API keys.", no_args_is_help=True)
 
 Key = Annotated[str, typer.Argument(help="The key's visible prefix (`tollway keys list`) or id.", show_default=False)]
-InAccount = Annotated[str | None, typer.Option("--account", "-a", help="Name or id of the account; default: the first one.")]
 Models = Annotated[str | None, typer.Option("--models", help="Models it may ask, separated by commas: ids or aliases; or all.")]
 Scopes = Annotated[str | None, typer.Option("--scopes", help="What it may be used for, such as chat or image; or all.")]
 SpendLimit = Annotated[
@@ -195,10 +194,7 @@ def _changes(
         given["scopes"] = values.scopes(scopes)
     if spend_limit is not None:
         given["spend_limit_credits"], given["spend_window"] = values.spend_limit(spend_limit, "--spend-limit")
-    fields = (("requests_per_minute", "--rpm"), ("tokens_per_minute", "--tpm"), ("concurrency_max", "--concurrency"))
-    for (field, flag), text in zip(fields, rates, strict=True):
-        if text is not None:
-            given[field] = values.limit(text, flag)
+    given |= values.rates(*rates)
     return KeyChanges(**given)
 
 
@@ -268,4 +264,4 @@ def _shown(key: "ApiKey", owner: "Account") -> dict[str, Any]:
 
 
 def _minute(at: float | None) -> str:
-    return "never" if at is None else clock.iso(at)[:16].replace("T", " ")
+    return "never" if at is None else moment(at)[:16]

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from tollway.engine import ModelStore
     from tollway.engine.facts import ModelFacts
 
-app = typer.Typer(
-    help="Show and test public models; pull, verify and remove model files.", no_args_is_help=True, rich_markup_mode="markdown"
-)
+app = typer.Typer(help="Show and test public models; pull, verify and remove model files.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The model's name, as `tollway models files` shows it.", show_default=False)]
 

@@ -17,8 +17,9 @@ from tollway.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from tollway.catalog import Catalog, Plan, Route
     from tollway.engine import EngineEndpoint
+    from tollway.providers.routing import Router
 
-FIRST_TOKEN_SECONDS_MAX = 60.0
+_FIRST_TOKEN_SECONDS_MAX = 60.0
 _OUTPUT_TOKENS_MAX = 64
 _QUESTION = "Say hello."
 
@@ -240,7 +241,7 @@ async def _try_all(settings: Settings, plan: "Plan", endpoints: "list[EngineEndp
         return [await _try(router, plan, route, events) for route in plan.routes]
 
 
-async def _try(router: Any, plan: "Plan", route: "Route", events: list[str]) -> Tried:
+async def _try(router: "Router", plan: "Plan", route: "Route", events: list[str]) -> Tried:
     """One small answer from one route, without retries."""
     from tollway.catalog import Plan
     from tollway.errors import TollwayError
@@ -248,7 +249,7 @@ async def _try(router: Any, plan: "Plan", route: "Route", events: list[str]) -> 
     from tollway.wire.chat import ChatRequest, ChunkChoice, UserMessage
 
     limits = route.upstream.limits
-    first_token_seconds = min(limits.first_token_seconds or FIRST_TOKEN_SECONDS_MAX, FIRST_TOKEN_SECONDS_MAX)
+    first_token_seconds = min(limits.first_token_seconds or _FIRST_TOKEN_SECONDS_MAX, _FIRST_TOKEN_SECONDS_MAX)
     limits = structs.replace(limits, attempts_max=1, first_token_seconds=first_token_seconds)
     alone = structs.replace(route, upstream=structs.replace(route.upstream, limits=limits))
     question = ChatRequest(

@@ -19,12 +19,13 @@ from tollway import __version__
 from tollway.cli.counting import counting_folder, place_to_count
 from tollway.cli.terminal import err, fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError
+from tollway.web.generated import setting_fields
 
 if TYPE_CHECKING:
     from tollway.app import WorkerConfig
     from tollway.catalog import Configuration
 
-HEADER_BYTES_MAX = 2**17
+_HEADER_BYTES_MAX = 2**17
 _OTHER_PORT = "choose another port: tollway serve --port 8081 (or TOLLWAY_PORT=8081)."
 _MEND_ADDRESS = {
     errno.EADDRINUSE: f"Stop what listens there, or {_OTHER_PORT}",
@@ -74,8 +75,9 @@ def _counting_together(workers: int) -> Iterator[None]:
 def _flags_from_settings() -> inspect.Signature:
     """The command's parameters: one flag per row of the settings table."""
     parameters = []
-    for field in msgspec.structs.fields(Settings):
-        description, kind = _describe(field.type)
+    for field, description, node in setting_fields():
+        # Values travel as text; `settings.load` converts and checks them.
+        kind: Any = bool if isinstance(node, msgspec.inspect.BoolType) else str
         option = typer.Option(f"--{field.name.replace('_', '-')}", help=description, show_default=_default_text(field))
         parameters.append(
             inspect.Parameter(
@@ -83,16 +85,6 @@ def _flags_from_settings() -> inspect.Signature:
             )
         )
     return inspect.Signature(parameters)
-
-
-def _describe(annotation: Any) -> tuple[str, type]:
-    """(help text, type on the command line). Values travel as text; `settings.load` converts and checks them."""
-    node = msgspec.inspect.type_info(annotation)
-    description = ""
-    while isinstance(node, msgspec.inspect.Metadata):
-        description = (node.extra_json_schema or {}).get("description", description)
-        node = node.type
-    return description, bool if isinstance(node, msgspec.inspect.BoolType) else str
 
 
 def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
@@ -116,7 +108,11 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
     from tollway.storage import SchemaError
 
     configure_logging(settings.log_format)
-    settings = _with_free_port(settings)
+    try:
+        settings = msgspec.structs.replace(settings, port=free_port(settings))
+    except OSError as error:
+        mend = _MEND_ADDRESS.get(error.errno or 0, _MEND_HOST)
+        fail(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. {mend}")
     store = ModelStore(settings.models_path)
     supervisor: Supervisor | None = None
     try:
@@ -154,7 +150,7 @@ def serve_http(config: "WorkerConfig") -> None:
         # To tell HTTP/2 from HTTP/1 the server waits for the first bytes, without a limit; over plain TCP nobody speaks it.
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(
-            header_read_timeout=int(settings.receive_seconds * 1000), max_buffer_size=HEADER_BYTES_MAX
+            header_read_timeout=int(settings.receive_seconds * 1000), max_buffer_size=_HEADER_BYTES_MAX
         ),
         workers=settings.workers,
         loop=Loops.uvloop,
@@ -213,17 +209,14 @@ async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]
         database.close()
 
 
-def _with_free_port(settings: Settings) -> Settings:
-    """The settings with port 0 replaced by a free one. Exits with a clear line when the address cannot be had."""
+def free_port(settings: Settings) -> int:
+    """The port to listen on; of port 0, one that is free. Raises OSError when the address cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            mend = _MEND_ADDRESS.get(error.errno or 0, _MEND_HOST)
-            fail(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. {mend}")
-        return msgspec.structs.replace(settings, port=probe.getsockname()[1])
+        probe.bind((settings.host, settings.port))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | None) -> None:
@@ -244,7 +237,7 @@ def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | 
         err.print("  API key   one of yours; `tollway keys create` makes another")
     if owner_token:
         link = f"[cyan]{address}/welcome/{owner_token}[/cyan]   (makes you the owner; works once, for 24 hours)"
-        err.print(f"  Dashboard {link}", soft_wrap=True)
+        err.print(f"  Dashboard {link}")
     else:
         err.print(f"  Dashboard [cyan]{address}/signin[/cyan]")
     for engine in config.engines:
@@ -265,19 +258,16 @@ def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | 
     body = f'{{"model": "{model_id}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     headers = f"-H 'Content-Type: application/json' -H \"Authorization: Bearer {key}\""
     err.print("\nTry it:\n")
-    err.print(f"curl {base_url}/chat/completions {headers} -d '{body}'\n", soft_wrap=True, markup=False)
+    err.print(f"curl {base_url}/chat/completions {headers} -d '{body}'\n", markup=False)
 
 
 def _answers(host: str, port: int, seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection(host, port, timeout=2)
-        try:
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
             connection.request("GET", "/healthz")
             if connection.getresponse().status == 200:
                 return True
-        except OSError:
-            time.sleep(0.05)
-        finally:
-            connection.close()
+        time.sleep(0.05)
     return False

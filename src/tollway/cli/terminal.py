@@ -7,14 +7,15 @@ import msgspec
 import typer
 from rich.console import Console
 
-from tollway import settings as settings_module
-from tollway.settings import Settings, SettingsError
+from tollway import clock
+from tollway.settings import Settings, SettingsError, load
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, emoji=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder for the database, models and secrets.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+InAccount = Annotated[str | None, typer.Option("--account", "-a", help="Name or id of the account; default: the first one.")]
 
 
 def fail(message: str, exit_code: int = 1) -> NoReturn:
@@ -32,10 +33,16 @@ def words(error: Exception) -> str:
 
 
 def settings_in_force(**flags: Any) -> Settings:
+    """The settings as `tollway serve` would have them; `flags` are those of the command, None = not given."""
     try:
-        return settings_module.load(flags)
+        return load(flags)
     except SettingsError as error:
         fail(str(error), 2)
+
+
+def moment(at_seconds: float) -> str:
+    """A time since the epoch for people, in UTC: `2026-11-23 14:05:09`."""
+    return clock.iso(at_seconds)[:19].replace("T", " ")
 
 
 def print_json(value: Any) -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from tollway import clock
 from tollway.cli import values
 from tollway.cli.house import named_or_first, on_database
-from tollway.cli.terminal import AsJson, Home, fail, out, print_json
+from tollway.cli.terminal import AsJson, Home, InAccount, fail, moment, out, print_json
 from tollway.money import exact_usd
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tollway.usage import LogRow, Scope, Window
     from tollway.usage.queries import By, UsageGroup
 
-InAccount = Annotated[str | None, typer.Option("--account", "-a", help="Name or id of the account; default: the first one.")]
 OfKey = Annotated[str | None, typer.Option("--key", "-k", help="Only this key: its prefix or id.")]
 Period = Annotated[
     str, typer.Option("--period", "-p", help="The last so many hours or days, such as 24h or 30d; at most 366d.")
@@ -55,19 +54,8 @@ def usage(
     if as_json:
         print_json([_shown(group) for group in groups])
         return
-    table = Table(
-        by.capitalize(),
-        "Requests",
-        "Failed",
-        "Cancelled",
-        "Input",
-        "Output",
-        "Credits",
-        "USD",
-        "Loss",
-        box=None,
-        pad_edge=False,
-    )
+    columns = (by.capitalize(), "Requests", "Failed", "Cancelled", "Input", "Output", "Credits", "USD", "Loss")
+    table = Table(*columns, box=None, pad_edge=False)
     for group in groups:
         key_name = None if group.key_id is None else names.get(group.key_id, group.key_id or "none")
         what = " ".join(part for part in (group.day, group.model, key_name) if part)
@@ -116,8 +104,7 @@ def logs(
         figures = (f"{count:,}" for count in (row.prompt_tokens, row.completion_tokens, row.credits))
         ended = row.status if row.error_code is None else f"{row.status} ({row.error_code})"
         times = ("" if row.first_token_ms is None else f"{row.first_token_ms:,}", f"{row.duration_ms:,}")
-        when = clock.iso(row.created_at)[:19].replace("T", " ")
-        table.add_row(when, ended, Text(row.model), *figures, *times, row.request_id, Text(row.route))
+        table.add_row(moment(row.created_at), ended, Text(row.model), *figures, *times, row.request_id, Text(row.route))
     out.print(table)
 
 

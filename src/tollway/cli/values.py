@@ -20,14 +20,24 @@ def seconds(text: str, flag: str, *, least: int = 1) -> int:
     return int(match[1]) * _SECONDS[match[2] or "s"]
 
 
-def limit(text: str | None, flag: str) -> int | None:
+def limit(text: str, flag: str) -> int | None:
     """A positive whole number, or `none`."""
-    if text is None or text.strip().lower() == "none":
+    if text.strip().lower() == "none":
         return None
     plain = text.strip().replace("_", "").replace(",", "")
     if not re.fullmatch(r"[1-9][0-9]{0,9}", plain):
         fail(f"{flag} {text!r} is no limit: write a whole number from 1, or none.", 2)
     return int(plain)
+
+
+def rates(rpm: str | None, tpm: str | None, concurrency: str | None) -> dict[str, int | None]:
+    """What `--rpm`, `--tpm` and `--concurrency` say, by the field that each sets; those that were not given are left out."""
+    given = (
+        ("requests_per_minute", rpm, "--rpm"),
+        ("tokens_per_minute", tpm, "--tpm"),
+        ("concurrency_max", concurrency, "--concurrency"),
+    )
+    return {field: limit(text, flag) for field, text, flag in given if text is not None}
 
 
 def credits_amount(text: str, flag: str) -> int:

@@ -25,9 +25,9 @@ def settings_page() -> str:
         "| Setting | Environment | Flag | May be | Default | Help |",
         "|---|---|---|---|---|---|",
     ]
-    for field, description, kind in setting_fields():
+    for field, description, node in setting_fields():
         flag = f"--{field.name.replace('_', '-')}"
-        cells = (f"`{field.name}`", f"`{variable(field.name)}`", f"`{flag}`", kind, _default(field), description)
+        cells = (f"`{field.name}`", f"`{variable(field.name)}`", f"`{flag}`", _kind(node), _default(field), description)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -77,14 +77,14 @@ def error_row(error: type[TollwayError]) -> dict[str, Any]:
     return {"status": error.status, "type": error.type, "code": error.default_code, "meaning": meaning}
 
 
-def setting_fields() -> Iterator[tuple[msgspec.structs.FieldInfo, str, str]]:
-    """Each setting with its help and what it may be."""
+def setting_fields() -> Iterator[tuple[msgspec.structs.FieldInfo, str, inspect.Type]]:
+    """Each setting with its help and its type."""
     for field in msgspec.structs.fields(Settings):
         node, description = inspect.type_info(field.type), ""
         while isinstance(node, inspect.Metadata):
             description = (node.extra_json_schema or {}).get("description", description)
             node = node.type
-        yield field, description, _kind(node)
+        yield field, description, node
 
 
 def _kind(node: inspect.Type) -> str:
@@ -118,10 +118,12 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def variable(name: str) -> str:
+    """The environment variable of a setting."""
     return f"TOLLWAY_{name.upper()}"
 
 
 def plain(value: Any) -> Any:
+    """A setting's value as it is written, without what is secret in it."""
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, Path | Hidden) else value  # without what is secret in it
+    return str(value) if isinstance(value, Path | Hidden) else value

@@ -144,12 +144,21 @@ def test_an_engine_that_does_not_load(home: Path, monkeypatch: pytest.MonkeyPatc
     ended(-4, "")
     assert "Illegal instruction" in finding("engine").detail
     assert "TOLLWAY_LOCAL_MODELS=none" in finding("engine").mend
-    assert "ensurepip" in finding("pip").mend
     ended(1, "Traceback\nImportError: libgomp.so.1: cannot open shared object file: No such file or directory")
     assert "libgomp.so.1" in finding("engine").detail
     assert "apt-get install libgomp1" in finding("engine").mend
     ended(1, "ImportError: something else")
     assert "make clean" in finding("engine").mend
+
+
+def test_uv_does_where_pip_is_not_there(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
+    monkeypatch.setattr(doctor, "_python_child", lambda *_: subprocess.CompletedProcess([], 1, "", "No module named pip"))
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert "ensurepip" in finding("pip").mend
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    assert finding("pip").ok
 
 
 def test_a_check_that_breaks_is_a_finding(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,3 +88,10 @@ def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
 def test_a_secret_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "secret.key").mkdir()
     assert refused(tmp_path, "--port", "0") == (1, f"error {tmp_path / 'secret.key'}: Is a directory")
+
+
+@pytest.mark.parametrize("name", ["[/dim]", ":key:"])
+def test_what_is_wrong_is_told_as_it_is(tmp_path: Path, name: str) -> None:
+    code, said = refused(tmp_path, "--port", "0", "--default-model", name, TOLLWAY_LOCAL_MODELS="all")
+    assert code == 1
+    assert said.startswith(f"error {name} is neither a known model")
