@@ -11,13 +11,18 @@ from typing import Any
 
 import msgspec
 
-from tollway.engine import EngineEndpoint
+from tollway.engine import EngineEndpoint, Supervisor
 from tollway.settings import Settings
 
 
 def engine_settings(home: Path, models: Path, **changes: Any) -> Settings:
     """Settings for a Supervisor: two slots and two threads, so that many fit on one machine."""
     return msgspec.structs.replace(Settings(home=home, models_dir=models, engine_slots=2, engine_threads=2), **changes)
+
+
+def process_ids(running: Supervisor) -> dict[str, int]:
+    """The engine processes of this moment, by model."""
+    return {engine.facts.name: engine.process.pid for engine in running._engines if engine.process}
 
 
 def ask(endpoint: EngineEndpoint, content: Any, *, tokens: int = 8, key: str | None = None, **fields: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines import answers, ask, engine_settings, is_alive, wait_until
+from tests.engines import answers, ask, engine_settings, is_alive, process_ids, wait_until
 from tests.tiny_gguf import write_tiny_model
 
 from tollway.engine import ModelStore, Supervisor, supervisor
@@ -24,7 +24,7 @@ GONE_SECONDS_MAX = 5.0
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from tests.engines import engine_settings
+from tests.engines import engine_settings, process_ids
 from tollway.engine import ModelStore, Supervisor
 
 home = Path(sys.argv[1])
@@ -35,7 +35,7 @@ if sys.argv[2] == "FORK":
     forked = os.fork()
     if not forked:
         time.sleep(60)
-print(running.process_ids()["tiny"], forked, flush=True)
+print(process_ids(running)["tiny"], forked, flush=True)
 time.sleep(60)
 """
 
@@ -61,12 +61,12 @@ def test_the_default_model_is_back_soon_after_a_kill(models_path: Path, tmp_path
     running.start()
     try:
         (before,) = running.endpoints()
-        pid = running.process_ids()[DEFAULT_MODEL]
+        pid = process_ids(running)[DEFAULT_MODEL]
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not is_alive(pid), 5)
         wait_until(lambda: answers(before), BACK_SECONDS_MAX)
         assert running.endpoints() == [before]  # the same port and key
-        assert running.process_ids()[DEFAULT_MODEL] != pid
+        assert process_ids(running)[DEFAULT_MODEL] != pid
     finally:
         running.stop()
 
@@ -74,7 +74,7 @@ def test_the_default_model_is_back_soon_after_a_kill(models_path: Path, tmp_path
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
 def test_an_engine_that_ends_in_any_way_comes_back(running: Supervisor, sign: signal.Signals) -> None:
     (endpoint,) = running.endpoints()
-    pid = running.process_ids()["tiny"]
+    pid = process_ids(running)["tiny"]
     os.kill(pid, sign)
     wait_until(lambda: not is_alive(pid), 5)
     wait_until(lambda: answers(endpoint), 20)
@@ -82,11 +82,11 @@ def test_an_engine_that_ends_in_any_way_comes_back(running: Supervisor, sign: si
 
 def test_ctrl_c_on_the_terminal_is_not_for_the_engine(running: Supervisor) -> None:
     (endpoint,) = running.endpoints()
-    pid = running.process_ids()["tiny"]
+    pid = process_ids(running)["tiny"]
     os.kill(pid, signal.SIGINT)
     time.sleep(0.5)
     assert answers(endpoint)
-    assert running.process_ids()["tiny"] == pid
+    assert process_ids(running)["tiny"] == pid
 
 
 def test_an_engine_that_keeps_dying_is_started_again_and_again(
@@ -97,11 +97,11 @@ def test_an_engine_that_keeps_dying_is_started_again_and_again(
     model = tiny_store.model_path("tiny")
     content = model.read_bytes()
     model.write_bytes(b"no model any more")
-    os.kill(running.process_ids()["tiny"], signal.SIGKILL)
+    os.kill(process_ids(running)["tiny"], signal.SIGKILL)
     seen: set[int] = set()
 
     def four_were_seen() -> bool:
-        seen.add(running.process_ids()["tiny"])
+        seen.add(process_ids(running)["tiny"])
         return len(seen) >= 4
 
     wait_until(four_were_seen, 30)
@@ -112,12 +112,12 @@ def test_an_engine_that_keeps_dying_is_started_again_and_again(
 
 def test_a_stop_in_the_middle_of_restarts_ends_them(running: Supervisor) -> None:
     for _ in range(2):
-        os.kill(running.process_ids()["tiny"], signal.SIGKILL)
+        os.kill(process_ids(running)["tiny"], signal.SIGKILL)
         time.sleep(0.3)
     running.stop()
-    last = running.process_ids()["tiny"]
+    last = process_ids(running)["tiny"]
     time.sleep(1)
-    assert running.process_ids()["tiny"] == last
+    assert process_ids(running)["tiny"] == last
     assert not is_alive(last)
 
 

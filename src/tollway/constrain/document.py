@@ -5,12 +5,12 @@ import math
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple
+from urllib.parse import quote as percent_encoded
 from urllib.parse import unquote
 
 import jsonschema_rs
 
 from tollway.constrain.problems import TooLarge, invalid, quote, unsupported
-from tollway.errors import InvalidRequest
 
 DEPTH_MAX = 64
 NODES_MAX = 50_000
@@ -100,8 +100,6 @@ BOUNDS = (
     ("exclusiveMinimum", "maximum"),
     ("minimum", "exclusiveMaximum"),
 )
-
-
 # Where schemas stand in a schema: those for the value itself, and all; some keywords are one schema, the others hold several.
 IN_PLACE = frozenset({"$ref", "allOf", "anyOf", "oneOf"})
 SCHEMA_IS = frozenset(
@@ -308,7 +306,7 @@ class Document:
         uri = str(self.root.keyword("$id") or "").rstrip("#")
         uri = uri if ":" in uri else "tollway:schema"
         root = {key: value for key, value in self.root.schema.items() if key not in {"$id", "$schema"}}
-        schema = {"$ref": f"{uri}#{_fragment(loc.pointer)}"}
+        schema = {"$ref": f"{uri}#{percent_encoded(loc.pointer, safe='/~')}"}
         try:
             registry = jsonschema_rs.Registry([(uri, root)])
             return make(schema, registry=registry, validate_formats=True)
@@ -360,19 +358,9 @@ class Document:
             raise invalid("a schema must be an object or a boolean.", pointer, param=self.param)
         body = {key: value for key, value in schema.items() if key != "$schema"} if isinstance(schema, dict) else schema
         error = next(_meta(self.dialect).iter_errors(body), None)
-        if error is None:
-            return
-        raise self._malformed(error, pointer)
-
-    def _malformed(self, error: Any, pointer: str) -> InvalidRequest:
-        where = pointer + "".join(f"/{escape(str(token))}" for token in error.instance_path)
-        return invalid(f"{quote(error.message)}.", where, param=self.param)
-
-
-def _fragment(pointer: str) -> str:
-    from urllib.parse import quote as percent
-
-    return percent(pointer, safe="/~")
+        if error is not None:
+            where = pointer + "".join(f"/{escape(str(token))}" for token in error.instance_path)
+            raise invalid(f"{quote(error.message)}.", where, param=self.param)
 
 
 def _measure(value: Any) -> tuple[int, int]:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from tollway.constrain.document import ANNOTATIONS, Document, Loc
+from tollway.constrain.document import ANNOTATIONS, Document
 from tollway.constrain.flatten import Plain
 
 SELF_EVIDENT = ANNOTATIONS | {"enum", "const"}
-VALUES_MAX = 5_000
 
 
 def listed(doc: Document, plain: Plain) -> list[Any] | None:
@@ -27,5 +26,4 @@ def listed(doc: Document, plain: Plain) -> list[Any] | None:
 def _passes(doc: Document, plain: Plain, value: Any) -> bool:
     if isinstance(value, dict) and not plain.absent.isdisjoint(value):
         return False
-    locs: tuple[Loc, ...] = plain.locs
-    return doc.accepts(value, locs)
+    return doc.accepts(value, plain.locs)

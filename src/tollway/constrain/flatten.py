@@ -56,7 +56,7 @@ class Plain:
         return [loc for loc in self.locs if isinstance(loc.schema, dict) and keyword in loc.schema]
 
     def values(self, keyword: str) -> list[Any]:
-        return [loc.schema[keyword] for loc in self.locs if isinstance(loc.schema, dict) and keyword in loc.schema]
+        return [loc.keyword(keyword) for loc in self.having(keyword)]
 
 
 @dataclass(frozen=True)

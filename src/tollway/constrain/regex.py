@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from tollway.constrain.charset import ESCAPES, intersect, one_char
+from tollway.constrain.charset import ESCAPES, one_char
 from tollway.constrain.gbnf import RuleSet, Seq, seq, text
 from tollway.constrain.regex_syntax import ANY, Alt, Anchor, Cat, Chars, HardPattern, Node, Rep
 
@@ -174,7 +174,7 @@ def _emit(rules: RuleSet, node: Node) -> Seq:
     inner: Node | None = node.node
     low = node.low
     if span(node.node)[0] == 0:
-        inner, low = nonempty(node.node), 0
+        inner, low = _nonempty(node.node), 0
     if inner is None or node.high == 0:
         return ()
     return rules.counted("part", _emit(rules, inner), low, node.high)
@@ -187,24 +187,24 @@ def _emit_chars(rules: RuleSet, node: Chars) -> Seq:
             return text("\\" + ESCAPES[char])
         if char >= " ":
             return text(char)
-    if not intersect(node.inner, ((0, 0x10FFFF),)):
+    if not node.inner:
         raise HardPattern("one of its character classes has no character that all dialects agree on")
     return one_char(rules, node.inner)
 
 
-def nonempty(node: Node) -> Node | None:
+def _nonempty(node: Node) -> Node | None:
     """What the node matches but for the empty text. The engine must not repeat what may be empty."""
     if span(node)[0] > 0:
         return node
     if isinstance(node, Rep):
-        inner = nonempty(node.node)
+        inner = _nonempty(node.node)
         return None if inner is None or node.high == 0 else Rep(inner, 1, node.high)
     options: list[Node] = []
     if isinstance(node, Alt):
-        options = [one for option in node.options if (one := nonempty(option)) is not None]
+        options = [one for option in node.options if (one := _nonempty(option)) is not None]
     elif isinstance(node, Cat):
         for index, part in enumerate(node.parts):
-            one = nonempty(part)
+            one = _nonempty(part)
             if one is not None:
                 options.append(Cat((one, *node.parts[index + 1 :])))
     return Alt(tuple(options)) if options else None

@@ -296,7 +296,7 @@ class _Compiler:
         (loc,) = (loc for loc in plain.having("patternProperties") if loc.keyword("patternProperties"))
         (pattern,) = loc.keyword("patternProperties")
         where = (loc, "patternProperties")
-        key = in_string(self.doc, self.rules, pattern_tree(self.doc, pattern, *where), where)
+        key = in_string(self.doc, self.rules, pattern_tree(self.doc, pattern, where), where)
         others = tuple(
             self.doc.child(one, "additionalProperties") for one in plain.having("additionalProperties") if one != loc
         )

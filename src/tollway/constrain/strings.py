@@ -12,6 +12,9 @@ from tollway.constrain.regex_syntax import BadPattern, HardPattern, Node, parse
 from tollway.constrain.shapes import limits
 from tollway.constrain.values import string
 
+Where = tuple[Loc, str]
+"""A schema, and the keyword in it that asks for a string."""
+
 
 def string_seqs(doc: Document, rules: RuleSet, plain: Plain) -> list[Seq]:
     """The alternatives for strings; none if the lengths leave none."""
@@ -49,8 +52,9 @@ def _formats(doc: Document, plain: Plain) -> dict[str, Loc]:
     return out
 
 
-def pattern_tree(doc: Document, pattern: str, loc: Loc, keyword: str) -> Node:
+def pattern_tree(doc: Document, pattern: str, where: Where) -> Node:
     """The strings in which the pattern is found. Raises the 400 for one that is malformed or cannot be had."""
+    loc, keyword = where
     try:
         if not is_pattern(pattern):
             raise BadPattern("validators cannot read it")
@@ -66,17 +70,16 @@ def _tree(pattern: str) -> Node:
     return whole(parse(pattern))
 
 
-def _matching(
-    doc: Document, rules: RuleSet, pattern: str, where: tuple[Loc, str], lengths: tuple[int, int | None]
-) -> list[Seq]:
-    loc, keyword = where
-    node = fit(pattern_tree(doc, pattern, loc, keyword), *lengths)
+def _matching(doc: Document, rules: RuleSet, pattern: str, where: Where, lengths: tuple[int, int | None]) -> list[Seq]:
+    node = fit(pattern_tree(doc, pattern, where), *lengths)
     if node is None:
+        loc, keyword = where
         raise unsupported(keyword, loc.pointer, param=doc.param, why="together with these `minLength` and `maxLength`")
     return [seq(text('"'), in_string(doc, rules, node, where), text('"'))]
 
 
-def in_string(doc: Document, rules: RuleSet, node: Node, where: tuple[Loc, str]) -> Seq:
+def in_string(doc: Document, rules: RuleSet, node: Node, where: Where) -> Seq:
+    """The grammar of these strings, without quotes. Raises the 400 for one that the engine could not follow."""
     try:
         return emit(rules, node)
     except HardPattern as problem:

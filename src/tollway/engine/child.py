@@ -66,13 +66,8 @@ def parameters(config: ChildConfig) -> Any:
     if config.threads:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = config.threads
     types = xllamacpp.common_speculative_type
-    params.speculative.types = [
-        {
-            "none": types.COMMON_SPECULATIVE_TYPE_NONE,
-            "ngram_simple": types.COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE,
-            "ngram_map_k": types.COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K,
-        }[config.speculation]
-    ]
+    speculation = {"none": types.COMMON_SPECULATIVE_TYPE_NONE, "ngram_map_k": types.COMMON_SPECULATIVE_TYPE_NGRAM_MAP_K}
+    params.speculative.types = [speculation[config.speculation]]
     # Short keys and short drafts: an edit changes a word now and then, and what is drafted beyond it was computed in vain.
     params.speculative.ngram_map_k.size_n, params.speculative.ngram_map_k.size_m = 6, 12
     params.hostnames = ["127.0.0.1"]

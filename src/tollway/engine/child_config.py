@@ -4,10 +4,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-Speculation = Literal["none", "ngram_simple", "ngram_map_k"]
+Speculation = Literal["none", "ngram_map_k"]
 
 
 class ChildConfig(Struct, frozen=True):
+    """One line of JSON on the process's stdin."""
+
     model_path: str
     projector_path: str | None
     port: int

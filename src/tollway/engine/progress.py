@@ -1,6 +1,7 @@
 """How long work tells how far it is."""
 
-from typing import Protocol
+from pathlib import Path
+from typing import IO, Protocol
 
 
 class Progress(Protocol):
@@ -17,3 +18,11 @@ class Silent:
     def step(self, label: str, total_bytes: int | None = None) -> None: ...
 
     def done(self, bytes_done: int) -> None: ...
+
+
+def copy(source: IO[bytes], target: Path, progress: Progress) -> None:
+    """Copies all of `source`, telling how far it is."""
+    with target.open("wb") as out:
+        while block := source.read(1 << 20):
+            out.write(block)
+            progress.done(out.tell())

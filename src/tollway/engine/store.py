@@ -38,13 +38,13 @@ class ModelStore:
         """Why each folder that looks like a model is none."""
         return [problem for name in self._names() if isinstance(problem := self._read(name), ModelBroken)]
 
+    def find(self, name: str) -> ModelFacts | None:
+        """None for a model that is not there, or broken."""
+        return next((facts for facts in self.list() if facts.name == name), None)
+
     def get(self, name: str) -> ModelFacts:
         """Raises ModelNotPulled, naming the models that are there, or ModelBroken."""
-        if name not in self._names():
-            known = self._names()
-            close = difflib.get_close_matches(name, known, n=1)
-            there = f"Did you mean {close[0]}?" if close else f"Here are: {', '.join(known) or 'none'}."
-            raise ModelNotPulled(f"The model {name} is not on this machine. {there}")
+        self._check_there(name)
         facts = self._read(name)
         if isinstance(facts, ModelBroken):
             raise facts
@@ -80,8 +80,7 @@ class ModelStore:
 
     def remove(self, name: str) -> None:
         """Removes a model, also a broken one. Raises ModelNotPulled. A running engine keeps its open file."""
-        if name not in self._names():
-            self.get(name)
+        self._check_there(name)
         with self.staging() as staging, contextlib.suppress(FileNotFoundError):  # somebody else was faster
             (self.path / name).rename(staging / "removed")
 
@@ -135,6 +134,13 @@ class ModelStore:
             with contextlib.suppress(FileNotFoundError):
                 target.rename(Path(tempfile.mkdtemp(dir=model.parent)) / "broken")
         raise PullError(f"{target} keeps changing under this pull. Is another program writing there?")
+
+    def _check_there(self, name: str) -> None:
+        known = self._names()
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            there = f"Did you mean {close[0]}?" if close else f"Here are: {', '.join(known) or 'none'}."
+            raise ModelNotPulled(f"The model {name} is not on this machine. {there}")
 
     def _names(self) -> Sequence[str]:
         try:

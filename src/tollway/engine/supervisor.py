@@ -74,10 +74,6 @@ class Supervisor:
         """Valid after `start`, and for the life of this object: restarts change nothing."""
         return [engine.endpoint() for engine in self._engines]
 
-    def process_ids(self) -> dict[str, int]:
-        """The engine processes of this moment by model: for tests and diagnosis."""
-        return {engine.facts.name: engine.process.pid for engine in self._engines if engine.process}
-
 
 def served_models(settings: Settings, store: ModelStore) -> list[ModelFacts]:
     """The models that `local_models` selects. With `all`, broken ones are left out and logged."""

@@ -21,6 +21,7 @@ _EMAIL = re.compile(r"[^\s\x00-\x1f\x7f@<>\"',;:\\]{1,64}@[^\s\x00-\x1f\x7f@<>\"
 _WRONG = "The email address or the password is wrong."
 _DISABLED = "Your way in was closed. Ask whoever runs this service."
 PLAYGROUND = "playground"
+"""What stands in the place of a key where a person calls with a session."""
 _USER = tuple(users.c[name] for name in User.__struct_fields__)
 
 
@@ -74,14 +75,14 @@ class People:
         Without a link (`token` None) the caller has made sure that sign-up is open. `address` is where the request comes from.
         Raises InvalidRequest, NotFound, RateLimited.
         """
+        link: Link | None = None
         if token is None:
-            wait = await self._database.write(lambda connection: throttle.count(connection, "", address))
-            if wait is not None:
-                raise throttle.too_many(wait)
-        link = await self.link(token) if token is not None else None
-        if link is not None and link.purpose == "reset":
-            return await self._reset(token or "", password)
-        email = checked_email(email)
+            await self._count_try("", address)
+        else:
+            link = await self.link(token)
+            if link.purpose == "reset":
+                return await self._reset(token, link, password)
+        email = _checked_email(email)
         hashed = await self._passwords.hash(checked_password(password, email))
         account_id = await self._account_for(link, email)
 
@@ -98,7 +99,7 @@ class People:
         try:
             return await self._database.write(work)
         except sa.exc.IntegrityError:
-            raise InvalidRequest("This email address cannot be used. If it is yours, sign in.", param="email") from None
+            raise _taken() from None
 
     async def sign_in(self, email: str, password: str, address: str, *, old_token: str | None = None) -> str:
         """A new session's token; the old one, if any, is over. Raises Unauthorized, RateLimited.
@@ -106,9 +107,7 @@ class People:
         `address` is where the request comes from. What is wrong is never told: neither that nobody has this email address.
         """
         email = email.strip().lower()[:300].replace("\0", "?")  # PostgreSQL takes no null characters
-        wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
-        if wait is not None:
-            raise throttle.too_many(wait)
+        await self._count_try(email, address)
         row = await self._database.read(lambda connection: _by_email(connection, email))
         if not await self._passwords.check(row["password_hash"] if row else None, password[:1000]) or row is None:
             raise Unauthorized(_WRONG, code="wrong_password")
@@ -133,9 +132,7 @@ class People:
         Raises InvalidRequest, RateLimited.
         """
         checked_password(password, user.email)
-        wait = await self._database.write(lambda connection: throttle.count(connection, user.email, address))
-        if wait is not None:
-            raise throttle.too_many(wait)
+        await self._count_try(user.email, address)
         row = await self._database.read(lambda connection: _by_email(connection, user.email))
         known = row["password_hash"] if row else None
         if not await self._passwords.check(known, present[:1000]):
@@ -233,8 +230,13 @@ class People:
     def close(self) -> None:
         self._passwords.close()
 
-    async def _reset(self, token: str, password: str) -> str:
-        link = await self.link(token)
+    async def _count_try(self, email: str, address: str) -> None:
+        """Raises RateLimited when there were too many."""
+        wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
+        if wait is not None:
+            raise throttle.too_many(wait)
+
+    async def _reset(self, token: str, link: Link, password: str) -> str:
         row = await self._database.read(
             lambda connection: connection.execute(sa.select(users).where(users.c.id == link.user_id)).mappings().first()
         )
@@ -264,11 +266,12 @@ class People:
             return (await self._accounts.first_account()).id
         taken = await self._database.read(lambda connection: _by_email(connection, email) is not None)
         if taken:
-            raise InvalidRequest("This email address cannot be used. If it is yours, sign in.", param="email")
+            raise _taken()
         return (await self._accounts.create_account(_account_name(email))).id
 
 
-def checked_email(email: str) -> str:
+def _checked_email(email: str) -> str:
+    """As it is stored. Raises InvalidRequest."""
     email = email.strip().lower()
     if not _EMAIL.fullmatch(email) or not email.isprintable():
         raise InvalidRequest("This is no email address.", param="email")
@@ -282,6 +285,10 @@ def _refuse_oneself(connection: Connection, user_id: str, by: User) -> None:
         raise Forbidden("This page is for the owner of this installation.")
     if user_id == by.id:
         raise Forbidden("Nobody can close their own way in. Another owner can.")
+
+
+def _taken() -> InvalidRequest:
+    return InvalidRequest("This email address cannot be used. If it is yours, sign in.", param="email")
 
 
 def _nobody() -> NotFound:

@@ -28,4 +28,3 @@ class Session(Struct, frozen=True):
     account_name: str
     csrf: str
     """Every form and every call of a script carries it; another site cannot know it."""
-    expires_at: float

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.engines import answers, ask, engine_settings, wait_until
+from tests.engines import answers, ask, engine_settings, process_ids, wait_until
 from tests.tiny_gguf import write_tiny_model
 
 from tollway.engine import EngineEndpoint, EngineError, ModelStore, Supervisor, load_vocabulary, supervisor
@@ -104,7 +104,7 @@ def test_nothing_that_a_caller_sends_is_logged(running: Supervisor, endpoint: En
 
 
 def test_neither_keys_nor_our_secrets_are_seen_by_others(running: Supervisor, endpoint: EngineEndpoint) -> None:
-    pid = running.process_ids()["tiny"]
+    pid = process_ids(running)["tiny"]
     seen = subprocess.run(["ps", "eww", "-p", str(pid)], check=True, capture_output=True, text=True).stdout
     assert "tollway.engine.child" in seen
     assert endpoint.api_key not in seen
@@ -172,7 +172,7 @@ def test_a_port_that_was_taken_between_two_engines_is_waited_for(
     robbed = Supervisor(engine_settings(tmp_path, pulled.path), pulled)
     robbed.start()
     (endpoint,) = robbed.endpoints()
-    first = robbed.process_ids()["tiny"]
+    first = process_ids(robbed)["tiny"]
     os.kill(first, 9)
     wait_until(lambda: not answers(endpoint), 5)
     with socket.create_server(("127.0.0.1", _port_of(robbed))):
