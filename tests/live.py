@@ -61,16 +61,15 @@ class LiveServer:
 
     def chat(self, content: str | list[dict[str, Any]] = "Hello", **fields: Any) -> dict[str, Any]:
         """The completion for one user message, or for a whole list of messages; fails on anything but a 200."""
-        messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
-        status, _, raw = self.request("POST", "/v1/chat/completions", {"model": MODEL, "messages": messages, **fields})
+        body = {"model": MODEL, "messages": _messages(content), **fields}
+        status, _, raw = self.request("POST", "/v1/chat/completions", body)
         assert status == 200, raw.decode()
         completion: dict[str, Any] = json.loads(raw)
         return completion
 
     def events(self, content: str | list[dict[str, Any]] = "Hello", **fields: Any) -> list[dict[str, Any]]:
         """The data events of a stream, without `[DONE]`, which must be the last one."""
-        messages = [{"role": "user", "content": content}] if isinstance(content, str) else content
-        body = {"model": MODEL, "messages": messages, "stream": True, **fields}
+        body = {"model": MODEL, "messages": _messages(content), "stream": True, **fields}
         status, headers, raw = self.request("POST", "/v1/chat/completions", body)
         assert status == 200, raw.decode()
         assert headers["content-type"].startswith("text/event-stream")
@@ -85,6 +84,10 @@ class LiveServer:
         return status, json.loads(raw)
 
 
+def _messages(content: str | list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content}] if isinstance(content, str) else content
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -93,8 +96,13 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def serving(home: Path, models: Path | None = None, **settings_given: str) -> Iterator[LiveServer]:
-    """A service for the length of a `with`; `settings_given` by their names, such as `engine_slots="2"`."""
+def serving(
+    home: Path, models: Path | None = None, *, key_name: str | None = None, **settings_given: str
+) -> Iterator[LiveServer]:
+    """A service for the length of a `with`; `settings_given` by their names, such as `engine_slots="2"`.
+
+    Its key is called `key_name`, or else by its prefix, so that several services may share a database.
+    """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TOLLWAY_")}
     environment |= {"TOLLWAY_HOME": str(home), "TOLLWAY_MODELS_DIR": str(models or settings.load().models_path)}
     environment |= {f"TOLLWAY_{name.upper()}": value for name, value in settings_given.items()}
@@ -105,7 +113,8 @@ def serving(home: Path, models: Path | None = None, **settings_given: str) -> It
     server = LiveServer(port, "", home, process, environment)
     try:
         wait_until_ready(server, Path(log.name))
-        server.key = server.cli("keys", "create", "--name", f"tests {port}", "--quiet").strip()
+        named = () if key_name is None else ("--name", key_name)
+        server.key = server.cli("keys", "create", *named, "--quiet").strip()
         yield server
     finally:
         process.send_signal(signal.SIGTERM)

@@ -5,6 +5,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,19 @@ from tollway.storage import Database
 PASSWORD = "p@ss:w/o?r#d%"  # a hard one, so that every test is also one of quoting
 _QUOTED = "p%40ss%3Aw%2Fo%3Fr%23d%25"
 _TEMPLATE = "migrated"
+# Waits until its stdin is closed, by whoever started it or by their end, and ends the server in the folder as by a crash.
+_GUARD = """
+import contextlib, os, pathlib, shutil, signal, sys, time
+sys.stdin.read()
+folder = pathlib.Path(sys.argv[1])
+running = folder / "data" / "postmaster.pid"
+with contextlib.suppress(OSError, ValueError, IndexError):
+    os.kill(int(running.read_text().split()[0]), signal.SIGQUIT)
+    deadline = time.monotonic() + 10
+    while running.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+shutil.rmtree(folder, ignore_errors=True)
+"""
 
 
 def binaries() -> Path | None:
@@ -98,27 +112,22 @@ def _user() -> pwd.struct_passwd:
 
 @contextlib.contextmanager
 def running_postgres(bin_folder: Path) -> Iterator[PostgresServer]:
-    """A server for the length of a `with`."""
+    """A server for the length of a `with`. It ends with this process, too, however that ends."""
     folder = Path(tempfile.mkdtemp(prefix="tollway-pg-"))  # short: the path of a socket has at most 107 characters
     if os.geteuid() == 0:
         os.chown(folder, _user().pw_uid, _user().pw_gid)
     folder.chmod(0o711)
     server = PostgresServer(bin_folder, folder, free_port())
-    try:
+    guard = [sys.executable, "-c", _GUARD, str(folder)]
+    with subprocess.Popen(guard, stdin=subprocess.PIPE, cwd="/", start_new_session=True):
         server._run(
             "initdb", "-D", server._data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth-host=scram-sha-256",
             "--auth-local=trust", "--no-instructions", "--data-checksums",
         )  # fmt: skip
         server.start()
-        try:
-            server.sql(f"CREATE ROLE tollway LOGIN PASSWORD '{PASSWORD}'")
-            server.sql(f"CREATE DATABASE {_TEMPLATE} OWNER tollway TEMPLATE template0")
-            database = Database(server.url(_TEMPLATE))
-            database.migrate()
-            database.close()
-            yield server
-        finally:
-            with contextlib.suppress(AssertionError):  # a test of faults may have stopped it
-                server.kill()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        server.sql(f"CREATE ROLE tollway LOGIN PASSWORD '{PASSWORD}'")
+        server.sql(f"CREATE DATABASE {_TEMPLATE} OWNER tollway TEMPLATE template0")
+        database = Database(server.url(_TEMPLATE))
+        database.migrate()
+        database.close()
+        yield server

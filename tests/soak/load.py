@@ -22,8 +22,6 @@ _TOOL = {
     "function": {"name": "look", "parameters": {"type": "object", "properties": {"a": {"type": "boolean"}}}},
 }
 _SCHEMA = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
-
-
 _PATHS = ("/v1/models", "/v2/usage?period=24h", "/v2/logs?limit=20", "/v1/billing/balance", "/docs", "/metrics")
 
 

@@ -49,7 +49,10 @@ def main() -> None:
         home = Path(folder) / "home"
         home.mkdir()
         sample_data.fill(home)
-        with chromium() as browser, serving(home, engine_slots="2", engine_threads="1", signup="invitation") as server:
+        with (
+            chromium() as browser,
+            serving(home, key_name="terminal", engine_slots="2", engine_threads="1", signup="invitation") as server,
+        ):
             make_owner(browser, server)
             _invite(browser, server)
             for _ in range(3):
