@@ -23,9 +23,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -36,7 +38,7 @@ from tollway.accounts import Accounts, load_secret
 from tollway.app import WorkerConfig
 from tollway.catalog import load_configuration
 from tollway.cli.serve import serve_http
-from tollway.engine import EngineEndpoint, ModelStore, Supervisor
+from tollway.engine import ModelStore, Supervisor
 from tollway.ledger import Ledger
 from tollway.settings import Settings, load
 from tollway.storage import Database
@@ -120,6 +122,40 @@ async def round_of(session: aiohttp.ClientSession, target: Target, streams: int,
     return requests * TOKENS / (time.perf_counter() - began)
 
 
+@dataclass
+class Served:
+    """A Tollway in front of an engine, and the two places where the model can be asked."""
+
+    api: Target
+    engine: Target
+    process_id: int
+    """Of the API."""
+
+
+@contextmanager
+def tollway_with_an_engine(**changes: Any) -> Iterator[Served]:
+    """In processes of their own, with the settings in force but for an empty home, a free port, and `changes`."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        found = load()
+        given = {"home": Path(folder), "models_dir": found.models_path, "port": free_port(), "log_format": "json"} | changes
+        settings = msgspec.structs.replace(found, **given)
+        supervisor = Supervisor(settings, ModelStore(settings.models_path))
+        stack.callback(supervisor.stop)
+        supervisor.start()
+        key = asyncio.run(make_key(settings))
+        config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
+        api = multiprocessing.get_context("spawn").Process(target=serve_quietly, args=(config,))
+        api.start()
+        stack.callback(api.join)
+        stack.callback(api.terminate)
+        engine = supervisor.endpoints()[0]
+        yield Served(
+            Target("api", f"http://127.0.0.1:{settings.port}", key, f"local/{engine.model}"),
+            Target("engine", engine.url, engine.api_key, engine.model),
+            api.pid or 0,
+        )
+
+
 def serve_quietly(config: WorkerConfig) -> None:
     """The API, without the log of its requests."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -138,16 +174,13 @@ async def make_key(settings: Settings) -> str:
     return key.secret
 
 
-async def measure(port: int, key: str, pid: int, engine: EngineEndpoint, scale: float) -> dict[str, dict[str, float]]:
-    targets = [
-        Target("engine", engine.url, engine.api_key, engine.model),
-        Target("api", f"http://127.0.0.1:{port}", key, f"local/{engine.model}"),
-    ]
+async def measure(served: Served, scale: float) -> dict[str, dict[str, float]]:
+    targets, pid = [served.engine, served.api], served.process_id
     results: dict[str, dict[str, float]] = {}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as session:
         while True:  # until the API is up
             try:
-                (await session.get(targets[1].url + "/readyz")).raise_for_status()
+                (await session.get(served.api.url + "/readyz")).raise_for_status()
                 break
             except aiohttp.ClientError:
                 await asyncio.sleep(0.1)
@@ -200,22 +233,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="how many requests, as a factor (default 1: about 5 minutes)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        settings = msgspec.structs.replace(
-            load(), home=Path(folder), models_dir=load().models_path, port=free_port(), log_format="json"
-        )
-        supervisor = Supervisor(settings, ModelStore(settings.models_path))
-        supervisor.start()
-        config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
-        api = multiprocessing.get_context("spawn").Process(target=serve_quietly, args=(config,))
-        try:
-            key = asyncio.run(make_key(settings))
-            api.start()
-            results = asyncio.run(measure(settings.port, key, api.pid or 0, supervisor.endpoints()[0], arguments.scale))
-        finally:
-            api.terminate()
-            api.join()
-            supervisor.stop()
+    with tollway_with_an_engine() as served:
+        results = asyncio.run(measure(served, arguments.scale))
     report = {"machine": machine(), "results": results}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n")

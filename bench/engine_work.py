@@ -16,11 +16,9 @@ import argparse
 import asyncio
 import itertools
 import json
-import multiprocessing
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,18 +26,13 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
-from bench.engine_overhead import Target, make_key, serve_quietly
+from bench.engine_overhead import Target, tollway_with_an_engine
 from bench.measuring import machine
 from bench.peers.install import CACHE
 from tests.live import free_port
 
-from tollway.app import WorkerConfig
-from tollway.catalog import load_configuration
-from tollway.engine import ModelStore, Supervisor
 from tollway.engine.fetch import known_models
 from tollway.engine.progress import Silent
-from tollway.settings import load
 
 MODEL = "smollm2-135m-instruct"
 WARM_SECONDS = 2.0
@@ -159,29 +152,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, plain_engine() as plain:
-        found = load()
-        settings = msgspec.structs.replace(
-            found, home=Path(folder), models_dir=found.models_path, local_models=MODEL, port=free_port()
-        )
-        supervisor = Supervisor(settings, ModelStore(settings.models_path))
-        supervisor.start()
-        engine = supervisor.endpoints()[0]
-        config = WorkerConfig(settings, supervisor.endpoints(), load_configuration(settings))
-        api = multiprocessing.get_context("spawn").Process(target=serve_quietly, args=(config,))
-        try:
-            key = asyncio.run(make_key(settings))
-            api.start()
-            targets = {
-                "plain": plain,
-                "engine": Target("engine", engine.url, engine.api_key, engine.model),
-                "tollway": Target("tollway", f"http://127.0.0.1:{settings.port}", key, f"local/{engine.model}"),
-            }
-            results = asyncio.run(measure(targets, arguments.seconds, arguments.rounds))
-        finally:
-            api.terminate()
-            api.join()
-            supervisor.stop()
+    with plain_engine() as plain, tollway_with_an_engine(local_models=MODEL) as served:
+        targets = {"plain": plain, "engine": served.engine, "tollway": served.api}
+        results = asyncio.run(measure(targets, arguments.seconds, arguments.rounds))
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine(), "results": results}, indent=2) + "\n")
 

@@ -1,6 +1,6 @@
 """How fast the ledger is read when it is large: balance, transactions, usage, log, receipts, and `verify-ledger`.
 
-    python bench/ledger_scale.py --entries 10_000_000 --folder /tmp/scale [--postgresql]
+    python -m bench.ledger_scale --entries 10_000_000 --folder /tmp/scale [--postgresql] [--keep]
 
 Fills a database with entries whose hashes are right: one account with 95 % of them and ten small ones, 24 keys and 8 models of
 very different use, spread evenly over 120 days. Then asks the HTTP endpoints in this process, with a management key and with
@@ -221,16 +221,14 @@ async def measure(services: Services) -> dict[str, tuple[float, float]]:
         assert reply is not None
         return reply.json
 
-    middle, month = (
-        cursor_text(now - DAYS * 43_200, 1),
-        {"from": clock.iso(now - 60 * 86_400), "to": clock.iso(now - 59 * 86_400)},
-    )
+    middle = cursor_text(now - DAYS * 43_200, 1)
+    day = {"from": clock.iso(now - 60 * 86_400), "to": clock.iso(now - 59 * 86_400)}
     await ask("balance", "/v1/billing/balance")
     await ask("transactions", "/v2/billing/transactions", limit=100)
     await ask("transactions, deep cursor", "/v2/billing/transactions", limit=100, cursor=middle)
     await ask("transactions, TOPUP", "/v2/billing/transactions", limit=100, direction="TOPUP")
     await ask("transactions, BONUS (none)", "/v2/billing/transactions", limit=100, type="BONUS")
-    await ask("transactions, one day", "/v2/billing/transactions", limit=100, **month)
+    await ask("transactions, one day", "/v2/billing/transactions", limit=100, **day)
     await ask("transactions, rare key", "/v2/billing/transactions", rare_secret, limit=100)
     await ask("usage, 92 days", "/v2/usage", period="92d")
     zone = {"period": "92d", "tz": "Asia/Kathmandu"}
@@ -258,6 +256,7 @@ async def measure(services: Services) -> dict[str, tuple[float, float]]:
 
 
 async def _rarest(services: Services, account_id: str) -> str:
+    """The id of the key that is used least."""
     keys = await services.accounts.list_keys(account_id, kind="api")
     return keys[-1].id
 
@@ -278,6 +277,7 @@ async def verified(services: Services) -> float:
 
 @contextmanager
 def place(postgresql: bool) -> Iterator[DatabaseUrl | None]:
+    """The URL of a PostgreSQL database of our own; None = the SQLite file in the folder."""
     if not postgresql:
         yield None
         return

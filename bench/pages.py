@@ -2,7 +2,7 @@
 
     python -m bench.pages --requests 1_000_000 --folder /tmp/pages [--postgresql] [--keep] [--markdown]
 
-Fills a database as `bench/ledger_scale.py` does, with an owner who is signed in and whose account has 95 % of the requests.
+Fills a database as `bench.ledger_scale` does, with an owner who is signed in and whose account has 95 % of the requests.
 Asks for each page in this process, as a browser would, and prints milliseconds at the server: of the processor (median), which
 a busy machine hardly changes, and by the clock (median and worst of ROUNDS); then the kilobytes of the page with its style
 sheet and scripts, uncompressed. Ends with 1 when a page takes more of the processor than MILLISECONDS_MAX, or is heavier than
@@ -25,7 +25,7 @@ from bench.ledger_scale import DAYS, MODELS, fill, place
 from msgspec import Struct
 from starlette.types import ASGIApp
 from tests.installation import installed, site_of
-from tests.visitor import Visitor, owner_of
+from tests.visitor import PASSWORD, Visitor, owner_of
 
 from tollway import clock
 from tollway.api.query import cursor_text
@@ -130,8 +130,7 @@ async def signed_in(services: Services, app: ASGIApp) -> Visitor:
     link = await services.people.reset_link(owner.email)
     visitor = Visitor(app)
     await visitor.get(f"/welcome/{link}")
-    password = "correct horse battery staple"
-    await visitor.post(f"/welcome/{link}", {"password": password, "again": password})
+    await visitor.post(f"/welcome/{link}", {"password": PASSWORD, "again": PASSWORD})
     return visitor
 
 

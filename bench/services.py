@@ -119,14 +119,16 @@ routes = [{{ upstream = "static", model = "static" }}]
 """
 
 
-def of_tollway(**settings: str) -> Callable[[Path, int, int], Setup]:
+def of_tollway(*, limits: bool = True, **settings: str) -> Callable[[Path, int, int], Setup]:
+    """One worker, unless `settings` say otherwise. `limits`: whether its key has limits, which are never reached."""
+
     def prepare(folder: Path, port: int, upstream_port: int) -> Setup:
         (folder / "tollway.toml").write_text(TOLLWAY_TOML.format(port=upstream_port))
         given = {"home": str(folder), "local_models": "none", "stand_in": "false", "log_format": "json"}
         given |= {"first_grant_credits": "1000000000000", **settings}
         environment = {"STATIC_KEY": API_KEY, **{f"TOLLWAY_{name.upper()}": value for name, value in given.items()}}
         create = [sys.executable, "-m", "tollway", "keys", "create", "--quiet", "--name", "bench"]
-        create += ["--rpm", "10000000", "--tpm", "1000000000", "--concurrency", str(CONCURRENCY)]
+        create += ["--rpm", "10000000", "--tpm", "1000000000", "--concurrency", str(CONCURRENCY)] if limits else []
         key = subprocess.run(
             create, env=_environment() | environment, check=True, capture_output=True, text=True
         ).stdout.strip()

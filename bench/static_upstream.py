@@ -36,10 +36,13 @@ def _word(number: int) -> str:
     return f"word{number % 10}{WORD.decode()} "
 
 
-def _event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
-    choice = {"index": 0, "delta": delta, "finish_reason": finish_reason}
-    chunk = {"id": "chatcmpl-static", "object": "chat.completion.chunk", "created": 1, "model": MODEL, "choices": [choice]}
+def _event(**fields: object) -> bytes:
+    chunk = {"id": "chatcmpl-static", "object": "chat.completion.chunk", "created": 1, "model": MODEL, **fields}
     return b"data: " + _json(chunk) + b"\n\n"
+
+
+def _delta(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
+    return _event(choices=[{"index": 0, "delta": delta, "finish_reason": finish_reason}])
 
 
 def _usage(tokens: int) -> dict[str, int]:
@@ -55,10 +58,9 @@ def _stream(chunks: int) -> list[bytes]:
     """What is written for a stream, piece by piece. The first has the head, the role and the first word; the last, no word."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     deltas = [{"role": "assistant", "content": ""}, *({"content": _word(number)} for number in range(chunks))]
-    role, *words = [_http_chunk(_event(delta)) for delta in deltas]
-    common = {"id": "chatcmpl-static", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
-    usage = b"data: " + _json({**common, "choices": [], "usage": _usage(chunks)}) + b"\n\n"
-    end = b"".join(map(_http_chunk, [_event({}, "stop"), usage, b"data: [DONE]\n\n"])) + b"0\r\n\r\n"
+    role, *words = [_http_chunk(_delta(delta)) for delta in deltas]
+    last = _delta({}, "stop"), _event(choices=[], usage=_usage(chunks)), b"data: [DONE]\n\n"
+    end = b"".join(map(_http_chunk, last)) + b"0\r\n\r\n"
     return [head + role + words[0], *words[1:], end]
 
 
