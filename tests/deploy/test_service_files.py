@@ -71,7 +71,8 @@ def test_systemd_takes_the_unit_and_finds_it_hardened(tmp_path: Path) -> None:
 
 def test_the_guide_shows_the_same_files_in_short() -> None:
     guide = (ROOT / "src/tollway/web/guide/self-hosting.md").read_text()
-    for language, file in (("ini", UNIT), ("nginx", DEPLOY / "nginx" / "tollway.conf")):
+    files = {"ini": UNIT, "nginx": DEPLOY / "nginx" / "tollway.conf", "caddy": DEPLOY / "caddy" / "Caddyfile"}
+    for language, file in files.items():
         [shown] = re.findall(rf"^```{language}\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
         lines = {line.strip() for line in shown.replace("http://127.0.0.1:8080", "http://tollway").splitlines()}
         assert lines - {line.strip() for line in file.read_text().splitlines()} == set()

@@ -171,7 +171,7 @@ ROWS = (
         (
             "tests/unit/api/test_authorisation.py",
             "tests/unit/web/test_page_authorisation.py",
-            "tests/unit/web/test_people_pages.py",
+            "tests/unit/web/test_sign_in_pages.py",
             "tests/unit/api/test_endpoint_table.py",
         ),
     ),
@@ -232,7 +232,7 @@ ROWS = (
         27,
         "first set-up, sign-in, CSRF",
         "100 parallel first set-ups make exactly one owner; throttled sign-in; argon2id; no cross-site POST",
-        ("tests/unit/people", "tests/unit/web/test_people_pages.py", "tests/unit/web/test_page_authorisation.py"),
+        ("tests/unit/people", "tests/unit/web/test_sign_in_pages.py", "tests/unit/web/test_page_authorisation.py"),
     ),
     Row(
         29,

@@ -248,7 +248,7 @@ BUGS = (
         "                if _has_owner(connection):\n"
         "                    raise links.link_is_gone()\n",
         "            used = link\n",
-        "tests/unit/web/test_people_pages.py::test_a_hundred_first_owners_at_once_are_one",
+        "tests/unit/web/test_sign_in_pages.py::test_a_hundred_first_owners_at_once_are_one",
     ),
     SeededBug(
         "a mapped address is fetched as if it were public (vLLM CVE-2026-24779)",

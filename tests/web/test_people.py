@@ -88,3 +88,15 @@ def test_an_owner_closes_a_way_in_and_removes_a_person(browser: Browser, site: L
         ben.page.get_by_label("Name", exact=True).fill("too late")
         ben.page.get_by_role("button", name="Create key").click()
         expect(ben.page.locator("main")).to_contain_text("Your session is over")
+
+
+def test_the_list_of_people_fits_a_phone(browser: Browser, site: LiveServer) -> None:
+    email = f"somebody.with.a.long.name@{'that' * 12}.example.org"
+    with window(browser, site, "narrow") as owner, window(browser, site) as guest:
+        owner.sign_in()
+        invited(guest.page, owner, email)
+        page = owner.go("/people")
+        expect(page.get_by_role("link", name=email)).to_be_visible()
+        wide = page.locator(".scroll").evaluate_all("all => all.filter((e) => e.scrollWidth > e.clientWidth).length")
+        assert wide == 0
+        assert overflow(page) == []

@@ -122,7 +122,6 @@ async def _page(
     names = await services.usage.key_names(visit.account_id, {entry.key_id for entry in entries if entry.key_id})
     return visit.render(
         "billing.html",
-        status=error.status if error else 200,
         balance=await services.ledger.balance(visit.account_id),
         account=await services.accounts.find_account(visit.account_id),
         rows=[(entry, transaction_type(entry), names.get(entry.key_id or "")) for entry in entries],

@@ -1,7 +1,6 @@
 """An owner books credits by hand: a form, what it would do, and then the entry. Sent twice, it is booked once."""
 
 import re
-from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -11,7 +10,6 @@ from tollway.accounts import Account
 from tollway.accounts.checks import is_storable
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
-from tollway.money import credits_of_usd
 from tollway.web import display
 from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit
@@ -59,7 +57,6 @@ async def book(visit: Visit) -> Response:
     except InvalidRequest as error:
         return visit.render(
             "booking.html",
-            status=400,
             booked=None,
             **_defaults()
             | {
@@ -89,33 +86,23 @@ async def _read(visit: Visit, sent: Form) -> Booking:
     once = sent.text("once")
     if not _ONCE.fullmatch(once):
         raise InvalidRequest("This form is damaged. Fill it in again.")
-    amount = _amount(sent.text("amount"))
+    amount = sent.credits("amount", signed=True)
+    if amount is None:
+        raise InvalidRequest("The amount is in US dollars, such as 25 or 0.50.", param="amount")
+    if not amount:
+        raise InvalidRequest("The amount is not zero.", param="amount")
     if amount < 0 and kind != "adjustment":
         raise InvalidRequest("Only an adjustment can take credits away.", param="amount")
     return Booking(account, kind, amount, note, once)
 
 
-def _amount(text: str) -> int:
-    """Credits of US dollars as they are typed: `25`, `$1,000.50`, `-3`."""
-    text = text.replace(",", "").replace("$", "").replace("−", "-").replace(" ", "")
-    try:
-        usd = Decimal(text)
-        amount = credits_of_usd(abs(usd))
-    except InvalidOperation:
-        raise InvalidRequest("The amount is in US dollars, such as 25 or 0.50.", param="amount") from None
-    except ValueError as problem:
-        raise InvalidRequest(f"The amount cannot be booked: {problem}", param="amount") from None
-    if not amount:
-        raise InvalidRequest("The amount is not zero.", param="amount")
-    return -amount if usd < 0 else amount
-
-
 async def _enter(visit: Visit, booking: Booking) -> None:
-    ledger, note = visit.services.ledger, booking.note or None
+    ledger = visit.services.ledger
     if booking.kind == "adjustment":
         await ledger.adjust(booking.account.id, booking.credits, note=booking.note, once=booking.once)
     else:
         reason: Literal["payment", "bonus"] = "bonus" if booking.kind == "bonus" else "payment"
+        note = booking.note or None
         await ledger.grant(booking.account.id, booking.credits, reason=reason, note=note, once=booking.once)
 
 

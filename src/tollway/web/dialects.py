@@ -8,7 +8,10 @@ from importlib import resources
 from typing import Any
 
 import msgspec
+from markupsafe import Markup
 from msgspec import Struct
+
+from tollway.web.markup import code_block
 
 KEY_PLACEHOLDER = "<YOUR_API_KEY>"
 _PLACE = re.compile(r"\{\{(base|key|python|arguments|shell|json)(?::(\d))?\}\}")
@@ -16,6 +19,7 @@ _ONLY = re.compile(r"\{\{(stream|whole)\}\}(.*?)\{\{/\1\}\}", re.DOTALL)
 _EXTENSIONS = ("top_k", "min_p", "repetition_penalty")
 """Parameters that OpenAI's SDK does not know; they travel in its `extra_body`."""
 _INLINE_LENGTH_MAX = 60
+_FIRST_TOKENS_MAX = 60
 
 
 class Dialect(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +59,21 @@ def write(dialect: Dialect, base_url: str, body: dict[str, Any], key: str = KEY_
         return _indented(as_json, int(place[2])) if place[1] == "json" else values[place[1]]
 
     return _PLACE.sub(value, code)
+
+
+def first_call(model_id: str) -> dict[str, Any]:
+    """The body of the simplest request."""
+    return {"model": model_id, "messages": [{"role": "user", "content": "Hello"}]}
+
+
+def try_now(model_id: str) -> str:
+    """The same as the pages' script sends it, in JSON: with an answer that comes soon."""
+    return json.dumps(first_call(model_id) | {"max_tokens": _FIRST_TOKENS_MAX})
+
+
+def blocks(base_url: str, body: dict[str, Any], key: str = KEY_PLACEHOLDER) -> list[tuple[Dialect, Markup]]:
+    """The program in every dialect, as HTML."""
+    return [(dialect, code_block(write(dialect, base_url, body, key), dialect.language)) for dialect in dialects()]
 
 
 def _arguments(body: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from urllib.parse import urlencode
 from tollway.api.query import CURSOR, Query
 from tollway.api.table import Parameter
 from tollway.errors import InvalidRequest
+from tollway.usage.recording import DAY_SECONDS
 from tollway.web.frame import Visit
-
-DAY_SECONDS = 86_400
 
 
 class Filters:
@@ -25,9 +24,11 @@ class Filters:
         return (self._query.text(name) or "").strip()[:200]
 
     def one_of(self, name: str, options: Any) -> Any:
+        """One of the values of a Literal type; None = nothing was chosen."""
         return self._query.one_of(name, options)
 
     def cursor(self) -> tuple[float, int] | None:
+        """Where the page before ended: (time, number) of its last row; None = the newest rows."""
         return self._query.cursor()
 
     def times(self) -> tuple[float | None, float | None]:

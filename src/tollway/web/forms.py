@@ -1,11 +1,13 @@
 """What people send with a form: read with a limit, and only from our own pages."""
 
 import hmac
+from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qs
 
 from tollway.api.body import read_body
 from tollway.api.sessions import refuse_other_origins
 from tollway.errors import Forbidden, InvalidRequest, UnsupportedMediaType
+from tollway.money import credits_of_usd
 from tollway.web.frame import Visit
 
 FORM_BYTES_MAX = 100_000
@@ -37,6 +39,28 @@ class Form:
         if not text.isascii() or not text.isdigit() or len(text) > 15:
             raise InvalidRequest(f"{name.replace('_', ' ').capitalize()} is a whole number.", param=name)
         return int(text)
+
+    def credits(self, name: str, *, signed: bool = False) -> int | None:
+        """An amount of US dollars as it is typed (`25`, `$1,000.50`; with `signed` also `-3`), in credits, exactly.
+
+        None where nothing was typed. Raises InvalidRequest.
+        """
+        text = self.text(name).replace(",", "").replace("$", "").replace("−", "-").replace(" ", "")
+        if not text:
+            return None
+        label = f"The {name.replace('_', ' ')}"
+        try:
+            usd = Decimal(text)
+            amount = credits_of_usd(usd.copy_abs())
+        except InvalidOperation:
+            raise InvalidRequest(f"{label} is in US dollars, such as 25 or 0.50.", param=name) from None
+        except ValueError as problem:
+            raise InvalidRequest(f"{label} cannot be taken: {problem}", param=name) from None
+        if usd >= 0:
+            return amount
+        if not signed:
+            raise InvalidRequest(f"{label} is not below zero.", param=name)
+        return -amount
 
 
 async def read_form(visit: Visit) -> Form:

@@ -121,8 +121,8 @@ class Visit:
     def query(self, name: str, length_max: int = 200) -> str:
         return self.request.query_params.get(name, "").strip()[:length_max]
 
-    def render(self, template: str, *, status: int = 200, secret: bool = False, **values: Any) -> Response:
-        """A page. `secret`: it shows something that no cache and no history may keep."""
+    def render(self, template: str, *, secret: bool = False, error: TollwayError | None = None, **values: Any) -> Response:
+        """A page. `secret`: it shows something that no cache and no history may keep. `error`: why it is not as was wished."""
         html = (
             environment()
             .get_template(template)
@@ -132,11 +132,16 @@ class Visit:
                 base_url=f"{self.origin}/v1",
                 path=self.request.url.path,
                 version=__version__,
+                error=error,
                 **values,
             )
         )
         headers = SECURITY_HEADERS | {"cache-control": "no-store" if secret or self.session else "private, no-cache"}
-        response = Response(html, status_code=status, media_type="text/html", headers=headers)
+        response = Response(html, status_code=error.status if error else 200, media_type="text/html", headers=headers)
+        if error is not None:
+            for name, value in error_headers(error):
+                if name not in {b"content-type", b"cache-control", b"www-authenticate"}:
+                    response.headers[name.decode()] = value.decode()
         if self._new_visitor:
             self._set_cookie(response, _VISITOR_COOKIE, self._visitor, _VISITOR_SECONDS)
         return response
@@ -164,18 +169,9 @@ class Visit:
         response.set_cookie(name, value, max_age=seconds, path="/", secure=secure, httponly=True, samesite="lax")
 
     def error(self, error: TollwayError) -> Response:
-        response = self.render(
-            "error.html",
-            status=error.status,
-            secret=True,
-            title=HTTPStatus(error.status).phrase,
-            error=error,
-            request_id=context_of(self.request.scope).request_id,
-        )
-        for name, value in error_headers(error):
-            if name not in {b"content-type", b"cache-control", b"www-authenticate"}:
-                response.headers[name.decode()] = value.decode()
-        return response
+        """The page that tells of it."""
+        title, request_id = HTTPStatus(error.status).phrase, context_of(self.request.scope).request_id
+        return self.render("error.html", secret=True, error=error, title=title, request_id=request_id)
 
 
 def page_app(answer: Callable[[Visit], Awaitable[Response]], access: "Access", *, alone: bool = False) -> ASGIApp:
@@ -223,8 +219,11 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.globals |= {"asset": assets.url, "icon": icons.icon}
-    made.filters |= {"count": display.count, "money": display.money, "code": display.inline_code, "short": display.short_count}
     made.filters |= {
+        "count": display.count,
+        "money": display.money,
+        "code": display.inline_code,
+        "short": display.short_count,
         "date": display.date,
         "ago": display.ago,
         "iso": clock.iso,

@@ -1,9 +1,7 @@
 """API keys of the account: make, show once, enable, disable, change, rotate, delete."""
 
-import json
 from collections.abc import Awaitable, Callable
-from decimal import Decimal, InvalidOperation
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from msgspec import UNSET, UnsetType
 from starlette.responses import Response
@@ -11,15 +9,14 @@ from starlette.responses import Response
 from tollway import clock
 from tollway.accounts import ApiKey, KeyChanges, NewKey, SpendWindow
 from tollway.errors import InvalidRequest, NotFound, TollwayError
-from tollway.money import CREDITS_PER_USD
-from tollway.web import dialects, markup
+from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
+from tollway.web import dialects
 from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit
 
-_DAY = 24 * 3600.0
-EXPIRIES = {"never": None, "1": _DAY, "7": 7 * _DAY, "30": 30 * _DAY, "90": 90 * _DAY, "365": 365 * _DAY}
+_EXPIRIES: dict[str, int | None] = {"never": None, **{str(days): days * DAY_SECONDS for days in (1, 7, 30, 90, 365)}}
 """What the form offers, in days -> seconds from now; None = never."""
-OVERLAPS = {"0": 0, "1": 3600, "24": 24 * 3600, "168": 7 * 24 * 3600}
+_OVERLAPS = {"0": 0, "1": HOUR_SECONDS, "24": DAY_SECONDS, "168": 7 * DAY_SECONDS}
 """Hours -> seconds that the old secret goes on working after a rotation."""
 
 
@@ -58,7 +55,7 @@ async def rotate(visit: Visit) -> Response:
     form = await read_form(visit)
     own = await _own(visit)
     new = await visit.services.accounts.rotate_key(
-        own.id, overlap_seconds=OVERLAPS.get(form.text("overlap"), 0), account_id=visit.account_id
+        own.id, overlap_seconds=_OVERLAPS.get(form.text("overlap"), 0), account_id=visit.account_id
     )
     return _show_once(visit, new, "The key's new secret")
 
@@ -98,8 +95,7 @@ async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form |
     spent = await visit.services.usage.monthly([one.id for one in own])
     return visit.render(
         "keys.html",
-        status=error.status if error else 200,
-        keys=[(one, _state(one), Decimal(spent.get(one.id, 0)) / CREDITS_PER_USD) for one in own],
+        keys=[(one, _state(one), spent.get(one.id, 0)) for one in own],
         error=error,
         form=form,
         **_choices(visit),
@@ -107,7 +103,7 @@ async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form |
 
 
 def _edit(visit: Visit, own: ApiKey, *, error: TollwayError | None = None, form: Form | None = None) -> Response:
-    return visit.render("key.html", status=error.status if error else 200, key=own, error=error, form=form, **_choices(visit))
+    return visit.render("key.html", key=own, error=error, form=form, **_choices(visit))
 
 
 def _choices(visit: Visit) -> dict[str, Any]:
@@ -117,14 +113,8 @@ def _choices(visit: Visit) -> dict[str, Any]:
 def _show_once(visit: Visit, new: NewKey, title: str) -> Response:
     models = visit.services.catalog.models
     model = new.record.models[0] if new.record.models else models[0].id if models else "MODEL"
-    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
-    base_url = f"{visit.origin}/v1"
-    code = [
-        (dialect, markup.code_block(dialects.write(dialect, base_url, body, new.secret), dialect.language))
-        for dialect in dialects.dialects()
-    ]
-    call = {"secret": new.secret, "body": json.dumps(body | {"max_tokens": 60})}
-    return visit.render("key_once.html", secret=True, title=title, new=new, code=code, call=call)
+    code = dialects.blocks(f"{visit.origin}/v1", dialects.first_call(model), new.secret)
+    return visit.render("key_once.html", secret=True, title=title, new=new, code=code, call=dialects.try_now(model))
 
 
 def _state(own: ApiKey) -> str:
@@ -138,14 +128,13 @@ def _changes(form: Form, *, creating: bool) -> KeyChanges:
     chosen = tuple(form.all("models")) if form.text("which_models") == "some" else None
     if chosen is not None and not chosen:
         raise InvalidRequest("Choose at least one model, or all of them.", param="models")
-    spend = _credits(form.text("spend_limit"))
-    window = form.text("spend_window")
+    spend = form.credits("spend_limit")
     return KeyChanges(
         name=form.text("name"),
         expires_at=_expiry(form.text("expires"), creating=creating),
         models=chosen,
         spend_limit_credits=spend,
-        spend_window=None if spend is None else _window(window),
+        spend_window=None if spend is None else _window(form.text("spend_window")),
         requests_per_minute=form.number("requests_per_minute"),
         tokens_per_minute=form.number("tokens_per_minute"),
         concurrency_max=form.number("concurrency_max"),
@@ -153,28 +142,11 @@ def _changes(form: Form, *, creating: bool) -> KeyChanges:
 
 
 def _expiry(choice: str, *, creating: bool) -> float | UnsetType | None:
-    if choice not in EXPIRIES:
+    if choice not in _EXPIRIES:
         return None if creating else UNSET
-    seconds = EXPIRIES[choice]
+    seconds = _EXPIRIES[choice]
     return None if seconds is None else clock.now() + seconds
 
 
 def _window(text: str) -> SpendWindow:
-    for window in get_args(SpendWindow):
-        if window == text:
-            found: SpendWindow = window
-            return found
-    return "month"
-
-
-def _credits(text: str) -> int | None:
-    """US dollars as they are typed, in credits."""
-    if not text:
-        return None
-    try:
-        usd = Decimal(text.replace(",", "").removeprefix("$"))
-    except InvalidOperation:
-        usd = Decimal(-1)
-    if not usd.is_finite() or not 0 <= usd <= 1_000_000_000:
-        raise InvalidRequest("The spend limit is an amount of US dollars, such as 5 or 0.50.", param="spend_limit")
-    return int(usd * CREDITS_PER_USD)
+    return cast("SpendWindow", text) if text in get_args(SpendWindow) else "month"

@@ -14,8 +14,8 @@ from tollway.usage import LogFilter, LogRow, Scope, Status, Window
 from tollway.usage.recording import DAY_SECONDS
 from tollway.usage.since import sums_since
 from tollway.web.filters import Filters
-from tollway.web.frame import SECURITY_HEADERS, Visit
-from tollway.web.usage import key_names_of
+from tollway.web.frame import Visit
+from tollway.web.usage import key_name
 
 PAGE_ROWS = 50
 _CHOICES_MAX = 40
@@ -49,10 +49,8 @@ async def fresh(visit: Visit) -> Response:
         raise InvalidRequest("`after` is the number of a row.", param="after")
     rows, newest = await visit.services.usage.written_since(scope, int(after))
     rows = [row for row in rows if _fits(row, which)]
-    names = await _names(visit, rows)
-    headers = {"x-newest": str(newest)}
-    response = visit.render("log_rows.html", rows=rows, names=names)
-    response.headers.update(SECURITY_HEADERS | headers)
+    response = visit.render("log_rows.html", rows=rows, names=await key_names(visit, rows))
+    response.headers["x-newest"] = str(newest)
     return response
 
 
@@ -79,9 +77,10 @@ def _fits(row: LogRow, which: LogFilter) -> bool:
     )
 
 
-async def _names(visit: Visit, rows: Sequence[LogRow]) -> dict[str, str]:
+async def key_names(visit: Visit, rows: Sequence[LogRow]) -> dict[str, str]:
+    """Of each row's key, what people call it; a row without one is called by the empty id."""
     names = await visit.services.usage.key_names(visit.account_id, {row.key_id for row in rows if row.key_id})
-    return key_names_of(names, rows)
+    return {row.key_id or "": key_name(names, row.key_id) for row in rows}
 
 
 async def _page(
@@ -96,9 +95,8 @@ async def _page(
 ) -> Response:
     return visit.render(
         "requests.html",
-        status=error.status if error else 200,
         rows=rows,
-        names=await _names(visit, rows),
+        names=await key_names(visit, rows),
         choices=await _choices(visit, given),
         statuses=get_args(Status),
         given=given,

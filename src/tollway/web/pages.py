@@ -3,7 +3,7 @@
 from starlette.types import Receive, Scope, Send
 
 from tollway.api import routing
-from tollway.web import assets, billing, booking, keys, logs, operator, people, persons, playground, public, receipt, usage
+from tollway.web import assets, billing, booking, keys, logs, operator, people, playground, public, receipt, sign_in, usage
 from tollway.web.frame import page_app
 from tollway.web.table import Access, Page
 
@@ -16,41 +16,41 @@ PAGES: tuple[Page, ...] = (
     Page(name="search", paths=("/search",), answer=public.find, access=Access.PUBLIC),
     Page(name="llms", paths=("/llms.txt",), answer=public.llms, access=Access.PUBLIC),
     Page(name="robots", paths=("/robots.txt",), answer=public.robots, access=Access.PUBLIC),
-    Page(name="signin", paths=("/signin",), answer=people.sign_in_form, access=Access.PUBLIC),
-    Page(name="signinPost", method="POST", paths=("/signin",), answer=people.sign_in, access=Access.PUBLIC),
-    Page(name="signoutPost", method="POST", paths=("/signout",), answer=people.sign_out, access=Access.PUBLIC),
-    Page(name="signup", paths=("/signup",), answer=people.sign_up_form, access=Access.PUBLIC),
-    Page(name="signupPost", method="POST", paths=("/signup",), answer=people.sign_up, access=Access.PUBLIC),
-    Page(name="welcome", paths=("/welcome/{token}",), answer=people.welcome_form, access=Access.PUBLIC),
-    Page(name="welcomePost", method="POST", paths=("/welcome/{token}",), answer=people.welcome, access=Access.PUBLIC),
-    Page(name="people", paths=("/people",), answer=persons.people, access=Access.OWNER),
-    Page(name="peopleInvite", method="POST", paths=("/people/invite",), answer=persons.invite, access=Access.OWNER),
-    Page(name="person", paths=("/people/{id}",), answer=persons.person, access=Access.OWNER),
-    Page(name="personLink", method="POST", paths=("/people/{id}/link",), answer=persons.reset, access=Access.OWNER),
+    Page(name="signin", paths=("/signin",), answer=sign_in.sign_in_form, access=Access.PUBLIC),
+    Page(name="signinPost", method="POST", paths=("/signin",), answer=sign_in.sign_in, access=Access.PUBLIC),
+    Page(name="signoutPost", method="POST", paths=("/signout",), answer=sign_in.sign_out, access=Access.PUBLIC),
+    Page(name="signup", paths=("/signup",), answer=sign_in.sign_up_form, access=Access.PUBLIC),
+    Page(name="signupPost", method="POST", paths=("/signup",), answer=sign_in.sign_up, access=Access.PUBLIC),
+    Page(name="welcome", paths=("/welcome/{token}",), answer=sign_in.welcome_form, access=Access.PUBLIC),
+    Page(name="welcomePost", method="POST", paths=("/welcome/{token}",), answer=sign_in.welcome, access=Access.PUBLIC),
+    Page(name="people", paths=("/people",), answer=people.people, access=Access.OWNER),
+    Page(name="peopleInvite", method="POST", paths=("/people/invite",), answer=people.invite, access=Access.OWNER),
+    Page(name="person", paths=("/people/{id}",), answer=people.person, access=Access.OWNER),
+    Page(name="personLink", method="POST", paths=("/people/{id}/link",), answer=people.reset, access=Access.OWNER),
     Page(
         name="personDisable",
         method="POST",
         paths=("/people/{id}/disable",),
-        answer=persons.switching(True),
+        answer=people.switching(True),
         access=Access.OWNER,
     ),
     Page(
-        name="personEnable", method="POST", paths=("/people/{id}/enable",), answer=persons.switching(False), access=Access.OWNER
+        name="personEnable", method="POST", paths=("/people/{id}/enable",), answer=people.switching(False), access=Access.OWNER
     ),
-    Page(name="personRemove", method="POST", paths=("/people/{id}/remove",), answer=persons.remove, access=Access.OWNER),
-    Page(name="account", paths=("/account",), answer=persons.account, access=Access.PERSON),
+    Page(name="personRemove", method="POST", paths=("/people/{id}/remove",), answer=people.remove, access=Access.OWNER),
+    Page(name="account", paths=("/account",), answer=people.account, access=Access.PERSON),
     Page(
         name="accountPassword",
         method="POST",
         paths=("/account/password",),
-        answer=persons.change_password,
+        answer=people.change_password,
         access=Access.PERSON,
     ),
     Page(
         name="accountSignout",
         method="POST",
         paths=("/account/signout",),
-        answer=persons.sign_out_elsewhere,
+        answer=people.sign_out_elsewhere,
         access=Access.PERSON,
     ),
     Page(name="keys", paths=("/keys",), answer=keys.keys, access=Access.PERSON),

@@ -1,128 +1,142 @@
-"""Sign in, sign up, sign out."""
+"""For the owner: who may sign in, invitations, and the way out. For everybody: their own password."""
+
+from collections.abc import Awaitable, Callable
 
 from starlette.responses import Response
 
-from tollway.errors import Forbidden, InvalidRequest, TollwayError, Unauthorized
+from tollway.accounts import Account, ApiKey, KeyChanges
+from tollway.errors import InvalidRequest, RateLimited, TollwayError
+from tollway.people import User
 from tollway.people.passwords import LENGTH_MAX, LENGTH_MIN
-from tollway.web.forms import Form, read_form
+from tollway.web.forms import read_form
 from tollway.web.frame import Visit
 
-_OPEN = ("Sign up", "You get an account of your own.")
-_WORDS = {
-    "first_owner": ("You are the first", "Choose how you sign in. You will be the owner of this installation."),
-    "invitation": ("You are invited", "Choose how you sign in."),
-    "reset": ("A new password", "You will be signed out everywhere else."),
+_DONE = {
+    "password": "Your password is changed, and you are signed out everywhere else.",
+    "signed-out": "You are signed out everywhere else.",
 }
 
 
-async def sign_in_form(visit: Visit) -> Response:
-    if visit.session is not None:
-        return visit.redirect(_next(visit.query("next", 2000)))
-    return await _sign_in_page(visit, next_path=visit.query("next", 2000))
+async def people(visit: Visit) -> Response:
+    return await _people_page(visit)
 
 
-async def sign_in(visit: Visit) -> Response:
+async def invite(visit: Visit) -> Response:
+    """Makes a link for one person; it is shown once."""
     form = await read_form(visit)
-    try:
-        token = await visit.services.people.sign_in(
-            form.text("email"), form.secret("password"), visit.address, old_token=visit.session_token
-        )
-    except TollwayError as error:
-        return await _sign_in_page(visit, next_path=form.text("next"), error=error, email=form.text("email"))
-    return visit.signed(token, _next(form.text("next")))
+    if visit.services.settings.signup == "closed":
+        raise InvalidRequest("Sign-up is closed: set `signup` to `invitation` to invite people.")
+    account_id = visit.account_id if form.text("account") == "same" else None
+    token = await visit.services.people.invite(account_id=account_id)
+    return await _people_page(visit, link=f"{visit.origin}/welcome/{token}")
 
 
-async def sign_out(visit: Visit) -> Response:
+async def person(visit: Visit) -> Response:
+    return await _person_page(visit, await _named(visit))
+
+
+async def reset(visit: Visit) -> Response:
+    """Makes a link by which the person sets a new password; it is shown once."""
     await read_form(visit)
-    if visit.session_token is not None:
-        await visit.services.people.sign_out(visit.session_token)
-    return visit.signed_out("/")
+    user = await _named(visit)
+    token = await visit.services.people.reset_link(user.email)
+    return await _person_page(visit, user, link=f"{visit.origin}/welcome/{token}")
 
 
-async def sign_up_form(visit: Visit) -> Response:
-    _refuse_closed(visit)
-    return _sign_up_page(visit, *_OPEN)
+def switching(disabled: bool) -> Callable[[Visit], Awaitable[Response]]:
+    async def switch(visit: Visit) -> Response:
+        form = await read_form(visit)
+        user = await _named(visit)
+        await visit.services.people.set_disabled(user.id, disabled, by=visit.signed_in.user)
+        if disabled and form.text("keys"):
+            await _disable_keys(visit, user)
+        return visit.redirect(f"/people/{user.id}")
+
+    return switch
 
 
-async def sign_up(visit: Visit) -> Response:
-    _refuse_closed(visit)
+async def remove(visit: Visit) -> Response:
     form = await read_form(visit)
-    return await _signed_up(visit, form, None, _OPEN)
+    user = await _named(visit)
+    await visit.services.people.remove(user.id, by=visit.signed_in.user)
+    if form.text("keys"):
+        await _disable_keys(visit, user)
+    return visit.redirect("/people")
 
 
-async def welcome_form(visit: Visit) -> Response:
-    """Where a one-time link leads. Looking does not use it up: programs look at links, too."""
-    link = await visit.services.people.link(visit.request.path_params["token"])
-    return _sign_up_page(visit, *_WORDS[link.purpose], purpose=link.purpose)
+async def account(visit: Visit) -> Response:
+    return await _account_page(visit)
 
 
-async def welcome(visit: Visit) -> Response:
+async def change_password(visit: Visit) -> Response:
     form = await read_form(visit)
-    token: str = visit.request.path_params["token"]
-    link = await visit.services.people.link(token)
-    if link.purpose == "invitation" and visit.services.settings.signup == "closed":
-        raise _closed()
-    return await _signed_up(visit, form, token, _WORDS[link.purpose], purpose=link.purpose)
-
-
-async def _signed_up(visit: Visit, form: Form, token: str | None, words: tuple[str, str], *, purpose: str = "") -> Response:
-    email, password = form.text("email"), form.secret("password")
+    user, password = visit.signed_in.user, form.secret("password")
     try:
         if password != form.secret("again"):
-            raise InvalidRequest("The two passwords differ.", param="again")
-        session = await visit.services.people.sign_up(email, password, visit.address, token=token)
-    except InvalidRequest as error:
-        if error.status != 400:
-            raise
-        return _sign_up_page(visit, *words, purpose=purpose, error=error, email=email)
-    return visit.signed(session, "/keys")
+            raise InvalidRequest("The two new passwords differ.", param="again")
+        token = await visit.services.people.change_password(user, form.secret("present"), password, visit.address)
+    except (InvalidRequest, RateLimited) as error:
+        return await _account_page(visit, error=error)
+    return visit.signed(token, "/account?done=password")
 
 
-def _sign_up_page(
-    visit: Visit, title: str, text: str, *, purpose: str = "", error: TollwayError | None = None, email: str = ""
-) -> Response:
+async def sign_out_elsewhere(visit: Visit) -> Response:
+    await read_form(visit)
+    token = await visit.services.people.sign_out_elsewhere(visit.signed_in.user)
+    return visit.signed(token, "/account?done=signed-out")
+
+
+async def _named(visit: Visit) -> User:
+    """The person that the path names. Raises NotFound."""
+    return await visit.services.people.find_user(visit.request.path_params["id"])
+
+
+async def _disable_keys(visit: Visit, user: User) -> None:
+    for key in await _enabled_keys(visit, user.account_id):
+        await visit.services.accounts.update_key(key.id, KeyChanges(enabled=False))
+
+
+async def _enabled_keys(visit: Visit, account_id: str) -> list[ApiKey]:
+    return [key for key in await visit.services.accounts.list_keys(account_id) if key.enabled]
+
+
+async def _people_page(visit: Visit, link: str | None = None) -> Response:
+    users = await visit.services.people.list_users()
     return visit.render(
-        "welcome.html",
-        status=error.status if error else 200,
+        "people.html",
         secret=True,
-        title=title,
-        text=text,
-        purpose=purpose,
+        users=users,
+        accounts=await _accounts(visit),
+        link=link,
+        signup=visit.services.settings.signup,
+    )
+
+
+async def _person_page(visit: Visit, user: User, link: str | None = None) -> Response:
+    users = await visit.services.people.list_users()
+    return visit.render(
+        "person.html",
+        secret=True,
+        user=user,
+        account=(await _accounts(visit))[user.account_id],
+        others=[other for other in users if other.account_id == user.account_id and other.id != user.id],
+        keys=await _enabled_keys(visit, user.account_id),
+        sessions=await visit.services.people.sessions_of(user.id),
+        link=link,
+    )
+
+
+async def _accounts(visit: Visit) -> dict[str, Account]:
+    return {account.id: account for account in await visit.services.accounts.list_accounts()}
+
+
+async def _account_page(visit: Visit, error: TollwayError | None = None) -> Response:
+    return visit.render(
+        "account.html",
+        secret=True,
         error=error,
-        email=email[:300],
+        done=_DONE.get(visit.query("done", 20)),
+        sessions=await visit.services.people.sessions_of(visit.signed_in.user.id),
         length_min=LENGTH_MIN,
         length_max=LENGTH_MAX,
     )
-
-
-async def _sign_in_page(visit: Visit, *, next_path: str, error: TollwayError | None = None, email: str = "") -> Response:
-    response = visit.render(
-        "signin.html",
-        status=error.status if error else 200,
-        secret=True,
-        next_path=_next(next_path),
-        error=error,
-        email=email[:300],
-        signup=visit.services.settings.signup,
-        has_owner=await visit.services.people.has_owner(),
-    )
-    if error is not None and error.retry_after_seconds is not None:
-        response.headers["retry-after"] = str(error.retry_after_seconds)
-    if isinstance(error, Unauthorized):
-        response.status_code = 400  # 401 would ask the browser for a kind of authentication that pages do not have
-    return response
-
-
-def _next(path: str) -> str:
-    """A page of ours to go on to: a path and nothing that a browser could take for another host."""
-    safe = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable() and path.isascii()
-    return path if safe else "/keys"
-
-
-def _refuse_closed(visit: Visit) -> None:
-    if visit.services.settings.signup != "open":
-        raise _closed()
-
-
-def _closed() -> Forbidden:
-    return Forbidden("Sign-up is closed here. Ask whoever runs this service.", code="signup_closed")

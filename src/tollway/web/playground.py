@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from tollway.web import dialects
 from tollway.web.frame import Visit
-from tollway.web.public import row
 from tollway.web.schema_tree import Node, tree
 
 _OWN = frozenset(("model", "messages", "stream", "stream_options"))
@@ -66,10 +65,9 @@ class Field(Struct):
 
 
 async def playground(visit: Visit) -> Response:
-    models = [row(visit.services, model) for model in visit.services.catalog.models]
-    shown = {one["model"].id: {"name": one["model"].name, "images": "image" in one["modalities"]} for one in models}
+    models = visit.services.catalog.models
     data = {
-        "models": shown,
+        "models": [model.id for model in models],
         "dialects": [msgspec.to_builtins(dialect) | {"label": dialect.label} for dialect in dialects.dialects()],
         "base": f"{visit.origin}/v1",
         "key": dialects.KEY_PLACEHOLDER,

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+from markupsafe import Markup
 from msgspec import Struct
 from starlette.responses import Response
 
@@ -18,15 +19,12 @@ from tollway.web.dialects import Dialect
 from tollway.web.frame import Visit
 from tollway.web.schema_tree import tree
 
-PRICE_NAMES = {
+_PRICE_NAMES = {
     "prompt": "Prompt",
     "completion": "Completion",
     "cached_prompt": "Cached prompt",
     "audio_prompt": "Audio prompt",
 }
-
-
-_FIRST_TOKENS_MAX = 60
 
 
 class Health(Struct):
@@ -42,13 +40,13 @@ class Health(Struct):
 
 async def start(visit: Visit) -> Response:
     catalog = visit.services.catalog
-    rows = [row(visit.services, model) for model in catalog.models[:6]]
+    rows = [_row(visit.services, model) for model in catalog.models[:6]]
     first = catalog.models[0] if catalog.models else None
     return visit.render(
         "start.html",
         first=rows[0] if rows else None,
-        code=_code(visit.origin, first.id) if first else (),
-        call=json.dumps(_hello(first.id) | {"max_tokens": _FIRST_TOKENS_MAX}) if first else "",
+        code=_code(visit, first.id) if first else (),
+        call=dialects.try_now(first.id) if first else "",
         placeholder=dialects.KEY_PLACEHOLDER,
         models=rows,
         models_count=len(catalog.models),
@@ -58,7 +56,7 @@ async def start(visit: Visit) -> Response:
 async def catalog(visit: Visit) -> Response:
     """The models; `q` and `can` narrow them down."""
     wanted, can = visit.query("q").lower(), visit.query("can")
-    rows = [row(visit.services, model) for model in visit.services.catalog.models]
+    rows = [_row(visit.services, model) for model in visit.services.catalog.models]
     shown = [
         one
         for one in rows
@@ -74,9 +72,9 @@ async def model(visit: Visit) -> Response:
     found = visit.services.catalog.get(visit.request.path_params["id"])
     return visit.render(
         "model.html",
-        row=row(visit.services, found),
+        row=_row(visit.services, found),
         model=found,
-        code=_code(visit.origin, found.id),
+        code=_code(visit, found.id),
         request_tree=tree("ChatRequest"),
         answer_tree=tree("Completion"),
         chunk_tree=tree("Chunk"),
@@ -128,7 +126,7 @@ async def nothing_here(visit: Visit) -> Response:
     raise NotFound(f"There is no page at {visit.request.url.path[:200]}.")
 
 
-def row(services: Services, model: Model) -> dict[str, Any]:
+def _row(services: Services, model: Model) -> dict[str, Any]:
     """A model as the pages show it. A stand-in is described by what really answers: its context, its abilities, its price."""
     routes = services.catalog.resolve(model.id).routes
     route: Route = routes[0]
@@ -138,12 +136,12 @@ def row(services: Services, model: Model) -> dict[str, Any]:
         "route": route,
         "capabilities": answering.capabilities,
         "modalities": answering.input_modalities,
-        "health": health(services, routes),
-        "prices": prices(route.price if route.stand_in else model.price, services.settings.markup),
+        "health": _health(services, routes),
+        "prices": _prices(route.price if route.stand_in else model.price, services.settings.markup),
     }
 
 
-def health(services: Services, routes: Sequence[Route]) -> Health:
+def _health(services: Services, routes: Sequence[Route]) -> Health:
     """As this process sees it now. A route that was never asked is taken for one that answers."""
     states = {state.name: state for state in services.upstreams()}
     asked = [states.get(route.upstream.name) for route in routes]
@@ -153,20 +151,13 @@ def health(services: Services, routes: Sequence[Route]) -> Health:
     return Health(word, len(routes), left_alone, None if first_token is None else 1000 * first_token)
 
 
-def prices(price: Price, factor: str) -> dict[str, Decimal]:
+def _prices(price: Price, factor: str) -> dict[str, Decimal]:
     """What callers pay in US dollars per million tokens, markup included."""
-    return {title: Decimal(getattr(price, name)) * Decimal(factor) for name, title in PRICE_NAMES.items()}
+    return {title: Decimal(getattr(price, name)) * Decimal(factor) for name, title in _PRICE_NAMES.items()}
 
 
-def _code(origin: str, model_id: str) -> list[tuple[Dialect, Any]]:
-    return [
-        (dialect, markup.code_block(dialects.write(dialect, f"{origin}/v1", _hello(model_id)), dialect.language))
-        for dialect in dialects.dialects()
-    ]
-
-
-def _hello(model_id: str) -> dict[str, Any]:
-    return {"model": model_id, "messages": [{"role": "user", "content": "Hello"}]}
+def _code(visit: Visit, model_id: str) -> list[tuple[Dialect, Markup]]:
+    return dialects.blocks(f"{visit.origin}/v1", dialects.first_call(model_id))
 
 
 def _example(services: Services, model: Model) -> dict[str, Any]:

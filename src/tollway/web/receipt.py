@@ -7,12 +7,11 @@ from starlette.responses import Response
 from tollway.catalog import Price
 from tollway.errors import NotFound
 from tollway.ledger import RESOLUTIONS, Entry
-from tollway.metering import Tariff, credits_for, tariff_of
+from tollway.metering import credits_for, tariff_of
 from tollway.usage import LogRow, Scope
 from tollway.usage.queries import FOUND_MAX
 from tollway.web.frame import Visit
-from tollway.web.logs import ANY_ID
-from tollway.web.usage import key_names_of
+from tollway.web.logs import ANY_ID, key_names
 from tollway.wire.chat import PromptTokensDetails, Usage
 
 FLAGS = {
@@ -55,17 +54,16 @@ async def receipt(visit: Visit) -> Response:
     services, scope = visit.services, Scope(visit.account_id)
     rows = await services.usage.find(scope, any_id)
     if len(rows) > 1:
-        names = await services.usage.key_names(visit.account_id, {row.key_id for row in rows if row.key_id})
-        return visit.render(
-            "several.html", rows=rows, names=key_names_of(names, rows), any_id=any_id, is_cut=len(rows) == FOUND_MAX
-        )
+        names = await key_names(visit, rows)
+        return visit.render("several.html", rows=rows, names=names, any_id=any_id, is_cut=len(rows) == FOUND_MAX)
     row = rows[0] if rows else None
     entries = await services.ledger.entries_of(row.request_id if row else any_id)
     entries = [entry for entry in entries if entry.account_id == visit.account_id]
     if row is None and not any(entry.kind == "hold" for entry in entries):
         raise _nothing()
     version = row.price_version if row else entries[0].price_version
-    terms = await services.usage.price_terms(version) if version else None
+    written = await services.usage.price_terms(version) if version else None
+    terms = None if written is None else msgspec.json.decode(written, type=Terms)
     key_id = row.key_id if row else entries[0].key_id
     names = await services.usage.key_names(visit.account_id, [key_id] if key_id else [])
     return visit.render(
@@ -117,10 +115,9 @@ def _bands(row: LogRow | None, entries: list[Entry]) -> list[tuple[str, float, f
     """The same as a bar: what, from and width in percent of the whole."""
     if row is None or row.duration_ms <= 0:
         return []
-    start, whole = _start(row, entries), float(row.duration_ms)
-    before = 1000 * (row.created_at - start)
+    before = 1000 * (row.created_at - _start(row, entries))
     first = row.duration_ms if row.first_token_ms is None else row.first_token_ms
-    whole += before
+    whole = before + row.duration_ms
     return [
         (what, round(100 * begin / whole, 3), round(100 * (end - begin) / whole, 3))
         for what, begin, end in (
@@ -137,11 +134,11 @@ def _start(row: LogRow | None, entries: list[Entry]) -> float:
     return min(moments)
 
 
-def _lines(row: LogRow | None, terms: str | None) -> list[Line]:
+def _lines(row: LogRow | None, terms: Terms | None) -> list[Line]:
     """What the tokens cost by the terms that were in force; empty where it cost nothing or they are not known."""
     if row is None or terms is None or not row.credits:
         return []
-    price, tariff = _tariff(terms)
+    price, tariff = terms.price, tariff_of(terms.price, terms.markup_millionths)
     cached = min(row.cached_tokens, row.prompt_tokens)
     details = PromptTokensDetails(cached_tokens=cached)
     parts = (
@@ -152,14 +149,9 @@ def _lines(row: LogRow | None, terms: str | None) -> list[Line]:
     return [Line(what, tokens, rate, credits_for(usage, tariff)) for what, tokens, rate, usage in parts if tokens]
 
 
-def _tariff(terms: str) -> tuple[Price, Tariff]:
-    read = msgspec.json.decode(terms, type=Terms)
-    return read.price, tariff_of(read.price, read.markup_millionths)
-
-
-def _markup(terms: str | None) -> str:
+def _markup(terms: Terms | None) -> str:
     """Such as `1.25`; empty when there is none."""
-    millionths = msgspec.json.decode(terms, type=Terms).markup_millionths if terms else 1_000_000
+    millionths = terms.markup_millionths if terms else 1_000_000
     return "" if millionths == 1_000_000 else f"{millionths / 1_000_000:g}"
 
 

@@ -42,7 +42,6 @@ class Node(Struct):
     maximum: float | None = None
     default: str | None = None
     values: tuple[str, ...] = ()
-    pattern: str | None = None
     fields: tuple["Node", ...] = ()
     forms: tuple["Node", ...] = ()
     """Alternatives, of which one is given."""
@@ -70,7 +69,8 @@ def _node(name: str, given: Schema, *, required: bool, depth: int) -> Node:
     description = given.get("description") or schema.get("description", "")
     alternatives = schema.get("anyOf") or schema.get("oneOf")
     if alternatives and "properties" not in schema:
-        schema, forms, nullable = _alternatives(schema, alternatives)
+        forms = [form for form in alternatives if form.get("type") != "null"]
+        nullable = len(forms) < len(alternatives)
         if len(forms) == 1:  # `X or null` is X, nullable
             only = _resolved(forms[0])
             merged = only | {key: value for key, value in schema.items() if key not in {"anyOf", "oneOf"}}
@@ -102,7 +102,6 @@ def _node(name: str, given: Schema, *, required: bool, depth: int) -> Node:
         values=tuple(
             _shown(value) for value in schema.get("enum", [schema["const"]] if "const" in schema else []) if value is not None
         ),
-        pattern=schema.get("pattern"),
         fields=inner.fields if inner else _fields(schema, depth),
         forms=inner.forms if inner else (),
     )
@@ -116,11 +115,6 @@ def _fields(schema: Schema, depth: int) -> tuple[Node, ...]:
         _node(name, field, required=name in required, depth=depth + 1) for name, field in schema.get("properties", {}).items()
     ]
     return tuple(sorted(nodes, key=lambda node: not node.required))
-
-
-def _alternatives(schema: Schema, alternatives: list[Schema]) -> tuple[Schema, list[Schema], bool]:
-    forms = [form for form in alternatives if form.get("type") != "null"]
-    return schema, forms, len(forms) < len(alternatives)
 
 
 def _form_name(form: Schema) -> str:

@@ -2,13 +2,14 @@
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from starlette.responses import Response
 
 from tollway.errors import InvalidRequest, NotFound
 from tollway.money import CREDITS_PER_USD, usd
+from tollway.people import PLAYGROUND
 from tollway.storage.tables import ALL_MODELS
 from tollway.usage import Scope, Sums
 from tollway.usage.latency import Latency, Percentiles, latency_since
@@ -20,7 +21,9 @@ from tollway.web.frame import Visit
 _RANGE = "30d"
 _SERIES_MAX = 5
 _ROWS_MAX = 12
-PLAYGROUND = "playground"
+
+
+Counted = TypeVar("Counted", Sums, Latency)
 
 
 class Share(Struct):
@@ -52,7 +55,7 @@ class Period(Struct):
 
 async def usage(visit: Visit) -> Response:
     period = _period(visit.query("range"))
-    scope, key_name = await _scope(visit)
+    scope, only_key = await _scope(visit)
     database, first = visit.services.database, period.starts[0]
     by_time = await sums_since(database, scope, first, period.step, ("bucket", "model"))
     by_key = await sums_since(database, scope, first, period.step, ("key_id",))
@@ -63,14 +66,14 @@ async def usage(visit: Visit) -> Response:
         period=period,
         ranges=tuple(RANGES),
         scope=scope,
-        key_name=key_name,
+        key_name=only_key,
         balance=await visit.services.ledger.balance(visit.account_id),
         account=await visit.services.accounts.find_account(visit.account_id),
         total=_total(by_time),
         spend=_spend_chart(period, by_time, by_model),
         table=_table(period, by_time),
         models=_shares({name: (name, sums) for name, sums in by_model.items()}),
-        keys=_shares({group.key_id: (_key_name(names, group.key_id), group) for group in _largest(by_key)}),
+        keys=_shares({group.key_id: (key_name(names, group.key_id), group) for group in _largest(by_key)}),
         keys_left=max(0, len(by_key) - _ROWS_MAX),
         **({} if scope.key_id else await _latency(visit, period, by_model)),
     )
@@ -89,9 +92,7 @@ async def _latency(visit: Visit, period: Period, by_model: Mapping[str, Sums]) -
         "latencies": {model: of_models[model] for model in models if model in of_models},
         "first_token": _latency_chart(period, [bucket.first_token for bucket in buckets]),
         "duration": _latency_chart(period, [bucket.duration for bucket in buckets]),
-        "latency_table": [(full, bucket) for (_, full), bucket in zip(period.labels, buckets, strict=True) if bucket.requests][
-            ::-1
-        ],
+        "latency_table": _newest_first(period, buckets),
     }
 
 
@@ -133,22 +134,27 @@ def _spend_chart(period: Period, groups: Sequence[Part], by_model: Mapping[str, 
         parts = values[period.index(group)]
         parts[name] = parts.get(name, 0) + group.credits
     return charts.stacked(
-        period.labels, values, series, lambda amount: display.money(usd_rounded(amount)), unit=CREDITS_PER_USD
+        period.labels, values, series, lambda amount: display.money(_usd_rounded(amount)), unit=CREDITS_PER_USD
     )
 
 
-def usd_rounded(credits_amount: float) -> float:
+def _usd_rounded(credits_amount: float) -> float:
     """Dollars for the scale of a chart; a tenth of a cent is fine enough where there are dollars."""
     amount = usd(round(credits_amount))
     return round(amount, 3) if amount >= 1 else amount
 
 
 def _table(period: Period, groups: Sequence[Part]) -> list[tuple[str, Sums]]:
-    """The same as the chart, in numbers: newest first, without columns of nothing."""
+    """The same as the chart, in numbers."""
     sums = [Sums() for _ in period.starts]
     for group in groups:
         _add(sums[period.index(group)], group)
-    rows = [(full, each) for (_, full), each in zip(period.labels, sums, strict=True) if each.requests]
+    return _newest_first(period, sums)
+
+
+def _newest_first(period: Period, columns: Sequence[Counted]) -> list[tuple[str, Counted]]:
+    """The columns of a chart as rows of a table, without those of nothing."""
+    rows = [(full, each) for (_, full), each in zip(period.labels, columns, strict=True) if each.requests]
     return rows[::-1]
 
 
@@ -183,10 +189,6 @@ def _shares(named: Mapping[str, tuple[str, Sums]]) -> list[Share]:
     return sorted(shares, key=lambda share: (-share.sums.credits, -share.sums.requests, share.name))[:_ROWS_MAX]
 
 
-def _key_name(names: Mapping[str, str], key_id: str | None) -> str:
+def key_name(names: Mapping[str, str], key_id: str | None) -> str:
+    """What people call a key, or what stands in its place."""
     return names.get(key_id, key_id) if key_id else PLAYGROUND
-
-
-def key_names_of(names: Mapping[str, str], rows: Sequence[Any]) -> dict[str, str]:
-    """Of each row's key, what people call it."""
-    return {row.key_id or "": _key_name(names, row.key_id) for row in rows}

@@ -120,6 +120,7 @@ async def test_limits_are_set_and_changed(tmp_path: Path) -> None:
         ("spend_limit", "-1"),
         ("spend_limit", "1e99"),
         ("spend_limit", "five"),
+        ("spend_limit", "0.00000001"),
         ("requests_per_minute", "1.5"),
         ("requests_per_minute", "٣"),
         ("tokens_per_minute", "9" * 40),

@@ -1,290 +1,246 @@
-"""Sign in and up through the pages, as a browser does it; and what others try."""
+"""One's own password, and the way in that an owner closes: sessions, links, keys, guesses, and who may."""
 
 import asyncio
+import html
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.installation import installed, site_of
-from tests.visitor import HOST, PASSWORD, Visitor, owner_of
+from tests.two_accounts import Site, site
+from tests.visitor import PASSWORD, Visitor
 
 from tollway import clock
-from tollway.api.services import Services
-from tollway.people import FIRST_OWNER_SECONDS, SESSION_SECONDS
-from tollway.people.throttle import TRIES_PER_EMAIL_MAX, WINDOW_SECONDS
+from tollway.people import User
+from tollway.people.throttle import TRIES_PER_ADDRESS_MAX, TRIES_PER_EMAIL_MAX, WINDOW_SECONDS
 
-pytestmark = pytest.mark.usefixtures("both_databases")
-
-
-async def first_link(services: Services) -> str:
-    token = await services.people.first_owner_link()
-    assert token is not None
-    return token
+NEW = "a new horse, another battery"
+MEMBER = "m@example.org"
 
 
-async def test_the_link_makes_the_owner_once(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
-        app, token = site_of(services), await first_link(services)
-        owner = await owner_of(app, token)
-        assert "API keys" in owner.text
-        (user,) = await services.people.list_users()
-        assert (user.email, user.role) == ("owner@example.org", "owner")
+@asynccontextmanager
+async def people(home: Path) -> AsyncIterator[Site]:
+    """A site whose passwords are compared, but not slowly."""
+    async with site(home) as it:
+        passwords = it.services.people._passwords
 
-        late = Visitor(app)
-        assert (await late.get(f"/welcome/{token}")).status == 404
-        assert await services.people.first_owner_link() is None
+        async def hash_of(password: str) -> str:
+            return f"hash of {password}"
 
+        async def check(hashed: str | None, password: str) -> bool:
+            return hashed in (f"hash of {password}", "argon2" if password == PASSWORD else "")
 
-async def test_a_hundred_first_owners_at_once_are_one(tmp_path: Path) -> None:
-    # two processes of one installation
-    async with installed(tmp_path) as services, installed(tmp_path) as others:
-        token = await first_link(services)
-        for each in (services, others):
-            each.people._passwords.hash = _fast_hash  # type: ignore[method-assign]
-        visitors = [Visitor(site_of(each)) for each in (services, others) * 50]
-        for visitor in visitors:
-            await visitor.get(f"/welcome/{token}")
-
-        async def sign_up(number: int, visitor: Visitor) -> int:
-            fields = {"email": f"u{number}@example.org", "password": PASSWORD, "again": PASSWORD}
-            return (await visitor.submit(f"/welcome/{token}", fields | {"csrf": visitor.csrf})).status
-
-        statuses = await asyncio.gather(*(sign_up(number, visitor) for number, visitor in enumerate(visitors)))
-        users = await services.people.list_users()
-    assert sorted(set(statuses)) == [303, 404]
-    assert statuses.count(303) == 1
-    assert [user.role for user in users] == ["owner"]
+        passwords.hash = hash_of  # type: ignore[method-assign]
+        passwords.check = check  # type: ignore[method-assign]
+        yield it
 
 
-async def _fast_hash(password: str) -> str:
-    return "argon2"
+async def user_of(it: Site, email: str = MEMBER) -> User:
+    return next(user for user in await it.services.people.list_users() if user.email == email)
 
 
-async def test_the_newest_link_counts_and_not_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        old, new = await first_link(services), await first_link(services)
-        assert (await Visitor(app).get(f"/welcome/{old}")).status == 404
-        assert (await Visitor(app).get(f"/welcome/{new}")).status == 200
-        later = clock.now() + FIRST_OWNER_SECONDS + 1
-        monkeypatch.setattr(clock, "now", lambda: later)
-        assert (await Visitor(app).get(f"/welcome/{new}")).status == 404
+async def signed_in(it: Site, password: str = PASSWORD, email: str = MEMBER) -> Visitor:
+    visitor = Visitor(it.app)
+    await visitor.get("/signin")
+    await visitor.post("/signin", {"email": email, "password": password})
+    return visitor
 
 
-async def test_sign_in_and_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        owner = await owner_of(app, await first_link(services))
-        first = owner.cookies["tollway_session"]
-        await owner.get("/keys")
-        await owner.post("/signout")
-        assert "tollway_session" not in owner.cookies
-        stale = Visitor(app, {"tollway_session": first})
-        await stale.get("/keys")
-        assert "Sign in" in stale.text, "a session that was signed out is over on the server, too"
+def is_in(visitor: Visitor) -> bool:
+    return "API keys" in visitor.text
 
-        await owner.get("/keys/x?a=b")
-        reply = await owner.submit(
-            "/signin", {"csrf": owner.csrf, "email": " Owner@Example.org ", "password": PASSWORD, "next": "/keys/x?a=b"}
-        )
-        assert (reply.status, reply.header("location")) == (303, "/keys/x?a=b")
-        cookie = next(value for name, value in reply.headers if name == "set-cookie")
-        assert re.fullmatch(r"tollway_session=\w{43}; HttpOnly; Max-Age=1209600; Path=/; SameSite=lax", cookie)
-        second = owner.cookies["tollway_session"]
 
-        await owner.get("/signin")
-        assert "API keys" in owner.text, "who is signed in is sent on"
-        await owner.submit("/signin", {"csrf": owner.csrf, "email": "owner@example.org", "password": PASSWORD})
-        assert owner.cookies["tollway_session"] not in {first, second}, "rotated"
-        assert await services.people.session(second) is None
+async def still_in(visitor: Visitor) -> bool:
+    await visitor.get("/keys")
+    return is_in(visitor)
 
-        later = clock.now() + SESSION_SECONDS + 1
-        monkeypatch.setattr(clock, "now", lambda: later)
-        await owner.get("/keys")
-        assert "Sign in" in owner.text
+
+async def test_a_password_is_changed_and_other_sessions_end(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        elsewhere, old = await signed_in(it), dict(it.member.cookies)
+        link = await it.services.people.reset_link(MEMBER)
+        await it.member.get("/account")
+        assert "In 2 browsers" in it.member.text
+        await it.member.post("/account/password", {"present": PASSWORD, "password": NEW, "again": NEW})
+        assert "Your password is changed" in it.member.text
+        assert "Only in this browser" in it.member.text
+        assert it.member.cookies["tollway_session"] != old["tollway_session"]
+        assert await still_in(it.member)
+        assert not await still_in(elsewhere)
+        assert not await still_in(Visitor(it.app, old))
+        assert (await Visitor(it.app).get(f"/welcome/{link}")).status == 404, "who had a link for it is out, too"
+        assert not is_in(await signed_in(it))
+        assert is_in(await signed_in(it, NEW))
+        assert await still_in(it.owner)
 
 
 @pytest.mark.parametrize(
-    ("email", "password"), [("owner@example.org", "wrong password"), ("nobody@example.org", PASSWORD), ("", "")]
+    ("fields", "told"),
+    [
+        ({"present": "wrong", "password": NEW, "again": NEW}, "not your present password"),
+        ({"present": "", "password": NEW, "again": NEW}, "not your present password"),
+        ({"present": PASSWORD, "password": NEW, "again": NEW + "."}, "two new passwords differ"),
+        ({"present": PASSWORD, "password": "short", "again": "short"}, "12 to 200 characters"),
+        ({"present": PASSWORD, "password": "aaaaaaaaaaaaaa", "again": "aaaaaaaaaaaaaa"}, "too easy"),
+    ],
 )
-async def test_what_was_wrong_is_not_told(tmp_path: Path, email: str, password: str) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        await owner_of(app, await first_link(services))
-        visitor = Visitor(app)
-        await visitor.get("/signin")
-        reply = await visitor.post("/signin", {"email": email, "password": password})
-        assert reply.status == 400
-        assert "The email address or the password is wrong." in visitor.text
-        assert "tollway_session" not in visitor.cookies
+async def test_a_change_that_is_refused_changes_nothing(tmp_path: Path, fields: dict[str, str], told: str) -> None:
+    async with people(tmp_path) as it:
+        elsewhere = await signed_in(it)
+        await it.member.get("/account")
+        assert (await it.member.post("/account/password", fields)).status == 400
+        assert told in it.member.text
+        assert await still_in(it.member)
+        assert await still_in(elsewhere)
+        assert is_in(await signed_in(it))
 
 
-async def test_guessing_is_throttled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        await owner_of(app, await first_link(services))
-        visitor = Visitor(app)
-        for email in ("owner@example.org", "nobody@example.org"):
-            await visitor.get("/signin")
-            for _ in range(TRIES_PER_EMAIL_MAX):
-                assert (await visitor.post("/signin", {"email": email, "password": "x"})).status == 400
-            reply = await visitor.post("/signin", {"email": email, "password": PASSWORD})
-            assert reply.status == 429
-            assert 0 < int(reply.header("retry-after") or 0) <= WINDOW_SECONDS + 1
-            assert "Too many tries" in visitor.text
+async def test_guessing_the_present_password_is_throttled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with people(tmp_path) as it:
+        await it.member.get("/account")
+        right = {"present": PASSWORD, "password": NEW, "again": NEW}
+        for _ in range(TRIES_PER_EMAIL_MAX):
+            assert (await it.member.post("/account/password", right | {"present": "guess"})).status == 400
+        reply = await it.member.post("/account/password", right)
+        assert reply.status == 429
+        assert int(reply.header("retry-after") or 0) > 0
+        assert "Too many tries" in it.member.text
         later = clock.now() + WINDOW_SECONDS + 2
         monkeypatch.setattr(clock, "now", lambda: later)
-        await visitor.get("/signin")
-        assert (await visitor.post("/signin", {"email": "owner@example.org", "password": PASSWORD})).status == 200
+        assert (await it.member.post("/account/password", right)).status == 200
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"origin": "http://evil.test"},
-        {"origin": "null"},
-        {"origin": ""},
-        {"origin": f"http://{HOST}.evil.test"},
-        {"origin": f"http://evil.test@{HOST}.evil.test"},
-        {"origin": "http://["},
-    ],
-)
-async def test_no_form_is_taken_from_another_site(tmp_path: Path, headers: dict[str, str]) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        owner = await owner_of(app, await first_link(services))
-        await owner.get("/keys")
-        reply = await owner.post("/keys", {"name": "stolen"}, **headers)
-        assert reply.status == 403
-        assert [key.name for key in await services.accounts.list_keys()] == []
+async def test_many_may_sign_in_from_one_place_but_not_guess(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        for _ in range(TRIES_PER_ADDRESS_MAX + 5):
+            await signed_in(it)
+        assert is_in(await signed_in(it))
+        for number in range(TRIES_PER_ADDRESS_MAX + 1):
+            await signed_in(it, "x", f"guess{number}@example.org")
+        assert not is_in(await signed_in(it))
 
 
-@pytest.mark.parametrize("token", ["", "0" * 40, "é", "x" * 5000])
-async def test_no_form_is_taken_without_its_token(tmp_path: Path, token: str) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        owner = await owner_of(app, await first_link(services))
-        await owner.get("/keys")
-        assert (await owner.submit("/keys", {"name": "stolen", "csrf": token})).status == 403
-        other = Visitor(app)
-        await other.get("/signin")
-        assert (await owner.submit("/keys", {"name": "stolen", "csrf": other.csrf})).status == 403
-        assert (await other.submit("/signin", {"csrf": owner.csrf, "email": "a", "password": "b"})).status == 403
-        json = await owner._call("POST", "/keys", {"origin": f"http://{HOST}", "content-type": "text/plain"}, b"csrf=1")
-        assert json.status == 415
-        assert [key.name for key in await services.accounts.list_keys()] == []
+async def test_signing_out_everywhere_else(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        elsewhere = [await signed_in(it) for _ in range(3)]
+        await it.member.get("/account")
+        assert "In 4 browsers" in it.member.text
+        await it.member.post("/account/signout")
+        assert "signed out everywhere else" in it.member.text
+        assert await still_in(it.member)
+        assert [await still_in(each) for each in elsewhere] == [False] * 3
 
 
-async def test_a_member_cannot_touch_the_keys_of_others(tmp_path: Path) -> None:
-    async with installed(tmp_path, signup="open") as services:
-        app = site_of(services)
-        await owner_of(app, await first_link(services))
-        key = (await services.accounts.create_key((await services.accounts.first_account()).id, "the owner's")).record
-        member = Visitor(app)
-        await member.get("/signup")
-        await member.post("/signup", {"email": "m@example.org", "password": PASSWORD, "again": PASSWORD})
-        assert "the owner's" not in member.text
-        for name in (key.id, key.prefix):
-            assert (await member.get(f"/keys/{name}")).status == 404
-            await member.get("/keys")
-            for action in ("", "/disable", "/enable", "/rotate", "/delete"):
-                assert (await member.post(f"/keys/{name}{action}", {"name": "mine"})).status == 404
-        assert (await services.accounts.find_key(key.id)) == key
+async def test_a_way_in_is_closed_at_once_and_opened_again(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        user, second = await user_of(it), await signed_in(it)
+        csrf = (await it.services.people.session(second.cookies["tollway_session"])).csrf  # type: ignore[union-attr]
+        link = await it.services.people.reset_link(MEMBER)
+        await it.owner.get(f"/people/{user.id}")
+        assert "now in 2 browsers" in it.owner.text
+        await it.owner.post(f"/people/{user.id}/disable")
+        assert "Way in closed" in it.owner.text
+        assert not await still_in(it.member)
+        assert not await still_in(second)
+        with pytest.raises(Exception, match="session is over"):
+            await it.services.people.caller(second.cookies["tollway_session"], csrf)
+        assert (await Visitor(it.app).get(f"/welcome/{link}")).status == 404
+        refused = await signed_in(it)
+        assert "Your way in was closed" in refused.text
+        wrong = await signed_in(it, "not the password")
+        assert "The email address or the password is wrong" in wrong.text, "only who knows the password is told"
+        assert "tollway_session" not in refused.cookies
+        await it.owner.get("/people")
+        assert re.search(r"m@example\.org .* closed", it.owner.text)
+
+        await it.owner.get(f"/people/{user.id}")
+        await it.owner.post(f"/people/{user.id}/enable")
+        assert not await still_in(second), "old sessions do not come back"
+        assert is_in(await signed_in(it))
 
 
-@pytest.mark.parametrize("signup", ["closed", "invitation", "open"])
-async def test_who_may_sign_up(tmp_path: Path, signup: str) -> None:
-    async with installed(tmp_path, signup=signup) as services:
-        app = site_of(services)
-        owner = await owner_of(app, await first_link(services))
-        visitor = Visitor(app)
-        assert (await visitor.get("/signup")).status == (200 if signup == "open" else 403)
-
-        await owner.get("/people")
-        reply = await owner.post("/people/invite", {"account": "same"})
-        if signup == "closed":
-            assert reply.status == 400
-            link = f"/welcome/{await services.people.invite()}"
-        else:
-            found = re.search(rf"http://{HOST}(/welcome/\w+)", owner.page)
-            assert found
-            link = found[1]
-        guest = Visitor(app)
-        await guest.get(link)
-        reply = await guest.post(link, {"email": "g@example.org", "password": PASSWORD, "again": PASSWORD})
-        assert reply.status == (403 if signup == "closed" else 200)
-        if signup != "closed":
-            users = await services.people.list_users()
-            assert [user.role for user in users] == ["owner", "member"]
-            assert users[0].account_id == users[1].account_id
-            assert (await Visitor(app).get(link)).status == 404
+@pytest.mark.parametrize("action", ["disable", "remove"])
+@pytest.mark.parametrize("keys_too", [True, False])
+async def test_keys_go_on_or_are_disabled_as_the_owner_says(tmp_path: Path, action: str, keys_too: bool) -> None:
+    async with people(tmp_path) as it:
+        user = await user_of(it)
+        keys = [await it.services.accounts.create_key(it.members_account, name) for name in ("one", "two")]
+        theirs = await it.services.accounts.create_key(it.owners_account, "the owner's")
+        await it.owner.get(f"/people/{user.id}")
+        assert "Disable the account's 2 API keys" in it.owner.text
+        assert 'name="keys" value="yes" checked' in it.owner.page, "nobody else looks after them"
+        await it.owner.post(f"/people/{user.id}/{action}", {"keys": "yes"} if keys_too else {})
+        assert [(await it.services.accounts.find_key(key.record.id)).enabled for key in keys] == [not keys_too] * 2
+        assert (await it.services.accounts.find_key(theirs.record.id)).enabled
+        assert not await still_in(it.member)
+        assert (await it.services.accounts.find_account(it.members_account)).id == it.members_account
 
 
-@pytest.mark.parametrize(
-    ("email", "password", "again", "told"),
-    [
-        ("nobody", PASSWORD, PASSWORD, "This is no email address."),
-        ("a@b\x00c", PASSWORD, PASSWORD, "This is no email address."),
-        ("<script>@x.org", PASSWORD, PASSWORD, "This is no email address."),
-        ("a@example.org", "short", "short", "12 to 200 characters"),
-        ("a@example.org", "aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaa", "too easy"),
-        ("a@example.org", PASSWORD, "another", "differ"),
-        ("a@example.org", "x" * 201, "x" * 201, "12 to 200 characters"),
-    ],
-)
-async def test_what_cannot_be_is_said_and_nothing_is_lost(
-    tmp_path: Path, email: str, password: str, again: str, told: str
-) -> None:
-    async with installed(tmp_path) as services:
-        app, token = site_of(services), await first_link(services)
-        visitor = Visitor(app)
-        await visitor.get(f"/welcome/{token}")
-        reply = await visitor.post(f"/welcome/{token}", {"email": email, "password": password, "again": again})
-        assert reply.status == 400
-        assert told in visitor.text
-        assert "<script>@" not in visitor.page
-        assert (await visitor.get(f"/welcome/{token}")).status == 200, "the link is still good"
+async def test_keys_of_a_shared_account_go_on_by_default(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        await it.services.accounts.create_key(it.members_account, "shared")
+        link = await it.services.people.invite(account_id=it.members_account)
+        other = Visitor(it.app)
+        await other.get(f"/welcome/{link}")
+        await other.post(f"/welcome/{link}", {"email": "o@example.org", "password": PASSWORD, "again": PASSWORD})
+        await it.owner.get(f"/people/{(await user_of(it)).id}")
+        assert "Somebody else uses this account" in it.owner.text
+        assert 'name="keys" value="yes" checked' not in it.owner.page
 
 
-async def test_a_lost_password_is_set_anew_and_everybody_else_is_out(tmp_path: Path) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        thief = await owner_of(app, await first_link(services))
-        link = f"/welcome/{await services.people.reset_link('owner@example.org')}"
-        owner = Visitor(app)
-        await owner.get(link)
-        assert "A new password" in owner.text
-        await owner.post(link, {"password": "an entirely new one", "again": "an entirely new one"})
-        assert "API keys" in owner.text
-        await thief.get("/keys")
-        assert "Sign in" in thief.text
-        await thief.post("/signin", {"email": "owner@example.org", "password": PASSWORD})
-        assert "wrong" in thief.text
+async def test_who_is_removed_is_gone_and_may_be_invited_again(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        user = await user_of(it)
+        await it.services.people.reset_link(MEMBER)
+        await it.owner.get(f"/people/{user.id}")
+        await it.owner.post(f"/people/{user.id}/remove")
+        assert MEMBER not in it.owner.text
+        assert not await still_in(it.member)
+        assert not is_in(await signed_in(it))
+        for path in ("", "/link", "/disable", "/enable", "/remove"):
+            await it.owner.get("/people")
+            reply = await (it.owner.post(f"/people/{user.id}{path}") if path else it.owner.get(f"/people/{user.id}"))
+            assert reply.status == 404, path
+        again = Visitor(it.app)
+        await again.get("/signup")
+        await again.post("/signup", {"email": MEMBER, "password": PASSWORD, "again": PASSWORD})
+        assert is_in(again)
+        assert (await user_of(it)).account_id != user.account_id
 
 
-@pytest.mark.parametrize("path", ["//evil.test", "https://evil.test", "/\\evil.test", "javascript:alert(1)", "/é", "/a\r\nb:c"])
-async def test_signing_in_leads_nowhere_else(tmp_path: Path, path: str) -> None:
-    async with installed(tmp_path) as services:
-        app = site_of(services)
-        await owner_of(app, await first_link(services))
-        visitor = Visitor(app)
-        await visitor.get("/signin")
-        fields = {"email": "owner@example.org", "password": PASSWORD, "next": path}
-        reply = await visitor.submit("/signin", fields | {"csrf": visitor.csrf})
-        assert (reply.status, reply.header("location")) == (303, "/keys")
+async def test_an_owner_makes_a_link_for_a_new_password(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        await it.owner.get(f"/people/{(await user_of(it)).id}")
+        await it.owner.post(f"/people/{(await user_of(it)).id}/link")
+        link = re.search(r"/welcome/\w{32}", html.unescape(it.owner.page))
+        assert link
+        member = Visitor(it.app)
+        await member.get(link[0])
+        await member.post(link[0], {"password": NEW, "again": NEW})
+        assert is_in(member)
+        assert not await still_in(it.member)
 
 
-async def test_behind_a_proxy_with_tls_cookies_are_secure(tmp_path: Path) -> None:
-    async with installed(tmp_path, public_url="https://ai.example.org") as services:
-        app, token = site_of(services), await first_link(services)
-        visitor = Visitor(app)
-        reply = await visitor.get(f"/welcome/{token}")
-        assert all("; Secure" in value for name, value in reply.headers if name == "set-cookie")
-        done = await visitor.submit(
-            f"/welcome/{token}",
-            {"csrf": visitor.csrf, "email": "o@example.org", "password": PASSWORD, "again": PASSWORD},
-            origin="https://ai.example.org",
+async def test_there_is_always_an_owner_left(tmp_path: Path) -> None:
+    async with people(tmp_path) as it:
+        first = await user_of(it, "owner@example.org")
+        await it.owner.get(f"/people/{first.id}")
+        assert "This is you" in it.owner.text
+        await it.owner.get("/people")
+        for action in ("disable", "remove"):
+            assert (await it.owner.post(f"/people/{first.id}/{action}")).status == 403
+        link = await it.services.people.invite(role="owner")
+        second_owner = Visitor(it.app)
+        await second_owner.get(f"/welcome/{link}")
+        await second_owner.post(f"/welcome/{link}", {"email": "o@example.org", "password": PASSWORD, "again": PASSWORD})
+        second = await user_of(it, "o@example.org")
+        await it.owner.get("/people")
+        await second_owner.get("/people")
+        replies = await asyncio.gather(
+            it.owner.submit(f"/people/{second.id}/remove", {"csrf": it.owner.csrf}),
+            second_owner.submit(f"/people/{first.id}/remove", {"csrf": second_owner.csrf}),
         )
-        assert done.status == 303
-        assert all("; Secure" in value for name, value in done.headers if name == "set-cookie")
-        assert "https://ai.example.org/v1" in (await visitor.get("/")).body.decode()
+        assert min(reply.status for reply in replies) == 303
+        owners = [user for user in await it.services.people.list_users() if user.role == "owner"]
+        assert len(owners) == 1

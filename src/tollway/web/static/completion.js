@@ -63,7 +63,6 @@ function failure(value, response) {
   const error = new Error(value?.message ?? `The server answered ${response.status}.`);
   return Object.assign(error, {
     fromServer: true,
-    status: response.status,
     code: value?.error?.code,
     param: value?.error?.param,
     requestId: response.headers.get("x-request-id"),

@@ -268,7 +268,7 @@ function restore() {
   form.querySelector("#system").value = kept.system;
   for (const input of all("param")) input.value = kept.typed[input.dataset.param] ?? "";
   const asked = new URLSearchParams(location.search).get("model");
-  panes.forEach((one, n) => { if (kept.models[n] in data.models && !(n === 0 && asked)) one.select.value = kept.models[n]; });
+  panes.forEach((one, n) => { if (data.models.includes(kept.models[n]) && !(n === 0 && asked)) one.select.value = kept.models[n]; });
   compare(kept.compare);
 }
 
