@@ -314,6 +314,8 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             _converted({name: value})
         except msgspec.ValidationError as error:
             problem = _TYPE.sub(lambda found: _TYPES[found[0]], str(error).split(" - at ")[0])
+            if " matching regex " in problem:  # nothing for people; what the setting is says more
+                problem = f"that cannot be. {_description(name)}"
             shown = "..." if name in SECRETS else repr(value)
             raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
     settings = _converted(given)
@@ -335,6 +337,12 @@ def _placed(name: str, value: object) -> Path:
         return Path(str(value)).expanduser().absolute()
     except RuntimeError as error:
         raise SettingsError(f"{name} = {value!r}: {error}") from None
+
+
+def _description(name: str) -> str:
+    field = next(field for field in msgspec.structs.fields(Settings) if field.name == name)
+    schema = msgspec.json.schema(field.type)
+    return str(schema.get("description", ""))
 
 
 def _is_installed(module: str) -> bool:

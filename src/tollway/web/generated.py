@@ -114,7 +114,7 @@ def _kind(node: inspect.Type) -> str:
 def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.default is msgspec.NODEFAULT:
         return "the platform's data folder"
-    return "-" if field.default is None else f"`{plain(field.default)}`"
+    return "-" if field.default in (None, "") else f"`{plain(field.default)}`"
 
 
 def variable(name: str) -> str:

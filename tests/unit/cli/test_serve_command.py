@@ -81,6 +81,15 @@ def test_a_value_of_another_type(tmp_path: Path, port: str, says: str) -> None:
     assert says in said
 
 
+def test_a_value_of_another_form(tmp_path: Path) -> None:
+    code, said = refused(tmp_path, TOLLWAY_PUBLIC_URL="ai.example.org")
+    assert code == 2
+    assert said.startswith(
+        "error public_url = 'ai.example.org' (from environment variable TOLLWAY_PUBLIC_URL): that cannot be. "
+    )
+    assert "such as `https://ai.example.org`" in said
+
+
 def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
     assert refused(tmp_path, TOLLWAY_PROT="1") == (2, "error TOLLWAY_PROT is no setting. Did you mean `port`?")
 
