@@ -107,6 +107,12 @@ def exchange(server: LiveServer, headers: str, pieces: list[bytes]) -> tuple[Res
     return (int(first.split()[1]), response_headers, body), sent
 
 
+def test_a_second_host_is_a_400(server: LiveServer) -> None:
+    body = json.dumps(valid()).encode()
+    response, _ = exchange(server, f"Host: y\r\nContent-Length: {len(body)}\r\n", [body])
+    assert "one Host header" in check(response, 400, "invalid_value", "Host")
+
+
 def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(server: LiveServer) -> None:
     response, _ = exchange(server, "Content-Length: 20000001\r\n", [])
 
