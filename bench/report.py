@@ -89,7 +89,7 @@ def _circumstances(found: Mapping[str, Any]) -> str:
 
 
 def _goal_lines(report: Mapping[str, Any], goals: Sequence[Mapping[str, Any]]) -> list[str]:
-    lines = ["| what | goal | measured | |", "|---|---|---|---|"]
+    lines, missed = ["| what | goal | measured | |", "|---|---|---|---|"], []
     for goal in goals:
         figure = find(report.get(goal["part"], {}).get("figures"), goal["figure"])
         for sign, bounds in (("≥", goal.get("at_least", [])), ("≤", goal.get("at_most", []))):
@@ -99,8 +99,10 @@ def _goal_lines(report: Mapping[str, Any], goals: Sequence[Mapping[str, Any]]) -
                 else:
                     told = number(figure)
                     verdict = "met" if (figure >= bound if sign == "≥" else figure <= bound) else "**not met**"
+                    if verdict != "met":
+                        missed.append(f"- {goal['text']}: {' '.join(goal['why'].split())}")
                 lines.append(f"| {goal['text']} | {sign} {bound:g} | {told} | {verdict} |")
-    return lines
+    return [*lines, "", "Why those are not met:", "", *dict.fromkeys(missed)] if missed else lines
 
 
 def _table(rows: Mapping[str, Any]) -> list[str]:
