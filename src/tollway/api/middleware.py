@@ -29,6 +29,9 @@ EXPOSED_HEADERS = (
     "x-tollway-usd-spent",
     "x-tollway-ignored-parameters",
     "x-tollway-stand-in",
+    "x-tollway-route",
+    "x-tollway-idempotent-replayed",
+    *(f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")),
     "retry-after",
 )
 

@@ -83,6 +83,7 @@ async def test_pages_of_other_origins_may_use_the_api_but_send_no_cookies(tmp_pa
         assert reply.header("x-request-id")
     assert answer.header("access-control-expose-headers") == ", ".join(EXPOSED_HEADERS)
     assert {"x-request-id", "x-inference-id", "x-tollway-credits-used", "x-tollway-usd-spent"} <= set(EXPOSED_HEADERS)
+    assert {"x-tollway-route", "x-ratelimit-remaining-requests", "x-ratelimit-reset-tokens"} <= set(EXPOSED_HEADERS)
 
 
 async def test_pages_of_other_origins_may_not_read_the_operators_endpoints(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 import base64
+import contextlib
 import os
+import random
 import socket
 import stat
 import struct
@@ -167,8 +169,8 @@ def test_a_port_that_was_taken_before_the_first_start_is_replaced(
 def test_a_port_that_was_taken_between_two_engines_is_waited_for(
     pulled: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervisor, "_CAN_RESERVE_PORTS", False)
-    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS_MIN", 3.0)  # long enough to take the port meanwhile
+    monkeypatch.setattr(supervisor, "_free_port", lambda: (None, _quiet_port()))  # not reserved
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS_MIN", 6.0)  # long enough to take the port meanwhile
     robbed = Supervisor(engine_settings(tmp_path, pulled.path), pulled)
     robbed.start()
     (endpoint,) = robbed.endpoints()
@@ -223,6 +225,14 @@ def test_a_library_that_is_missing_is_named_with_its_package(
     broken = Supervisor(engine_settings(tmp_path, pulled.path), pulled)
     with pytest.raises(EngineError, match=r"did not start \(exit status 1\).*libgomp\.so\.1.*apt-get install libgomp1"):
         broken.start()
+
+
+def _quiet_port() -> int:
+    """A free port that no system gives to whoever asks for any, as other tests do all the time."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def _port_of(some: Supervisor) -> int:
