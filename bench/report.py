@@ -57,7 +57,7 @@ def find(figures: Any, path: Sequence[str]) -> Any:
 def rendered(report: Mapping[str, Any], plan: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     """(the page, its plots by file name)."""
     plots: dict[str, str] = {}
-    lines = [HEAD, "## Goals", "", *_goal_lines(report, plan["goals"]), ""]
+    lines = [HEAD, "## Goals", "", *_goal_lines(report, plan["goals"], plan["reasons"]), ""]
     for part in plan["parts"]:
         lines += [f"## {part['title']}", "", part["about"].strip(), ""]
         if part["name"] not in report:
@@ -88,7 +88,7 @@ def _circumstances(found: Mapping[str, Any]) -> str:
     return "; ".join(told) + "."
 
 
-def _goal_lines(report: Mapping[str, Any], goals: Sequence[Mapping[str, Any]]) -> list[str]:
+def _goal_lines(report: Mapping[str, Any], goals: Sequence[Mapping[str, Any]], reasons: Mapping[str, str]) -> list[str]:
     lines, missed = ["| what | goal | measured | |", "|---|---|---|---|"], []
     for goal in goals:
         figure = find(report.get(goal["part"], {}).get("figures"), goal["figure"])
@@ -100,7 +100,7 @@ def _goal_lines(report: Mapping[str, Any], goals: Sequence[Mapping[str, Any]]) -
                     told = number(figure)
                     verdict = "met" if (figure >= bound if sign == "≥" else figure <= bound) else "**not met**"
                     if verdict != "met":
-                        missed.append(f"- {goal['text']}: {' '.join(goal['why'].split())}")
+                        missed.append(f"- {goal['text']}: {' '.join(reasons[goal['why']].split())}")
                 lines.append(f"| {goal['text']} | {sign} {bound:g} | {told} | {verdict} |")
     return [*lines, "", "Why those are not met:", "", *dict.fromkeys(missed)] if missed else lines
 

@@ -21,7 +21,6 @@ from msgspec import Struct
 from tollway import __version__
 from tollway.cli.serve import free_port
 from tollway.cli.terminal import AsJson, Home, out, print_json
-from tollway.engine.errors import loading_hint
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings, SettingsError, load
 
@@ -101,6 +100,8 @@ def _engine(_: Settings) -> Finding:
     child = _python_child("-c", "import xllamacpp; print(getattr(xllamacpp, '__version__', ''))")
     if child.returncode == 0:
         return Finding("engine", True, f"xllamacpp {child.stdout.strip()} loads")
+    from tollway.engine.errors import loading_hint
+
     ended = "Illegal instruction" if child.returncode == -signal.SIGILL else f"exit code {child.returncode}"
     reason = (child.stderr.strip().splitlines() or [ended])[-1]
     return Finding("engine", False, f"xllamacpp does not load: {reason}", loading_hint(reason))

@@ -169,10 +169,11 @@ class _Engine:
             self._hang_up()
             self._reservation, self._port = _free_port()
             self.spawn()
-        ended, said = self._how_it_ended(), self._log_tail()
+        ended = self._how_it_ended()
+        hint = f" {loading_hint(ended)}" if "SIGILL" in ended else ""
         raise EngineError(
-            f"The engine of the model {self.facts.name} did not start ({ended}). "
-            + (f"{self._log_path} ends with: {said}" if said else f"{self._log_path} is empty. {loading_hint(ended)}")
+            f"The engine of the model {self.facts.name} did not start ({ended}).{hint} {self._log_path} ends with:"
+            f" {self._log_tail() or 'nothing'}"
         )
 
     def watch(self) -> None:

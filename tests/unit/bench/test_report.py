@@ -107,5 +107,6 @@ def test_the_plan_is_about_parts_and_gateways_that_exist() -> None:
     ratios = {goal["figure"][2] for goal in PLAN["goals"] if goal["figure"][:2] == ["results", "ratios"]}
 
     assert {goal["part"] for goal in PLAN["goals"]} <= names
+    assert {goal["why"] for goal in PLAN["goals"]} == set(PLAN["reasons"])
     assert ratios <= {gateway.name for gateway in GATEWAYS}
     assert all(importlib.util.find_spec(part["module"]) for part in PLAN["parts"])

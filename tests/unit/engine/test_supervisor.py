@@ -227,6 +227,19 @@ def test_a_library_that_is_missing_is_named_with_its_package(
         broken.start()
 
 
+@pytest.mark.parametrize(("signal_name", "hinted"), [("SIGILL", True), ("SIGKILL", False)])
+def test_an_engine_that_is_killed_at_its_start_has_a_hint_where_there_is_one(
+    pulled: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal_name: str, hinted: bool
+) -> None:
+    (tmp_path / "xllamacpp.py").write_text(f"import os, signal\nos.kill(os.getpid(), signal.{signal_name})")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    broken = Supervisor(engine_settings(tmp_path, pulled.path), pulled)
+    with pytest.raises(EngineError, match=f"killed by {signal_name}") as raised:
+        broken.start()
+    assert ("TOLLWAY_LOCAL_MODELS=none" in str(raised.value)) == hinted
+    assert "make clean" not in str(raised.value)
+
+
 def _quiet_port() -> int:
     """A free port that no system gives to whoever asks for any, as other tests do all the time."""
     for port in random.sample(range(20_000, 30_000), 100):
