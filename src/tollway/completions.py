@@ -97,18 +97,38 @@ class Completions:
             _tokens_to_count(call),
             call.idempotency,
         )
+        answer = None
+        if journey.stays_here and self._desk.vouches_for(order):
+            answer = self._begin(call, journey)  # it reads the prompt while the hold is written
         try:
-            admitted = await self._desk.admit(order)
-        except (InsufficientCredits, SpendLimitReached) as refusal:
-            raise _with_what_would_fit(refusal, bound) from None
+            admitted = await self._admitted(order, bound)
+        except BaseException:
+            if answer is not None:
+                answer.call_off()
+            raise
         if isinstance(admitted, Replay):
             return Answer.again(call, admitted.answer)
         if bound.open_ended and admitted.hold.credits < bound.credits:
             # the answer ends with `length` when the money does
             call.request.max_completion_tokens = bound.output_affordable(admitted.hold.credits)
+            if answer is not None:
+                answer.call_off()
+                answer = self._begin(call, self._router.again(journey), after=answer)
+        if answer is None:
+            answer = self._begin(call, journey)
+        answer.admit(admitted)
+        return answer
+
+    async def _admitted(self, order: Order, bound: Bound) -> Admitted | Replay:
+        try:
+            return await self._desk.admit(order)
+        except (InsufficientCredits, SpendLimitReached) as refusal:
+            raise _with_what_would_fit(refusal, bound) from None
+
+    def _begin(self, call: Call, journey: Journey, after: "Answer | None" = None) -> "Answer":
         answer = Answer(call, journey)
         journey.response_id = answer.id
-        answer.task = asyncio.create_task(answer.run(self._desk, admitted, self._markup))
+        answer.task = asyncio.create_task(answer.run(self._desk, self._markup, after))
         self._running.add(answer)
         answer.task.add_done_callback(lambda _: self._running.discard(answer))
         return answer
@@ -168,6 +188,7 @@ class Answer:
     task: asyncio.Task[None]
 
     def __init__(self, call: Call, journey: Journey | None) -> None:
+        self._admission: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
         self.id = ids.completion_id()
         self.inference_id = ids.request_id()
         self.created = int(clock.now())
@@ -241,12 +262,26 @@ class Answer:
 
     # --- making it ----------------------------------------------------------------------------------------------------
 
-    async def run(self, desk: FrontDesk, admitted: Admitted, markup: int) -> None:
-        """Pumps the stream into the queue and settles at the end. The body of the application's task."""
+    def admit(self, admitted: Admitted) -> None:
+        """To be called once, before the answer is handed out. Nothing is settled before."""
         self.headers = admitted.headers
+        self._admission.set_result(admitted)
+
+    def call_off(self) -> None:
+        """Ends an answer that was begun and not admitted: it never was."""
+        self._admission.cancel()
+        self.task.cancel()
+
+    async def run(self, desk: FrontDesk, markup: int, after: "Answer | None" = None) -> None:
+        """Pumps the stream into the queue and settles at the end. The body of the application's task.
+
+        `after`: one that was called off, and may still have its place at the engine.
+        """
         status: Status = "succeeded"
         last: TollwayError | None = None
         try:
+            if after is not None:
+                await asyncio.wait([after.task])
             async with aclosing(self._asked.stream(self._meter)) as stream:
                 async for item in stream:
                     if isinstance(item, Usage):
@@ -263,6 +298,7 @@ class Answer:
             log.exception("provider_failed", request_id=self._call.request_id, model=self.answered_by)
             status, last = "failed", InternalError("The answer could not be made because of a fault of ours.")
         self._settling = True
+        admitted = await self._admission
         try:
             await self._settle(desk, admitted, markup, status, last)
         except TollwayError as error:

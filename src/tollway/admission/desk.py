@@ -45,6 +45,7 @@ class Desk:
         self._on_balance = on_balance
         self._waiting: list[_Waiting] = []
         self._owed: dict[str, Admitted] = {}
+        self._vouched: set[tuple[str, str]] = set()
         self._unsure = False  # whether the last batch had come to its commit
         self._pump: asyncio.Task[None] | None = None
 
@@ -53,6 +54,8 @@ class Desk:
 
         When the caller is cancelled while it waits, the request may be admitted all the same; then it is given up at once.
         """
+        key = _key_of(order)
+        self._vouched.discard(key)
         future = self._submit(order)
         try:
             result = await future
@@ -63,7 +66,17 @@ class Desk:
         if isinstance(result, TollwayError):
             raise result
         assert isinstance(result, Admitted | Replay)  # noqa: S101 - what a batch answers to an Order
+        if isinstance(result, Admitted) and result.hold.credits == order.credits:
+            self._vouched.add(key)
         return result
+
+    def vouches_for(self, order: Order) -> bool:
+        """Whether it is as good as admitted, so that what costs nothing may begin before `admit` has written it down.
+
+        It is where the last order of the same key was admitted in full. So whoever is refused was let go ahead once at most,
+        and one at a time. Never with an Idempotency-Key: that request may have been answered before.
+        """
+        return order.idempotency is None and _key_of(order) in self._vouched
 
     async def finish(self, outcome: Outcome) -> Settled:
         """Writes the end of a request, durably. Raises ServiceUnavailable when it cannot; then nothing was charged."""
@@ -180,6 +193,9 @@ class OpenDesk:
     async def admit(self, order: Order) -> Admitted:
         return Admitted(order, Hold(order.request_id, order.caller.account_id, order.caller.key_id, order.credits), {})
 
+    def vouches_for(self, order: Order) -> bool:  # noqa: ARG002 - as a Desk is asked
+        return False  # admits at once
+
     async def finish(self, outcome: Outcome) -> Settled:
         return Settled(outcome.record.credits if outcome.record else 0, 0, 0)
 
@@ -191,6 +207,11 @@ class OpenDesk:
 
 
 FrontDesk = Desk | OpenDesk
+
+
+def _key_of(order: Order) -> tuple[str, str]:
+    """Whose last order it is that counts; the playground has no key of its own."""
+    return order.caller.account_id, order.caller.key_id
 
 
 def _not_written() -> InternalError:

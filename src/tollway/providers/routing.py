@@ -97,6 +97,11 @@ class Router:
             raise refusal
         return self._journey(request, choices, request_id)
 
+    def again(self, journey: "Journey") -> "Journey":
+        """The same way from its beginning."""
+        choices = [_Choice(choice.route, choice.ignored, choice.provider, choice.health) for choice in journey._choices]
+        return self._journey(journey._request, choices, journey._request_id)
+
     def health(self, route: Route) -> UpstreamHealth:
         """What is known of the route's upstream, with the limits that the route brings."""
         name = route.upstream.name
@@ -141,6 +146,11 @@ class Journey:
     def label(self) -> str:
         """For operators, in a header: `upstream/model; attempts=1`."""
         return f"{_quoted(self.route.upstream.name, self.route.upstream_model)}; attempts={self.attempts}"
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether nobody but engines of this machine may be asked, which costs nothing and tells nobody anything."""
+        return all(route.upstream.dialect == "local" for route in self.routes)
 
     def check_room(self) -> None:
         """Raises what `stream` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""
