@@ -1,6 +1,7 @@
 """A real HTTP server on a loopback port that answers with scripted replies. The base of the fake upstreams."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from aiohttp import web
 from tests.fakes.faults import Received, Reply, play
 
 BODY_BYTES_MAX = 64 * 2**20
+SEND_BUFFER_BYTES = 1 << 16
 
 
 class FakeServer:
@@ -52,8 +54,10 @@ class FakeServer:
         # The handler is cancelled when its client leaves: that is how `Received.left` comes to know.
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
-        await site.start()
+        listening = socket.create_server(("127.0.0.1", port))
+        # what nobody reads waits here rather than in the kernel, which would take megabytes of each answer
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        await web.SockSite(self._runner, listening).start()
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Final
 
-_UNREAD_BYTES_MAX = 1 << 15
+_UNREAD_BYTES_MAX = 1 << 14
 """What may wait for a slow reader here. The kernel holds back the rest, and has no more room than that either."""
 _UNPACKED_BYTES_MAX = 8 << 20
 _HEAD_BYTES_MAX = 1 << 16

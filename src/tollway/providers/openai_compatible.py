@@ -63,7 +63,9 @@ class OpenAIProvider:
                 events = EventReader()
                 read = reader.read if request.stream else reader.read_together
                 while not reader.done and (data := await connection.piece(0 if request.stream else GATHER_SECONDS)):
-                    for chunk in read(events.feed(data)):
+                    came = events.feed(data)
+                    del data  # while a slow reader takes what came, it would be there twice
+                    for chunk in read(came):
                         begun = True
                         yield chunk
                 if not reader.done:

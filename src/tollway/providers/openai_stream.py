@@ -169,10 +169,13 @@ class AnswerReader:
         self._choices = [_ChoiceReader(index, request) for index in range(request.choices_count)]
 
     def read(self, events: list[bytes]) -> Iterator[ChunkChoice]:
-        """What the events add, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error."""
-        for data in events:
-            if self.done:
-                return
+        """What the events add, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error.
+
+        Empties the list: what a slow reader has not taken yet is memory.
+        """
+        events.reverse()
+        while events and not self.done:
+            data = events.pop()
             if data == b"[DONE]" or data.strip() == b"[DONE]":
                 self.done = True
                 return
