@@ -20,7 +20,8 @@ from tollway.wire.decode import decode_chat_request
 
 _DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
-_IDEMPOTENCY_KEY = re.compile(rb"[\x21-\x7e]{1,255}")
+IDEMPOTENCY_KEY = "[!-~]{1,255}"
+_IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY.encode())
 
 
 async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:

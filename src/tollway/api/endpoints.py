@@ -9,11 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tollway.api import billing, chat, examples, health, keys, latency, models, openapi, usage
+from tollway.api.patterns import matching
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import JSON, Answer, Auth, Endpoint, Parameter, Tag
 from tollway.errors import (
     BadGateway,
+    Conflict,
     ContextLengthExceeded,
     Forbidden,
     GatewayTimeout,
@@ -22,10 +24,12 @@ from tollway.errors import (
     RateLimited,
     RequestTimeout,
     ServiceUnavailable,
+    UnprocessableRequest,
     UnsupportedMediaType,
     UnsupportedParameter,
 )
 from tollway.wire.chat import ChatRequest, Chunk, Completion
+from tollway.wire.dry_run import DryRun
 from tollway.wire.models import DeprecationList, ModelCard, ModelDetail, ModelList
 
 
@@ -63,13 +67,28 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         tag=Tag.CHAT,
         summary="Answer a conversation",
         description="With `stream: true` the answer comes as server-sent events: chunks, and `[DONE]` at the end.",
+        parameters=(
+            Parameter(
+                "Idempotency-Key",
+                "Makes it safe to send a request again: for 24 hours the same key and body get the same answer, made and "
+                "charged once.",
+                place="header",
+                schema=matching(chat.IDEMPOTENCY_KEY),
+            ),
+            Parameter(
+                "x-tollway-dry-run",
+                "`true`: answers with the most that the request could cost. Nothing is made or charged.",
+                place="header",
+                schema={"type": "string", "enum": ["true", "false"]},
+            ),
+        ),
         auth=Auth.KEY,
         request=ChatRequest,
         request_example=examples.CHAT_REQUEST,
         answers=(
             Answer(
-                "The answer, whole or as a stream of chunks.",
-                media={JSON: Completion, openapi.EVENT_STREAM: Chunk},
+                "The answer, whole or as a stream of chunks; of a dry run, what it could cost.",
+                media={JSON: (Completion, DryRun), openapi.EVENT_STREAM: Chunk},
                 headers=(
                     "x-inference-id",
                     "x-tollway-credits-used",
@@ -77,6 +96,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                     "x-tollway-ignored-parameters",
                     "x-tollway-route",
                     "x-tollway-stand-in",
+                    "x-tollway-idempotent-replayed",
+                    *openapi.RATE_LIMITS,
                 ),
                 examples={JSON: examples.COMPLETION, openapi.EVENT_STREAM: examples.CHUNK},
             ),
@@ -86,6 +107,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             ContextLengthExceeded,
             Forbidden,
             ModelNotFound,
+            Conflict,
+            UnprocessableRequest,
             PayloadTooLarge,
             RequestTimeout,
             UnsupportedMediaType,

@@ -27,6 +27,13 @@ HEADERS = {
     "x-tollway-usd-spent": "What the request cost, in US dollars. Not on streams.",
     "x-tollway-ignored-parameters": "Parameters that have no effect on this model, separated by commas.",
     "x-tollway-route": "Who answered, and after how many attempts: `upstream/model; attempts=1`.",
+    "x-tollway-idempotent-replayed": "`true` when it is the answer that was given before under the same `Idempotency-Key`.",
+    "x-ratelimit-limit-requests": "Requests that you may make a minute. This and the like: only where there is such a limit.",
+    "x-ratelimit-limit-tokens": "Tokens that you may use a minute.",
+    "x-ratelimit-remaining-requests": "Requests that are left at the moment.",
+    "x-ratelimit-remaining-tokens": "Tokens that are left at the moment.",
+    "x-ratelimit-reset-requests": "When all requests of the minute are there again, such as `1.500s`.",
+    "x-ratelimit-reset-tokens": "When all tokens of the minute are there again.",
     "x-tollway-stand-in": "`true` when another model answered because the one that was asked for has no upstream.",
     "etag": "Send it as `If-None-Match` to be answered 304 while nothing has changed.",
     "cache-control": "How long the answer may be kept.",
@@ -35,7 +42,8 @@ HEADERS = {
 }
 EVENT_STREAM = "text/event-stream"
 _ALWAYS = ("x-request-id",)
-_ERROR_HEADERS = {401: ("www-authenticate",), 429: ("retry-after",), 503: ("retry-after",)}
+RATE_LIMITS = tuple(name for name in HEADERS if name.startswith("x-ratelimit-"))
+_ERROR_HEADERS = {401: ("www-authenticate",), 429: ("retry-after", *RATE_LIMITS), 503: ("retry-after",)}
 
 _TAGS = {
     Tag.CHAT: "Answers from language models.",
@@ -148,7 +156,8 @@ def _types(endpoints: list[Endpoint]) -> list[Any]:
             if endpoint.request is not None:
                 yield endpoint.request
             for answer in endpoint.answers:
-                yield from answer.media.values()
+                for types in answer.media.values():
+                    yield from _each(types)
         yield Problem
         yield ErrorEvent
 
@@ -159,12 +168,21 @@ def _require_what_is_always_sent(endpoints: list[Endpoint], components: dict[str
     """A default makes a field optional in requests; in answers it is there all the same, nulls included."""
     asked = {struct for endpoint in endpoints for struct in _structs(endpoint.request)}
     told = {
-        struct for endpoint in endpoints for answer in endpoint.answers for t in answer.media.values() for struct in _structs(t)
+        struct
+        for endpoint in endpoints
+        for answer in endpoint.answers
+        for types in answer.media.values()
+        for type_ in _each(types)
+        for struct in _structs(type_)
     }
     for struct in told - asked:
         if not struct.__struct_config__.omit_defaults:
             fields = msgspec.structs.fields(struct)
             components[struct.__name__]["required"] = [field.encode_name for field in fields if field.default is not UNSET]
+
+
+def _each(types: Any) -> tuple[Any, ...]:
+    return types if isinstance(types, tuple) else (types,)
 
 
 def _structs(type_: Any) -> set[type[Struct]]:
@@ -242,8 +260,9 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 
 def _answer(answer: Answer, schema_of: dict[int, Schema]) -> dict[str, Any]:
     content = {}
-    for media, type_ in answer.media.items():
-        schema, example = schema_of[id(type_)], answer.examples.get(media)
+    for media, types in answer.media.items():
+        schemas = [schema_of[id(type_)] for type_ in _each(types)]
+        schema, example = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}, answer.examples.get(media)
         if media == EVENT_STREAM:
             schema, example = _event(schema, schema_of[id(ErrorEvent)]), {"data": json.dumps(example)}
         content[media] = {"schema": schema} | ({"example": example} if example else {})

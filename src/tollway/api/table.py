@@ -35,7 +35,7 @@ class Answer:
 
     description: str
     media: dict[str, Any] = field(default_factory=dict)
-    """Content type -> type of the body."""
+    """Content type -> type of the body, or a tuple of those that it may be."""
     status: int = 200
     headers: tuple[str, ...] = ()
     """Names from `openapi.HEADERS`."""

@@ -68,13 +68,18 @@ def _contents(content: Schema) -> Iterator[str]:
             example = json.loads(body["example"]["data"])
         else:
             schema, example = body["schema"], body.get("example")
-        node = node_of(schema)
-        if node.fields:
-            yield from _table(node)
-        else:
-            yield f"A {node.type if node.type != 'object' else 'JSON object'}."
+        usual, *others = schema.get("anyOf", [schema])
+        yield from _fields(node_of(usual))
         if example is not None:
             yield from _json("Example", example)
+        for other in others:
+            node = node_of(other)
+            yield f"\nOr else: {node.description}\n"
+            yield from _fields(node)
+
+
+def _fields(node: Node) -> Iterable[str]:
+    return _table(node) if node.fields else (f"A {node.type if node.type != 'object' else 'JSON object'}.",)
 
 
 def _json(title: str, value: Any) -> Iterable[str]:

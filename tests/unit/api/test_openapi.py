@@ -13,6 +13,7 @@ from tests.installation import app_of, installed
 
 from tollway.api import examples, openapi
 from tollway.api.endpoints import ENDPOINTS
+from tollway.api.middleware import EXPOSED_HEADERS
 from tollway.catalog.tables import ModelId
 from tollway.errors import TollwayError
 from tollway.wire.decode import decode_chat_request
@@ -80,11 +81,25 @@ def test_the_chat_endpoint_is_documented_under_both_paths_with_the_reference_pag
         assert body["example"]["model"] == "google/gemini-2.5-flash-lite-preview"
         assert operation["security"] == [{"bearer": []}]
         content = operation["responses"]["200"]["content"]
-        assert content["application/json"]["schema"] == {"$ref": "#/components/schemas/Completion"}
+        kinds = [{"$ref": f"#/components/schemas/{name}"} for name in ("Completion", "DryRun")]
+        assert content["application/json"]["schema"] == {"anyOf": kinds}
         data = content["text/event-stream"]["schema"]["properties"]["data"]
         kinds = [{"$ref": f"#/components/schemas/{name}"} for name in ("Chunk", "ErrorEvent")]
         assert [option.get("contentSchema") for option in data["anyOf"]] == [None, {"anyOf": kinds}]
-        assert {"400", "401", "403", "404", "413", "415", "429", "500", "502", "503", "504"} <= set(operation["responses"])
+        assert {"400", "401", "403", "404", "409", "413", "415", "422", "429", "500", "502", "503", "504"} <= set(
+            operation["responses"]
+        )
+
+
+def test_headers_that_a_browser_may_read_are_documented() -> None:
+    responses = DOCUMENT["paths"]["/v1/chat/completions"]["post"]["responses"]
+    documented = {name for status in ("200", "429") for name in responses[status]["headers"]}
+    assert documented == set(EXPOSED_HEADERS) - {"x-client-request-id"}, "which is sent to those who sent it"
+
+
+def test_a_dry_run_and_an_idempotency_key_are_documented() -> None:
+    parameters = DOCUMENT["paths"]["/v1/chat/completions"]["post"]["parameters"]
+    assert {"Idempotency-Key", "x-tollway-dry-run"} <= {parameter["name"] for parameter in parameters}
 
 
 @pytest.mark.parametrize(
