@@ -7,6 +7,7 @@ flag (--port). `docs/settings.md` is generated from this table.
 import base64
 import difflib
 import importlib.util
+import math
 import os
 import re
 import tomllib
@@ -362,11 +363,18 @@ def _converted(values: dict[str, Any]) -> Settings:
     return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
 
 
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number} is no finite number")
+    return value
+
+
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """(text, document) of a TOML file; of one that is not there, nothing. Raises SettingsError for one that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text)
+        document = tomllib.loads(text, parse_float=_finite)
         repr(document)  # what cannot be written down, such as 0xfff... of 5,000 digits, could not be complained of either
         return text, document
     except (FileNotFoundError, NotADirectoryError):

@@ -90,3 +90,10 @@ def test_workers_get_the_whole_url_in_a_private_file(tmp_path: Path) -> None:
         (file,) = tmp_path.glob("workers-*.json")
         assert file.stat().st_mode & 0o077 == 0
         assert msgspec.structs.asdict(WorkerConfig.received().settings) == msgspec.structs.asdict(config.settings)
+
+
+@pytest.mark.parametrize("number", ["1e400", "inf", "-inf", "nan"])
+def test_a_number_beyond_all_numbers_is_refused(tmp_path: Path, number: str) -> None:
+    (tmp_path / "tollway.toml").write_text(f"receive_seconds = {number}\n")
+    with pytest.raises(SettingsError, match="is no finite number"):
+        settings.load({}, {"TOLLWAY_HOME": str(tmp_path)})

@@ -76,7 +76,9 @@ def build(rows: Iterable[Row], services: Services, *, lifespan: Any = None, defa
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # a path without parameters is looked up, not matched: the hot one would otherwise pass dozens of patterns
-        found = fixed.get(scope["path"], router) if scope["type"] == "http" else router
+        found: ASGIApp = fixed.get(scope["path"], router) if scope["type"] == "http" else router
+        if found is router and "\0" in scope.get("path", ""):
+            found = default  # nothing has such a name, and PostgreSQL would not even look for it
         await found(scope, receive, send)
 
     return RequestMiddleware(app, services)
