@@ -73,8 +73,8 @@ class Desk:
     def vouches_for(self, order: Order) -> bool:
         """Whether it is as good as admitted, so that what costs nothing may begin before `admit` has written it down.
 
-        It is where the last order of the same key was admitted in full. So whoever is refused was let go ahead once at most,
-        and one at a time. Never with an Idempotency-Key: that request may have been answered before.
+        It is where the last order of the same key was admitted in full. So whoever is refused is not let go ahead again until
+        he is admitted, and one at a time. Never with an Idempotency-Key: that request may have been answered before.
         """
         return order.idempotency is None and _key_of(order) in self._vouched
 
@@ -193,7 +193,7 @@ class OpenDesk:
     async def admit(self, order: Order) -> Admitted:
         return Admitted(order, Hold(order.request_id, order.caller.account_id, order.caller.key_id, order.credits), {})
 
-    def vouches_for(self, order: Order) -> bool:  # noqa: ARG002 - as a Desk is asked
+    def vouches_for(self, _order: Order) -> bool:
         return False  # admits at once
 
     async def finish(self, outcome: Outcome) -> Settled:

@@ -13,6 +13,7 @@ from tollway.admission import Idempotency
 from tollway.api.body import read_body
 from tollway.api.context import RequestContext, context_of
 from tollway.api.errors import Headers, error_event
+from tollway.api.patterns import IDEMPOTENCY_KEY
 from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
 from tollway.wire.chat import encode
@@ -20,7 +21,6 @@ from tollway.wire.decode import decode_chat_request
 
 _DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
-IDEMPOTENCY_KEY = "[!-~]{1,255}"
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY.encode())
 
 

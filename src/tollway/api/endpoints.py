@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tollway.api import billing, chat, examples, health, keys, latency, models, openapi, usage
-from tollway.api.patterns import matching
+from tollway.api.patterns import IDEMPOTENCY_KEY, matching
 from tollway.api.routing import responding
 from tollway.api.services import Services
 from tollway.api.table import JSON, Answer, Auth, Endpoint, Parameter, Tag
@@ -73,7 +73,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
                 "Makes it safe to send a request again: for 24 hours the same key and body get the same answer, made and "
                 "charged once.",
                 place="header",
-                schema=matching(chat.IDEMPOTENCY_KEY),
+                schema=matching(IDEMPOTENCY_KEY),
             ),
             Parameter(
                 "x-tollway-dry-run",

@@ -99,9 +99,7 @@ class GeminiProvider:
                 events = EventReader()
                 async with aclosing(_pieces(connection, reader)) as pieces:
                     async for piece in pieces:
-                        came = events.feed(piece)
-                        del piece  # while a slow reader takes what came, it would be there twice
-                        for data in came:
+                        for data in events.feed(piece):
                             if (event := _event(data, reader)) is not None:
                                 yield event
                 for data in events.finish():
