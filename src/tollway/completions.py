@@ -11,29 +11,22 @@ from contextlib import aclosing
 
 import msgspec
 import structlog
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
 from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay
 from tollway.catalog import Catalog
-from tollway.errors import (
-    InsufficientCredits,
-    InternalError,
-    InvalidRequest,
-    ServiceUnavailable,
-    SpendLimitReached,
-    TollwayError,
-)
+from tollway.errors import InternalError, InvalidRequest, NotAffordable, ServiceUnavailable, TollwayError
 from tollway.metering import (
     Bound,
     Tariff,
     bound_for,
     credits_for,
-    estimated_prompt_tokens,
     estimated_usage,
     markup_micro,
     tariff_of,
+    tokens_expected,
     trusted_usage,
 )
 from tollway.money import usd
@@ -94,7 +87,7 @@ class Completions:
             bound.tariff.version,
             bound.credits,
             bound.credits_min,
-            _tokens_to_count(call),
+            tokens_expected(call.request, call.body_bytes),
             call.idempotency,
         )
         answer = None
@@ -122,8 +115,9 @@ class Completions:
     async def _admitted(self, order: Order, bound: Bound) -> Admitted | Replay:
         try:
             return await self._desk.admit(order)
-        except (InsufficientCredits, SpendLimitReached) as refusal:
-            raise _with_what_would_fit(refusal, bound) from None
+        except NotAffordable as refusal:
+            refusal.offer(bound.output_affordable(refusal.available))
+            raise
 
     def _begin(self, call: Call, journey: Journey, after: "Answer | None" = None) -> "Answer":
         answer = Answer(call, journey)
@@ -311,10 +305,7 @@ class Answer:
 
     def _note(self, item: ChunkChoice) -> None:
         """What has to be known of each chunk for the charge, the log and a replay."""
-        delta = item.delta
-        size = _bytes_of(delta.content) + _bytes_of(delta.reasoning_content) + _bytes_of(delta.refusal)
-        for call in delta.tool_calls or ():
-            size += _bytes_of(call.function.name) + _bytes_of(call.function.arguments) if call.function else 0
+        size = item.delta.text_bytes
         if size and self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
         self._received_bytes += size
@@ -328,20 +319,16 @@ class Answer:
     ) -> None:
         """Charges what was used, durably. Failed and empty answers are free; what they cost the operator is written down."""
         call, route = self._call, self._asked.route
-        flags: list[str] = []
-        usage = self._usage
-        if usage is None:
-            prompt = self._meter.prompt_tokens
-            if prompt is None:
-                prompt = estimated_prompt_tokens(call.request, call.body_bytes)
-            usage = estimated_usage(prompt, self._received_bytes, self._meter.completion_tokens)
-            if status == "succeeded":
-                flags.append("usage_missing")
-        usage, wrong = trusted_usage(usage)
-        flags += wrong
+        counted = self._meter
+        usage = self._usage or estimated_usage(
+            call.request, call.body_bytes, self._received_bytes, counted.prompt_tokens, counted.completion_tokens
+        )
+        usage, flags = trusted_usage(usage)
+        if self._usage is None and status == "succeeded":
+            flags.insert(0, "usage_missing")
         tariff = tariff_of(route.price, markup)
         cost = credits_for(usage, tariff)
-        if status == "failed" and not self._received_bytes and self._meter.prompt_tokens is None:
+        if status == "failed" and not self._received_bytes and counted.prompt_tokens is None:
             cost = 0  # as far as we know, nobody has begun to work on it
         free = status == "failed" or not self._received_bytes
         if cost > admitted.hold.credits and not free:
@@ -493,28 +480,6 @@ class Answer:
             usage=self._usage,
             meta=CompletionMeta(self.cost),
         )
-
-
-def _tokens_to_count(call: Call) -> int:
-    """What counts against tokens per minute until the answer is there: the prompt by a rule of thumb, and what is asked for."""
-    prompt = estimated_prompt_tokens(call.request, call.body_bytes)
-    return prompt + (call.request.output_tokens_max or 0) * call.request.choices_count
-
-
-def _bytes_of(text: str | UnsetType | None) -> int:
-    if not text:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())
-
-
-def _with_what_would_fit(refusal: InsufficientCredits | SpendLimitReached, bound: Bound) -> TollwayError:
-    """Adds the `max_tokens` that the available credits would cover."""
-    fitting = bound.output_affordable(refusal.available)
-    data = {**(refusal.data or {}), "max_tokens_affordable": fitting}
-    refusal.data = data
-    if fitting:
-        refusal.message = f"{refusal.message} `max_tokens: {fitting}` would fit."
-    return refusal
 
 
 def _cost(credits_used: int) -> Cost:

@@ -163,7 +163,19 @@ class Forbidden(TollwayError):
     name = "ForbiddenException"
 
 
-class InsufficientCredits(Forbidden):
+class NotAffordable(Forbidden):
+    """What the request may cost is not covered. `available` are the credits that are left for it."""
+
+    available = 0
+
+    def offer(self, max_tokens: int) -> None:
+        """Tells the `max_tokens` that the credits would cover."""
+        self.data = {**(self.data or {}), "max_tokens_affordable": max_tokens}
+        if max_tokens:
+            self.message = f"{self.message} `max_tokens: {max_tokens}` would fit."
+
+
+class InsufficientCredits(NotAffordable):
     """The account's credits do not cover what the request may cost. `error.data` tells what is needed, and what would fit."""
 
     default_code = "insufficient_quota"
@@ -179,7 +191,7 @@ class InsufficientCredits(Forbidden):
         self.available = available
 
 
-class SpendLimitReached(Forbidden):
+class SpendLimitReached(NotAffordable):
     """The key's own spend limit does not cover what the request may cost."""
 
     default_code = "spend_limit_reached"

@@ -181,10 +181,20 @@ def estimated_prompt_tokens(request: ChatRequest, body_bytes: int) -> int:
     return estimated_tokens(body_bytes - sum(images)) + len(images) * IMAGE_TOKENS
 
 
-def estimated_usage(prompt_tokens: int, received_bytes: int, completion_tokens: int | None) -> Usage:
-    """The usage of an answer whose provider could not report it: counted tokens where there are, else bytes / 4."""
-    completion = estimated_tokens(received_bytes) if completion_tokens is None else completion_tokens
-    return Usage(prompt_tokens=prompt_tokens, completion_tokens=completion, total_tokens=prompt_tokens + completion)
+def tokens_expected(request: ChatRequest, body_bytes: int) -> int:
+    """What counts against tokens per minute until the answer is there: the estimated prompt, and what is asked for."""
+    return estimated_prompt_tokens(request, body_bytes) + (request.output_tokens_max or 0) * request.choices_count
+
+
+def estimated_usage(
+    request: ChatRequest, body_bytes: int, received_bytes: int, prompt: int | None, completion: int | None
+) -> Usage:
+    """The usage of an answer whose provider could not report it: tokens that were counted until then, else bytes / 4."""
+    if prompt is None:
+        prompt = estimated_prompt_tokens(request, body_bytes)
+    if completion is None:
+        completion = estimated_tokens(received_bytes)
+    return Usage(prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion)
 
 
 def _bounded(count: int, name: str, flags: list[str]) -> int:

@@ -320,6 +320,10 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             shown = "..." if name in SECRETS else repr(value)
             raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
     settings = _converted(given)
+    for name in given:
+        value = getattr(settings, name)
+        if isinstance(value, float) and not math.isfinite(value):  # msgspec takes it for a float like others
+            raise SettingsError(f"{name} = {value} (from {origins.get(name)}): that is no finite number.")
     if settings.low_balance_webhook_url is not None and settings.low_balance_webhook_secret is None:
         raise SettingsError(
             "low_balance_webhook_url needs low_balance_webhook_secret, so that its receiver can trust what comes."
@@ -363,18 +367,11 @@ def _converted(values: dict[str, Any]) -> Settings:
     return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
 
 
-def _finite(number: str) -> float:
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError(f"{number} is no finite number")
-    return value
-
-
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """(text, document) of a TOML file; of one that is not there, nothing. Raises SettingsError for one that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
-        document = tomllib.loads(text, parse_float=_finite)
+        document = tomllib.loads(text)
         repr(document)  # what cannot be written down, such as 0xfff... of 5,000 digits, could not be complained of either
         return text, document
     except (FileNotFoundError, NotADirectoryError):

@@ -396,11 +396,16 @@ def test_an_unknown_path_is_a_404(server: LiveServer, path: str) -> None:  # fmt
     assert "/v1" in check(server.request("POST", path, valid()), 404, "not_found", path=path)
 
 
-@pytest.mark.parametrize("name", ["%00", "%ff%fe", "%ed%a0%80", "..%2f..%2fetc%2fpasswd", "a" * 5000, "%F0%9F%98%80", "a%20b"])
+@pytest.mark.parametrize("name", ["%ff%fe", "%ed%a0%80", "..%2f..%2fetc%2fpasswd", "a" * 5000, "%F0%9F%98%80", "a%20b"])
 def test_any_path_of_a_model_is_a_404(server: LiveServer, name: str) -> None:
     path = f"/v1/models/{name}"
 
     check(server.request("GET", path), 404, "model_not_found", "model", path=path[:2000])
+
+
+@pytest.mark.parametrize("path", ["/v1/models/%00", "/v1/models/a%00b", "/v1/usage/requests/%00", "/people/%00", "/%00"])
+def test_nothing_lies_at_a_path_with_a_null_character(server: LiveServer, path: str) -> None:
+    check(server.request("GET", path), 404, "not_found", path=path)
 
 
 @pytest.mark.parametrize(

@@ -115,9 +115,9 @@ BUGS = (
     ),
     SeededBug(
         "cancelled streams are charged for less than was made (litellm#36008)",
-        "completions.py",
-        "prompt = estimated_prompt_tokens(call.request, call.body_bytes)\n            usage",
-        "prompt = 0\n            usage",
+        "metering.py",
+        "        prompt = estimated_prompt_tokens(request, body_bytes)\n    if",
+        "        prompt = 0\n    if",
         f"{_USE_CASE}::test_who_leaves_pays_for_what_was_made",
     ),
     SeededBug(

@@ -111,9 +111,11 @@ def test_an_engine_that_keeps_dying_is_started_again_and_again(
 
 
 def test_a_stop_in_the_middle_of_restarts_ends_them(running: Supervisor) -> None:
+    killed: set[int] = set()
     for _ in range(2):
+        wait_until(lambda: process_ids(running)["tiny"] not in killed, 20)
+        killed.add(process_ids(running)["tiny"])
         os.kill(process_ids(running)["tiny"], signal.SIGKILL)
-        time.sleep(0.3)
     running.stop()
     last = process_ids(running)["tiny"]
     time.sleep(1)

@@ -1,25 +1,19 @@
 """What is charged, whatever becomes of an answer: the use case with a real desk and database, and a scripted provider."""
 
 import asyncio
-import hashlib
 import itertools
-import json
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 from tests.answers import chunks_of
-from tests.desks import Bench, limited, opened
+from tests.desks import limited
+from tests.houses import END, GOOD, USAGE, WORDS, House, Script, house_with, say
 
 from tollway.accounts import Limits
-from tollway.admission import Idempotency, Outcome, Settled
+from tollway.admission import Outcome, Settled
 from tollway.admission.nodes import expire_holds_of
-from tollway.catalog import LOCAL, Catalog, Model, Plan, Price, Route
-from tollway.completions import CHUNKS_TOGETHER_MAX, Answer, Call, Completions
+from tollway.completions import CHUNKS_TOGETHER_MAX, Answer
 from tollway.errors import (
     BadGateway,
     Conflict,
@@ -29,103 +23,9 @@ from tollway.errors import (
     StorageUnavailable,
     TollwayError,
 )
-from tollway.ids import request_id
-from tollway.observability import Metrics
 from tollway.providers.base import Meter
-from tollway.providers.routing import Router
-from tollway.settings import Settings
 from tollway.storage import Database
-from tollway.storage.tables import requests
-from tollway.wire.chat import ChatRequest, ChunkChoice, CompletionTokensDetails, Delta, PromptTokensDetails, Usage
-from tollway.wire.decode import decode_chat_request
-
-# 2 credits a token of either kind
-PRICE = Price(prompt="1", completion="1", cached_prompt="0.5", audio_prompt="1")
-MODEL = Model("house/model", "Model", "House", "", 100_000, 1000, PRICE)
-ROUTE = Route(MODEL, MODEL.id, LOCAL, "m", PRICE, 100_000, 1000, frozenset(), stand_in=False)
-WORDS = ("one ", "two ", "three")
-USAGE = Usage(prompt_tokens=10, completion_tokens=3, total_tokens=13)
-
-Step = ChunkChoice | Usage | Exception | float
-
-
-def say(word: str) -> ChunkChoice:
-    return ChunkChoice(0, Delta(content=word))
-
-
-END = ChunkChoice(0, Delta(), finish_reason="stop")
-GOOD: tuple[Step, ...] = (*map(say, WORDS), END, USAGE)
-
-
-@dataclass
-class Script:
-    """A provider that plays `steps`; a float is a pause. `counts` is what it writes to the meter with each word."""
-
-    steps: tuple[Step, ...] = GOOD
-    counts: Callable[[Meter], None] = lambda meter: None
-    requests: list[ChatRequest] = field(default_factory=list)
-    closed: int = 0
-
-    def check(self, request: ChatRequest, route: Route) -> list[str]:
-        return []
-
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
-        self.requests.append(request)
-        try:
-            for step in self.steps:
-                if isinstance(step, float):
-                    await asyncio.sleep(step)
-                elif isinstance(step, Exception):
-                    raise step
-                else:
-                    if isinstance(step, ChunkChoice) and step.delta.content:
-                        self.counts(meter)
-                    yield step
-        finally:
-            self.closed += 1
-
-
-@dataclass
-class House:
-    bench: Bench
-    completions: Completions
-    script: Script
-
-    def call(self, *, key: str | None = None, **fields: Any) -> Call:
-        body = json.dumps({"model": MODEL.id, "messages": [{"role": "user", "content": "Hi"}], **fields}).encode()
-        request, unknown = decode_chat_request(body)
-        asked = None if key is None else Idempotency(key, hashlib.sha256(body).digest())
-        return Call(request, unknown, len(body), self.bench.caller, request_id(), idempotency=asked)
-
-    async def start(self, **fields: Any) -> Answer:
-        return await self.completions.start(self.call(**fields))
-
-    async def text(self, **fields: Any) -> str:
-        completion = await (await self.start(**fields)).completion()
-        return completion.choices[0].message.content or ""
-
-    async def row(self) -> Any:
-        """The newest row of the request log."""
-        query = requests.select().order_by(requests.c.id.desc()).limit(1)
-        return await self.bench.database.read(lambda connection: connection.execute(query).one())
-
-    async def ended(self) -> None:
-        """Waits until no answer is in work."""
-        while self.completions._running:  # noqa: ASYNC110
-            await asyncio.sleep(0.001)
-
-
-@asynccontextmanager
-async def house_with(
-    database: Database, credits_granted: int, script: Script, routes: tuple[Route, ...] = (ROUTE,)
-) -> AsyncIterator[House]:
-    bench = await opened(database, credits_granted)
-    router = Router({"local": script, "openai": script}, Metrics())
-    completions = Completions(Catalog([Plan(MODEL, routes)]), router, bench.desk, Settings())
-    yield House(bench, completions, script)
-    await completions.drain(0)
-    await bench.desk.close()
-    assert (await bench.verified()).held == 0
+from tollway.wire.chat import CompletionTokensDetails, PromptTokensDetails, Usage
 
 
 @pytest.fixture
@@ -424,125 +324,3 @@ async def test_a_failure_is_not_replayed(house: House) -> None:
         await house.text(key="k")
     house.script.steps = GOOD
     assert await house.text(key="k") == "one two three"
-
-
-# --- an engine of this machine begins while the hold is being written -------------------------------------------------
-
-
-@asynccontextmanager
-async def nothing_written(house: House) -> AsyncIterator[None]:
-    """Whatever the desk is asked for meanwhile waits for the end of the `with`."""
-    go = threading.Event()
-    busy = asyncio.create_task(house.bench.database.in_writer(lambda: go.wait(10)))
-    await asyncio.sleep(0)
-    try:
-        yield
-    finally:
-        go.set()
-        assert await busy
-
-
-async def begun(house: House, count: int) -> bool:
-    """Whether the provider has been asked `count` times, after enough time for it to be asked more often."""
-    await asyncio.sleep(0.02)
-    return len(house.script.requests) == count
-
-
-async def test_the_engine_begins_while_the_hold_is_written(house: House) -> None:
-    assert await house.text() == "one two three"
-    async with nothing_written(house):
-        waiting = asyncio.create_task(house.text())
-        assert await begun(house, 2)
-        assert not waiting.done(), "nothing is handed out before it is admitted"
-    assert await waiting == "one two three"
-    assert await house.bench.balance() == (1_000_000 - 2 * 26, 0)
-
-
-async def test_it_waits_for_the_first_request_of_a_key_and_for_an_idempotency_key(house: House) -> None:
-    async with nothing_written(house):
-        waiting = asyncio.create_task(house.text())
-        assert await begun(house, 0)
-    await waiting
-    async with nothing_written(house):
-        waiting = asyncio.create_task(house.text(key="k"))
-        assert await begun(house, 1)
-    await waiting
-
-
-async def test_one_request_of_a_key_at_a_time_goes_ahead(house: House) -> None:
-    await house.text()
-    async with nothing_written(house):
-        waiting = [asyncio.create_task(house.text()) for _ in range(5)]
-        assert await begun(house, 2)
-    assert await asyncio.gather(*waiting) == ["one two three"] * 5
-    assert len(house.script.requests) == 6
-
-
-async def test_an_upstream_elsewhere_is_never_asked_before_the_hold_is_written(database: Database) -> None:
-    elsewhere = replace(ROUTE, upstream=replace(LOCAL, name="elsewhere", dialect="openai"))
-    async with house_with(database, 1_000_000, Script(), routes=(ROUTE, elsewhere)) as house:
-        await house.text()
-        async with nothing_written(house):
-            waiting = asyncio.create_task(house.text())
-            assert await begun(house, 1)
-        await waiting
-
-
-async def test_who_is_refused_after_all_was_never_begun(database: Database) -> None:
-    async with house_with(database, 3000, Script()) as house:
-        await house.text(max_tokens=10)
-        house.script.steps = (say("one "), 60.0)
-        for begun_before in (2, 2):  # once only
-            with pytest.raises(InsufficientCredits):
-                await house.start(max_tokens=900)
-            await house.ended()
-            assert len(house.script.requests) == house.script.closed == begun_before
-        assert await house.bench.balance() == (3000 - 26, 0)
-        assert (await house.row()).status == "succeeded", "the log has nothing of it"
-
-
-async def test_what_was_begun_is_begun_again_when_less_is_affordable(database: Database) -> None:
-    async with house_with(database, 10_000, Script()) as house:
-        await house.text()
-        await house.bench.settle(await house.bench.admit(6500), 6500)
-        house.script.steps = (say("x"), 60.0)
-        async with nothing_written(house):
-            waiting = asyncio.create_task(house.text())
-            assert await begun(house, 2)
-            house.script.steps = GOOD
-        assert await waiting == "one two three"
-        assert 0 < (house.script.requests[2].output_tokens_max or 0) < 1000
-        assert house.script.closed == 3
-
-
-async def test_who_leaves_while_being_admitted_ends_what_was_begun(house: House) -> None:
-    await house.text()
-    house.script.steps = (say("one "), 60.0)
-    async with nothing_written(house):
-        waiting = asyncio.create_task(house.start())
-        assert await begun(house, 2)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-        await house.ended()
-        assert house.script.closed == 2
-    await house.bench.desk.close()
-    assert await house.bench.balance() == (1_000_000 - 26, 0)
-
-
-async def test_a_restart_ends_what_was_begun_with_an_error_and_free(house: House) -> None:
-    await house.text()
-    for steps in ((say("one "), 60.0), GOOD):
-        house.script.steps = steps
-        async with nothing_written(house):
-            waiting = asyncio.create_task(house.text())
-            await asyncio.sleep(0.02)
-            stopping = asyncio.create_task(house.completions.drain(0))
-            await asyncio.sleep(0.02)
-        await stopping
-        if steps is GOOD:
-            assert await waiting == "one two three", "it was made already"
-        else:
-            with pytest.raises(ServiceUnavailable):
-                await waiting
-    assert await house.bench.balance() == (1_000_000 - 2 * 26, 0)

@@ -1,6 +1,7 @@
 """Tables of a TOML file into Structs, with every problem named by file, line, field and fix."""
 
 import difflib
+import math
 import typing
 from collections.abc import Iterable
 from pathlib import Path
@@ -66,6 +67,9 @@ class TableReader:
             return tuple(self.read((*path, position), item, nested) for position, item in enumerate(value))
         if nested is not None:
             return self.read(path, value, nested)
+        if isinstance(value, float) and not math.isfinite(value):
+            self.problem(path, f"must be a finite number, not {value}.")
+            return None
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:

@@ -442,6 +442,14 @@ class Delta(Struct, omit_defaults=True):
     tool_calls: list[ToolCallDelta] | UnsetType = UNSET
     function_call: FunctionCallDelta | UnsetType = UNSET
 
+    @property
+    def text_bytes(self) -> int:
+        """The bytes of everything that was generated."""
+        size = _bytes_of(self.content) + _bytes_of(self.reasoning_content) + _bytes_of(self.refusal)
+        for call in self.tool_calls or ():
+            size += _bytes_of(call.function.name) + _bytes_of(call.function.arguments) if call.function else 0
+        return size
+
 
 class ChunkChoice(Struct):
     """The part of a chunk that belongs to one choice."""
@@ -465,3 +473,9 @@ class Chunk(Struct):
 
 
 encode = msgspec.json.Encoder().encode
+
+
+def _bytes_of(text: str | UnsetType | None) -> int:
+    if not text:
+        return 0
+    return len(text) if text.isascii() else len(text.encode())

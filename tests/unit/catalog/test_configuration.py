@@ -210,6 +210,7 @@ WRONG = {
     "syntax": ("[upstreams.x\n", r": .*line 1"),
     "unknown field": ("[upstreams.vllm]\nbase_ulr = 1\n", r":2: upstreams.vllm.base_ulr: .*Did you mean `base_url`\?"),
     "wrong type": ('[upstreams.vllm]\nattempts_max = "3"\n', r":2: upstreams.vllm.attempts_max: Expected `int`, got `str`"),
+    "endless": ("[upstreams.vllm]\nfirst_token_seconds = 1e400\n", r":2: .*first_token_seconds: must be a finite number"),
     "bound": ("[upstreams.vllm]\nfirst_token_seconds = -1\n", r":2: .*first_token_seconds: .*>= 0"),
     "unknown provider": ('[upstreams.x]\nprovider = "opnai"\n', r":2: upstreams.x.provider: .*Did you mean `openai`\?"),
     "unheard-of provider": ('[upstreams.x]\nprovider = "zzz"\n', r":2: .*There are aimlapi, .*`dialect` and `base_url`"),
