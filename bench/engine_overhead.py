@@ -3,11 +3,11 @@
     python -m bench.engine_overhead [--scale 0.2]
 
 Requests alternate between the two one by one (with 8 streams: round by round), so that drift of the machine hits both alike.
-Each request has its own prompt of equal length, temperature 0, and a fixed number of tokens. Reported, each the median:
+Each request has its own prompt of equal length, temperature 0, and a fixed number of tokens. Reported, each the median; what
+the two are compared by is the median over neighbours in time, because the machine's own pace drifts by more than they differ:
 
-- first_token: milliseconds to the first token, over answers of 2 tokens; what the API adds is the median of the differences
-  between neighbours, because the machine's own pace drifts by more than that
-- tokens per second of one stream and of eight, and the ratio of the two (API / engine, higher is better)
+- first_token: milliseconds to the first token, over answers of 2 tokens, and what the API adds
+- tokens per second of one stream and of eight, and their ratio (API / engine, higher is better)
 - the processor time that the API's process takes for a request of 2 tokens, and for each further token (Linux)
 
 On a machine with few cores the client, the API and the engine compete; all three are in these figures.
@@ -186,7 +186,7 @@ async def measure(served: Served, scale: float) -> dict[str, dict[str, float]]:
                 await asyncio.sleep(0.1)
         await alternating(session, targets, 10, 2)  # warm
 
-        few, many = round(200 * scale), round(20 * scale)
+        few, many = round(300 * scale), round(30 * scale)
         before = processor_seconds(pid)
         samples = await alternating(session, targets, few, 2)
         used = processor_seconds(pid)
@@ -204,27 +204,27 @@ async def measure(served: Served, scale: float) -> dict[str, dict[str, float]]:
         before = processor_seconds(pid)
         samples = await alternating(session, targets, many, TOKENS)
         used = processor_seconds(pid)
-        rates = {name: statistics.median(sample.rate for sample in each) for name, each in samples.items()}
-        results["1 stream"] = compared(rates)
+        results["1 stream"] = compared({name: [sample.rate for sample in each] for name, each in samples.items()})
         if before is not None and used is not None:
             each = ((used - before) / many - results["first_token"]["api_processor_ms"] / 1000) / (TOKENS - 2)
             results["1 stream"]["api_processor_ms_per_token"] = round(each * 1000, 3)
         print(f"1 stream: {json.dumps(results['1 stream'])}", flush=True)
 
         rounds: dict[str, list[float]] = {target.name: [] for target in targets}
-        for number in range(round(6 * scale)):
+        for number in range(round(16 * scale)):
             for target in targets if number % 2 else reversed(targets):
-                rounds[target.name].append(await round_of(session, target, 8, 24))
-        results["8 streams"] = compared({name: statistics.median(each) for name, each in rounds.items()})
+                rounds[target.name].append(await round_of(session, target, 8, 16))
+        results["8 streams"] = compared(rounds)
         print(f"8 streams: {json.dumps(results['8 streams'])}", flush=True)
     return results
 
 
-def compared(rates: dict[str, float]) -> dict[str, float]:
+def compared(rates: dict[str, list[float]]) -> dict[str, float]:
+    """`rates`: tokens per second of each, neighbours at the same place."""
     return {
-        "engine_tokens_per_second": round(rates["engine"], 1),
-        "api_tokens_per_second": round(rates["api"], 1),
-        "ratio": round(rates["api"] / rates["engine"], 3),
+        "engine_tokens_per_second": round(statistics.median(rates["engine"]), 1),
+        "api_tokens_per_second": round(statistics.median(rates["api"]), 1),
+        "ratio": round(statistics.median(api / engine for engine, api in zip(rates["engine"], rates["api"], strict=True)), 3),
     }
 
 

@@ -207,7 +207,7 @@ def _store(settings: Settings) -> "ModelStore":
 
 def _shown(facts: "ModelFacts") -> dict[str, Any]:
     """What programs get: all facts but the tokens."""
-    hidden = {"special_tokens", "end_tokens"}
+    hidden = {"special_tokens", "end_tokens", "silent_tokens"}
     return {name: value for name, value in msgspec.to_builtins(facts).items() if name not in hidden}
 
 

@@ -31,6 +31,8 @@ class EngineEndpoint(Struct, frozen=True, kw_only=True):
     special_tokens: list[str]
     end_tokens: list[str]
     end_token_ids: list[int]
+    silent_tokens: dict[str, int]
+    """See ModelFacts."""
     thinks: bool
     sees: bool
     vocabulary_path: str

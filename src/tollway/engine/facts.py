@@ -36,6 +36,8 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     thinks: bool
     has_chat_template: bool
     mmproj_sha256: str | None = None
+    silent_tokens: dict[str, int] | None = None
+    """Text -> id of the control tokens but the ends: the engine generates them and sends nothing. None in older files."""
 
     @property
     def sees(self) -> bool:

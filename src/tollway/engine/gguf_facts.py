@@ -50,12 +50,20 @@ def read_facts(
             kv_bytes_per_token=_kv_bytes_per_token(header, architecture),
             special_tokens=_special_tokens(texts, types),
             end_tokens=_end_tokens(header, texts),
+            silent_tokens=_silent_tokens(header, texts, types),
             thinks=any(mark in template for mark in _THINKING_MARKS),
             has_chat_template=bool(template),
         )
         return facts, token_bytes(texts, types, byte_level=header.get("tokenizer.ggml.model") == "gpt2")
     except (TypeError, ValueError, AttributeError, IndexError) as error:  # hostile: numbers where texts belong
         raise ModelFileError(f"Its metadata makes no sense: {error!r}"[:300]) from None
+
+
+def read_silent_tokens(path: Path) -> dict[str, int]:
+    """The `silent_tokens` of a model that was pulled before there was such a fact. Takes some tenths of a second."""
+    header = read_gguf(path)
+    texts: list[str] = header.get("tokenizer.ggml.tokens", [])
+    return _silent_tokens(header, texts, header.get("tokenizer.ggml.token_type", []))
 
 
 def check_projector(path: Path) -> None:
@@ -107,6 +115,12 @@ def _end_tokens(header: GgufFile, texts: list[str]) -> dict[str, int]:
     ids = {token for token in declared if isinstance(token, int) and 0 <= token < len(texts)}
     ids |= {token for token, text in enumerate(texts) if text in _END_TEXTS}
     return {texts[token]: token for token in sorted(ids)}
+
+
+def _silent_tokens(header: GgufFile, texts: list[str], types: list[int]) -> dict[str, int]:
+    ends = _end_tokens(header, texts)
+    kinds = zip(texts, types, strict=False)
+    return {text: token for token, (text, kind) in enumerate(kinds) if kind == TokenType.CONTROL and text not in ends}
 
 
 def _kv_bytes_per_token(header: GgufFile, architecture: str) -> int:

@@ -87,6 +87,14 @@ def served_models(settings: Settings, store: ModelStore) -> list[ModelFacts]:
     return [store.get(name) for name in names]
 
 
+def _silent_tokens(facts: ModelFacts, store: ModelStore) -> dict[str, int]:
+    if facts.silent_tokens is not None:
+        return facts.silent_tokens
+    from tollway.engine.gguf_facts import read_silent_tokens  # takes NumPy along, which a server does not need
+
+    return read_silent_tokens(store.model_path(facts.name))
+
+
 class _Engine:
     """One model's process: its address and key are chosen once, its process comes and goes."""
 
@@ -97,6 +105,7 @@ class _Engine:
         self._store = store
         self._context_tokens, self._pool_tokens = plan_context(facts, settings.engine_slots, settings.engine_context_tokens)
         self._api_key = secrets.token_urlsafe(32)
+        self._silent_tokens = _silent_tokens(facts, store)
         self._image_mark = f"<__image_{secrets.token_hex(16)}__>"
         self._reservation, self._port = _free_port()
         self._log_path = settings.home / f"engine-{facts.name}.log"
@@ -118,6 +127,7 @@ class _Engine:
             special_tokens=self.facts.special_tokens,
             end_tokens=list(self.facts.end_tokens),
             end_token_ids=list(self.facts.end_tokens.values()),
+            silent_tokens=self._silent_tokens,
             thinks=self.facts.thinks,
             sees=self.facts.sees,
             vocabulary_path=str(self._store.vocabulary_path(self.facts.name)),

@@ -213,6 +213,10 @@ def _completion_body(
     }
     if constraint.grammar:
         body["grammar"] = constraint.grammar
+        # A grammar takes a control token for its text, which is then not sent: `<|im_start|>` would be missing in a name.
+        visible = {constraint.trigger, THINK_OPENING, THINK_CLOSING}
+        silent = [[token, False] for text, token in endpoint.silent_tokens.items() if text not in visible]
+        body["logit_bias"] = [*body.get("logit_bias", []), *silent]
         if not constraint.from_start:
             body["grammar_lazy"] = True
             body["grammar_triggers"] = [{"type": 1, "value": constraint.trigger}]  # 1 = a word

@@ -62,11 +62,12 @@ def _example() -> str:
 
 
 def error_tree() -> Iterator[type[TollwayError]]:
-    """By status; classes that inherit from each other in the order of the tree."""
+    """By status; classes that inherit from each other in the order of the tree. Without those that only group others."""
 
     def walk(error: type[TollwayError]) -> Iterator[type[TollwayError]]:
         for child in error.__subclasses__():
-            yield child
+            if "default_code" in vars(child) or not child.__subclasses__():
+                yield child
             yield from walk(child)
 
     return iter(sorted(walk(TollwayError), key=lambda error: error.status))

@@ -10,7 +10,7 @@ from tests.tiny_gguf import write_tiny_model
 
 from tollway.engine.errors import ModelFileError
 from tollway.engine.facts import ModelFacts
-from tollway.engine.gguf_facts import check_projector, read_facts, token_bytes
+from tollway.engine.gguf_facts import check_projector, read_facts, read_silent_tokens, token_bytes
 from tollway.engine.gguf_file import read_gguf
 
 HEADER = b"GGUF" + struct.pack("<I", 3)
@@ -38,6 +38,7 @@ def test_the_facts_of_a_model(tiny_model: Path) -> None:
     assert facts.kv_bytes_per_token == 2 * 2 * 64 * 2  # keys and values, 2 bytes, 64 wide, 2 layers
     assert facts.special_tokens == ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     assert facts.end_tokens == {"<|endoftext|>": 0, "<|im_end|>": 2}
+    assert facts.silent_tokens == read_silent_tokens(tiny_model) == {"<|im_start|>": 1}
     assert (facts.thinks, facts.has_chat_template, facts.sees) == (False, True, False)
     assert sorted(vocabulary[3:259]) == [bytes([byte]) for byte in range(256)]
     assert vocabulary[:3] == [b"<|endoftext|>", b"<|im_start|>", b"<|im_end|>"]
