@@ -239,7 +239,8 @@ def _sampling(request: ChatRequest) -> dict[str, Any]:
         sampling = {
             "temperature": 1.0 if request.temperature is None else request.temperature,
             "top_p": 1.0 if request.top_p is None else request.top_p,
-            "top_k": 0,
+            # the likeliest alone where that is what is asked for: weighing all others took 3 % of the pace of eight streams
+            "top_k": 1 if request.temperature == 0 else 0,
             "min_p": 0.0,
         }
     if request.top_k is not None:
