@@ -110,6 +110,17 @@ def test_an_engine_that_keeps_dying_is_started_again_and_again(
     wait_until(lambda: answers(endpoint), 20)
 
 
+def test_an_engine_that_was_ready_is_back_at_once_however_often_it_dies(
+    running: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "BACKOFF_SECONDS_MAX", 600.0)
+    (endpoint,) = running.endpoints()
+    for _ in range(8):  # with pauses that double, the last one would be of 25 s
+        os.kill(process_ids(running)["tiny"], signal.SIGKILL)
+        wait_until(lambda: answers(endpoint), 15)
+        time.sleep(0.5)  # the supervisor looks, too
+
+
 def test_a_stop_in_the_middle_of_restarts_ends_them(running: Supervisor) -> None:
     killed: set[int] = set()
     for _ in range(2):

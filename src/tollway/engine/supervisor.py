@@ -26,8 +26,7 @@ from tollway.settings import Settings
 START_SECONDS_MAX = 600.0
 """A large model on a slow disk takes minutes to load."""
 BACKOFF_SECONDS_MIN, BACKOFF_SECONDS_MAX = 0.2, 10.0
-BACKOFF_FORGIVEN_SECONDS = 60.0
-"""An engine that lived this long starts with the shortest pause again."""
+"""The pause doubles from engine to engine that dies before it is ready; one that was ready is back as soon as can be."""
 STOP_SECONDS_MAX = 2.0
 _POLL_SECONDS = 0.03
 _PORT_TRIES_MAX = 5
@@ -192,14 +191,12 @@ class _Engine:
 
     def _keep_alive(self) -> None:
         assert self.process  # noqa: S101  (watched after spawn)
-        pause, born = BACKOFF_SECONDS_MIN, time.monotonic()
+        pause = BACKOFF_SECONDS_MIN
         while not self._stopping.is_set():
             self.process.wait()
             self._hang_up()
             if self._stopping.is_set():
                 return
-            if time.monotonic() - born >= BACKOFF_FORGIVEN_SECONDS:
-                pause = BACKOFF_SECONDS_MIN
             log.warning(
                 "engine_died", model=self.facts.name, how=self._how_it_ended(), log=self._log_tail(), restart_in_seconds=pause
             )
@@ -212,6 +209,7 @@ class _Engine:
                 log.warning("engine_not_started", model=self.facts.name, error=str(error))
                 continue
             if self._wait_until_ready():
+                pause = BACKOFF_SECONDS_MIN
                 log.info("engine_ready", model=self.facts.name, seconds=round(time.monotonic() - born, 2))
 
     def _wait_until_ready(self) -> bool:
