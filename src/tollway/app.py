@@ -9,7 +9,7 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +74,7 @@ class WorkerConfig(Struct):
     @contextmanager
     def handed_out(self) -> Iterator[None]:
         """Hands it to the processes that are started meanwhile. In a file: a variable is small, and others can read it."""
+        _remove_leftovers(self.settings.home)
         self.write()
         os.environ[WORKER_CONFIG_VARIABLE] = str(self.path)
         try:
@@ -90,6 +91,16 @@ class WorkerConfig(Struct):
     def received(cls) -> "WorkerConfig":
         raw = Path(os.environ[WORKER_CONFIG_VARIABLE]).read_bytes()
         return msgspec.json.decode(raw, type=cls, dec_hook=lambda kind, value: kind(value))
+
+
+def _remove_leftovers(home: Path) -> None:
+    """What main processes left that were killed; it holds keys."""
+    for file in home.glob("workers-*.*"):
+        with suppress(ValueError, PermissionError):
+            try:
+                os.kill(int(file.stem.removeprefix("workers-")), 0)
+            except ProcessLookupError:
+                file.unlink(missing_ok=True)
 
 
 def _is_worker() -> bool:

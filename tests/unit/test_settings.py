@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -90,6 +93,19 @@ def test_workers_get_the_whole_url_in_a_private_file(tmp_path: Path) -> None:
         (file,) = tmp_path.glob("workers-*.json")
         assert file.stat().st_mode & 0o077 == 0
         assert msgspec.structs.asdict(WorkerConfig.received().settings) == msgspec.structs.asdict(config.settings)
+    assert not file.exists()
+
+
+def test_the_file_of_a_server_that_was_killed_is_removed_by_the_next(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as killed:
+        pass
+    left = [tmp_path / f"workers-{killed.pid}{suffix}" for suffix in (".json", ".new")]
+    others = [tmp_path / f"workers-{os.getppid()}.json", tmp_path / "workers-of-mine.json"]
+    for file in (*left, *others):
+        file.touch()
+    with WorkerConfig(Settings(home=tmp_path), [], shipped_configuration()).handed_out():
+        assert not any(file.exists() for file in left)
+        assert all(file.exists() for file in others)
 
 
 @pytest.mark.parametrize("number", ["1e400", "inf", "-inf", "nan"])
