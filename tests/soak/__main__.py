@@ -83,7 +83,11 @@ def soak(
                         say(f"           {line}")
                     said = len(load.unexpected)
                     next_sample = time.monotonic() + pace
-        verdicts = [memory(samples, drift_max), flat(samples, "descriptors", descriptors_more_max), flat(samples, "threads", 2)]
+        verdicts = [
+            memory(samples, drift_max),
+            flat(samples, "descriptors", descriptors_more_max),
+            flat(samples, "threads", descriptors_more_max // 2),
+        ]
         verdicts += _books(house, load, books)
         return Report(
             minutes, f"{os.cpu_count()} cores, Python {platform.python_version()}", len(load.told), dict(load.done),
