@@ -36,6 +36,7 @@ def read_facts(
     template = _text(header, "tokenizer.chat_template")
     try:
         types = header.get("tokenizer.ggml.token_type", [])
+        ends = _end_tokens(header, texts)
         facts = ModelFacts(
             name=name,
             title=title or _text(header, "general.name") or name,
@@ -49,8 +50,8 @@ def read_facts(
             context_tokens=context,
             kv_bytes_per_token=_kv_bytes_per_token(header, architecture),
             special_tokens=_special_tokens(texts, types),
-            end_tokens=_end_tokens(header, texts),
-            silent_tokens=_silent_tokens(header, texts, types),
+            end_tokens=ends,
+            silent_tokens=_silent_tokens(texts, types, ends),
             thinks=any(mark in template for mark in _THINKING_MARKS),
             has_chat_template=bool(template),
         )
@@ -63,7 +64,7 @@ def read_silent_tokens(path: Path) -> dict[str, int]:
     """The `silent_tokens` of a model that was pulled before there was such a fact. Takes some tenths of a second."""
     header = read_gguf(path)
     texts: list[str] = header.get("tokenizer.ggml.tokens", [])
-    return _silent_tokens(header, texts, header.get("tokenizer.ggml.token_type", []))
+    return _silent_tokens(texts, header.get("tokenizer.ggml.token_type", []), _end_tokens(header, texts))
 
 
 def check_projector(path: Path) -> None:
@@ -117,8 +118,7 @@ def _end_tokens(header: GgufFile, texts: list[str]) -> dict[str, int]:
     return {texts[token]: token for token in sorted(ids)}
 
 
-def _silent_tokens(header: GgufFile, texts: list[str], types: list[int]) -> dict[str, int]:
-    ends = _end_tokens(header, texts)
+def _silent_tokens(texts: list[str], types: list[int], ends: dict[str, int]) -> dict[str, int]:
     kinds = zip(texts, types, strict=False)
     return {text: token for token, (text, kind) in enumerate(kinds) if kind == TokenType.CONTROL and text not in ends}
 
