@@ -1,35 +1,53 @@
-"""The whole suite in two halves side by side: `python -m tests.run [pytest's arguments]`.
+"""The whole suite in three parts side by side: `python -m tests.run [pytest's arguments]`.
 
-One half mostly waits, for engines, services and their ends; the other mostly computes. Together they take little more than the
-longer one. With a path or `-k` among the arguments it is plain pytest.
+Two of them mostly wait, for engines, services and their ends; the third mostly computes. Together they take little more than
+the longest. With a path or `-k` among the arguments it is plain pytest.
 """
 
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-WAITING = ("contract", "docs", "faults", "soak")
+WAITING: tuple[tuple[str, ...], ...] = (("contract", "docs"), ("deploy", "faults", "soak"))
 
 
 def main(arguments: list[str]) -> int:
     pytest = [sys.executable, "-m", "pytest", "--durations=15"]
     if any(argument == "-k" or not argument.startswith("-") for argument in arguments):
         return subprocess.run([*pytest, *arguments], check=False, cwd=ROOT).returncode
-    waiting = [f"tests/{name}" for name in WAITING]
-    others = sorted(f"tests/{path.name}" for path in TESTS.iterdir() if _has_tests(path) and path.name not in WAITING)
-    # the other half speaks when this one has ended: two reports at a time could not be read
-    with tempfile.TemporaryFile() as report:
-        computing = [*pytest, "-p", "no:cacheprovider", *arguments, *others]
-        with subprocess.Popen(computing, cwd=ROOT, stdout=report, stderr=subprocess.STDOUT) as process:
-            first = subprocess.run([*pytest, *arguments, *waiting], check=False, cwd=ROOT).returncode
-            print(f"\nAnd {' '.join(others)}, which ran at the same time:\n", flush=True)
-            second = process.wait()
-        report.seek(0)
-        sys.stdout.buffer.write(report.read())
-    return first or second
+    first, *parts = WAITING
+    waiting = {name for part in WAITING for name in part}
+    parts.append(tuple(sorted(path.name for path in TESTS.iterdir() if _has_tests(path) and path.name not in waiting)))
+    with ExitStack() as stack:
+        # the other parts speak when the first has ended: several reports at a time could not be read
+        reports = [stack.enter_context(tempfile.TemporaryFile()) for _ in parts]
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*pytest, "-p", "no:cacheprovider", *arguments, *_paths(part)],
+                    cwd=ROOT,
+                    stdout=report,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+            for part, report in zip(parts, reports, strict=True)
+        ]
+        codes = [subprocess.run([*pytest, *arguments, *_paths(first)], check=False, cwd=ROOT).returncode]
+        for part, report, process in zip(parts, reports, processes, strict=True):
+            print(f"\nAnd {' '.join(_paths(part))}, which ran at the same time:\n", flush=True)
+            codes.append(process.wait())
+            report.seek(0)
+            sys.stdout.buffer.write(report.read())
+            sys.stdout.flush()
+    return next((code for code in codes if code), 0)
+
+
+def _paths(part: tuple[str, ...]) -> list[str]:
+    return [f"tests/{name}" for name in part]
 
 
 def _has_tests(path: Path) -> bool:
