@@ -173,7 +173,7 @@ class _Engine:
         for _ in range(_PORT_TRIES_MAX):
             if self._wait_until_ready():
                 return
-            if "bind HTTP server socket" not in self._log_tail():
+            if not self._port_is_taken():
                 break
             self._hang_up()
             self._reservation, self._port = _free_port()
@@ -235,6 +235,16 @@ class _Engine:
             return False
         finally:
             connection.close()
+
+    def _port_is_taken(self) -> bool:
+        """Whether somebody else has our port. The engine's log does not always say so: it may end before its log is written."""
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if self._reservation else socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self._port))
+            except OSError:
+                return True
+        return False
 
     def ask_to_stop(self) -> None:
         self._stopping.set()

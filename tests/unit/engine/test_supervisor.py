@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.engines import answers, ask, engine_settings, process_ids, wait_until
+from tests.engines import answers, ask, engine_settings, is_alive, process_ids, wait_until
 from tests.tiny_gguf import write_tiny_model
 
 from tollway.engine import EngineEndpoint, EngineError, ModelStore, Supervisor, load_vocabulary, supervisor
@@ -188,7 +188,9 @@ def test_a_port_that_was_taken_between_two_engines_is_waited_for(
     first = process_ids(robbed)["tiny"]
     os.kill(first, 9)
     with _taken(_port_of(robbed)):
-        wait_until(lambda: "bind" in (tmp_path / "engine-tiny.log").read_text(encoding="utf-8"), 20)
+        wait_until(lambda: process_ids(robbed)["tiny"] != first, 20)
+        second = process_ids(robbed)["tiny"]
+        wait_until(lambda: not is_alive(second), 20)  # it found its port taken
     wait_until(lambda: answers(endpoint), 20)
     robbed.stop()
 
