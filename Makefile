@@ -93,7 +93,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/%.done: requirements/%.txt pyproject.toml | $(VENV)/bin/python
-	@$(PIP) install --quiet --require-hashes -r requirements/$*.txt
+	@$(PIP) install --quiet --require-hashes --no-deps -r requirements/$*.txt
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -101,7 +101,7 @@ $(VENV)/%.done: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 # `clients-older` those that are not there yet.
 $(VENV)-%/done: requirements/%.txt
 	$(PYTHON) -m venv $(VENV)-$*
-	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r $<
+	$(VENV)-$*/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes --no-deps -r $<
 	@touch $@
 
 tests/conformance/node_modules: tests/conformance/package-lock.json
