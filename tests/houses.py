@@ -20,6 +20,7 @@ from tollway.providers.routing import Router
 from tollway.settings import Settings
 from tollway.storage import Database
 from tollway.storage.tables import requests
+from tollway.usage.filing import read_log
 from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, Usage
 from tollway.wire.decode import decode_chat_request
 
@@ -91,7 +92,7 @@ class House:
     async def row(self) -> Any:
         """The newest row of the request log."""
         query = requests.select().order_by(requests.c.id.desc()).limit(1)
-        return await self.bench.database.read(lambda connection: connection.execute(query).one())
+        return await read_log(self.bench.database, lambda connection: connection.execute(query).one())
 
     async def ended(self) -> None:
         """Waits until no answer is in work."""

@@ -37,6 +37,7 @@ from tollway.providers.routing import Router
 from tollway.settings import Hidden, Settings
 from tollway.storage import Database
 from tollway.usage import PriceList, UsageQueries
+from tollway.usage.filing import Filer, file_all
 from tollway.usage.latency import LatencyCounter
 from tollway.web.pages import PAGES, not_found
 from tollway.webhooks import LowBalanceNotifier
@@ -139,6 +140,7 @@ def build(config: WorkerConfig) -> ASGIApp:
     completions = Completions(catalog, router, desk, settings)
     price_list = PriceList(database, completions.tariffs)
     latencies = LatencyCounter(database)
+    filer = Filer(database)
     services = Services(
         settings=settings,
         database=database,
@@ -158,6 +160,7 @@ def build(config: WorkerConfig) -> ASGIApp:
         async with adapters.opened():
             await _opened(nodes, price_list)
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
+            filing = asyncio.create_task(filer.run())
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
             cutting = asyncio.create_task(_cut_unread(settings))
             _on_stop(partial(completions.drain, settings.drain_seconds))
@@ -167,7 +170,10 @@ def build(config: WorkerConfig) -> ASGIApp:
             reloads.cancel()
             await completions.drain(settings.drain_seconds)
             watch.cancel()
+            filing.cancel()
             await desk.close()
+            with suppress(StorageUnavailable):
+                await file_all(database)
             await notifier.close()
             await nodes.close()
             people.close()

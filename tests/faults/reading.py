@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from tests.faults.mortal import Mortal
@@ -11,7 +11,8 @@ from tollway.ledger import Ledger
 from tollway.ledger.verify import Totals, verify
 from tollway.settings import DatabaseUrl
 from tollway.storage import Database
-from tollway.storage.tables import holds, ledger_entries
+from tollway.storage.tables import holds, ledger_entries, requests
+from tollway.usage.filing import read_log
 
 T = TypeVar("T")
 
@@ -25,6 +26,15 @@ def read(house: Mortal, work: Callable[[sa.Connection], T]) -> T:
     database = database_of(house)
     try:
         return asyncio.run(database.read(work))
+    finally:
+        database.close()
+
+
+def logged(house: Mortal) -> list[Any]:
+    """The rows of the request log."""
+    database = database_of(house)
+    try:
+        return asyncio.run(read_log(database, lambda connection: list(connection.execute(sa.select(requests)))))
     finally:
         database.close()
 

@@ -78,8 +78,8 @@ BUGS = (
     SeededBug(
         "the hold of a caller who left while being admitted is never released",
         "admission/desk.py",
-        "                    elif isinstance(result, Admitted):  # nobody waits for it any more\n"
-        "                        self._submit(Outcome(result))\n",
+        "        elif isinstance(result, Admitted):  # nobody waits for it any more\n"
+        "            self._submit(Outcome(result))\n",
         "",
         f"{_DESK}::test_who_leaves_while_being_admitted_holds_nothing",
     ),
@@ -100,11 +100,25 @@ BUGS = (
         f"{_USE_CASE}::test_an_answer_that_cannot_be_charged_fails",
     ),
     SeededBug(
-        "a settlement is committed without waiting for the disk",
+        "a settlement is told before the disk has it",
         "admission/desk.py",
-        "        durable = any(isinstance(command, Outcome) for command in commands)\n        with",
-        "        durable = False\n        with",
+        "failure = await self._synced(loop.time() + RETRY_SECONDS_MAX)",
+        "failure = None",
         "tests/faults/test_power_loss.py::test_no_acknowledged_settlement_is_lost",
+    ),
+    SeededBug(
+        "a disk that has forgotten what it could not write is believed",
+        "storage/sqlite.py",
+        "                self._log_is_doubtful = True\n",
+        "",
+        "tests/unit/storage/test_at_once.py::test_a_log_that_could_not_be_synced_is_copied_into_the_file",
+    ),
+    SeededBug(
+        "what was settled is missing in the log of who looks at once",
+        "usage/filing.py",
+        "        await file_all(database)\n    return await database.read(work)",
+        "        pass\n    return await database.read(work)",
+        f"{_USE_CASE}::test_an_answer_is_charged_what_it_used_before_its_end_is_seen",
     ),
     SeededBug(
         "cancelled streams are free (litellm#37558, new-api#5235)",

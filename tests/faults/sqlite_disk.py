@@ -1,14 +1,19 @@
 """SQLite's disk, watched and made to fail: a VFS shim around the one that SQLite uses, in the library that Python has loaded.
 
 Everything that SQLite writes goes through it: database, write-ahead log, journal. (The `-shm` file is memory: SQLite makes it
-anew.) `Disk.install` makes it the default for all that this process opens from then on, so install it in a process of its own.
+anew.) So does the sync of the log that Tollway makes itself. `Disk.install` makes it the default for all that this process
+opens from then on, so install it in a process of its own.
 """
 
 import ctypes as c
 import ctypes.util
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from tollway.storage import sqlite as sqlite_module
 
 SQLITE_OK, SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC = 0, 13, 10 | (3 << 8), 10 | (4 << 8)
 _POINTER, _INT64 = c.c_void_p, c.c_int64
@@ -97,6 +102,15 @@ class Disk:
         new.open = c.cast(callback, _POINTER)
         if library.sqlite3_vfs_register(c.byref(new), 1) != SQLITE_OK:
             raise OSError("SQLite does not take the shim")
+
+        sqlite_module.sync_log = self._sync_log
+
+    def _sync_log(self, log: Path) -> None:
+        """Only what was written before it began is certain afterwards, so that is where it stands among the events."""
+        event = Event("sync", str(log))
+        if self.fails(event):
+            raise OSError(errno.EIO, "the disk fails")
+        self.events.append(event)
 
     def mark(self, what: str) -> None:
         self.events.append(Event(what))

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from aiohttp import web
 from tests.fakes.server import in_a_thread
 from tests.faults.mortal import PUBLIC, Mortal, house_in
-from tests.faults.reading import open_holds, read, verified
+from tests.faults.reading import logged, open_holds, read, verified
 from tests.faults.scripted_upstream import ScriptedOpenAI
 from tests.faults.test_service import TINY, Stream
 from tests.live import LiveServer, serving
@@ -28,7 +28,7 @@ from tests.tiny_gguf import write_tiny_model
 
 from tollway.engine import ModelStore
 from tollway.engine.fetch import pull
-from tollway.storage.tables import ledger_entries, requests
+from tollway.storage.tables import ledger_entries
 
 FULL = bool(os.environ.get("FAULTS_FULL"))
 CANCELS = int(os.environ.get("CANCELS", "40"))
@@ -102,7 +102,7 @@ def test_the_upstream_is_closed_and_what_was_made_is_charged(
     waits = sorted(upstream.left_at[tag] - at for (tag, _), (_, at) in zip(plan, left, strict=True))
     assert waits[int(len(waits) * 0.99)] <= CLOSED_SECONDS_MAX
 
-    rows = {row.inference_id: row for row in read(house, lambda connection: connection.execute(sa.select(requests)).all())}
+    rows = {row.inference_id: row for row in logged(house)}
     query = sa.select(ledger_entries.c.request_id, ledger_entries.c.posted).where(ledger_entries.c.kind == "settle")
     settled: dict[str, list[int]] = {}
     for request_id, posted in read(house, lambda connection: connection.execute(query).all()):
@@ -152,7 +152,7 @@ def test_the_engines_slot_is_free_at_once(service: LiveServer, record_property: 
     waits.sort()
     assert waits[int(len(waits) * 0.99)] <= SLOT_SECONDS_MAX
     mortal = Mortal(service.home, 0)
-    rows = read(mortal, lambda connection: connection.execute(sa.select(requests)).all())
+    rows = logged(mortal)
     cancelled = [row for row in rows if row.status == "cancelled"]
     assert len(cancelled) == ENGINE_CANCELS
     assert all(row.completion_tokens < 3000 for row in cancelled)

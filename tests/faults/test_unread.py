@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.faults.mortal import PUBLIC, Mortal, descendants, house_in, scripted_upstream
-from tests.faults.reading import open_holds, read, verified
+from tests.faults.reading import logged, open_holds, read, verified
 
-from tollway.storage.tables import ledger_entries, requests
+from tollway.storage.tables import ledger_entries
 
 CLIENTS = int(os.environ.get("UNREAD_CLIENTS", "25"))
 SECONDS = float(os.environ.get("UNREAD_SECONDS", "4"))
@@ -92,7 +92,7 @@ def test_callers_who_never_read(house: Mortal, record_property: Callable[[str, A
     each = (most - before) // CLIENTS
     assert each <= BYTES_EACH_MAX
     _until(lambda: not read(house, open_holds), 30, "a hold is still open")
-    rows = read(house, lambda connection: connection.execute(sa.select(requests)).all())
+    rows = logged(house)
     cut = [row for row in rows if row.status == "cancelled"]
     assert len(cut) == CLIENTS
     assert all(row.credits > 0 for row in cut), "what was made is charged"

@@ -23,9 +23,14 @@ async def house(database: Database) -> AsyncIterator[House]:
 @asynccontextmanager
 async def nothing_written(house: House) -> AsyncIterator[None]:
     """Whatever the desk is asked for meanwhile waits for the end of the `with`."""
-    go = threading.Event()
-    busy = asyncio.create_task(house.bench.database.in_writer(lambda: go.wait(10)))
-    await asyncio.sleep(0)
+    go, database = threading.Event(), house.bench.database
+
+    def wait() -> bool:
+        with database.transaction():
+            return go.wait(10)
+
+    busy = asyncio.create_task(database.in_writer(wait))
+    await asyncio.sleep(0.01)  # until it has begun
     try:
         yield
     finally:

@@ -8,47 +8,38 @@ from collections.abc import Sequence
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.accounts import Caller, Limits
-from tollway.admission.idempotency import Answers
-from tollway.admission.limits import Concurrency, Rates, Rule, Subject, allowance_headers
+from tollway.admission.limits import Rule, Subject, allowance_headers
 from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
-from tollway.admission.spend import KeySpend, Place, window_start
+from tollway.admission.spend import Place, window_start
+from tollway.admission.state import State
 from tollway.errors import InsufficientCredits, ServiceUnavailable, SpendLimitReached, TollwayError
-from tollway.ledger import Books, Hold
+from tollway.ledger import Hold
 from tollway.storage.prepared import PreparedIn
 from tollway.storage.tables import holds, ledger_entries
-from tollway.usage import UsageRecorder
 
 Command = Order | Outcome
 Result = Admitted | Replay | Settled | TollwayError
 
 
-def run_batch(connection: Connection, commands: Sequence[Command], node_id: str, *, again: bool = False) -> list[Result]:
+def run_batch(state: State, commands: Sequence[Command], node_id: str, *, again: bool = False) -> list[Result]:
     """The result of each command, in order; a TollwayError where it is refused, which leaves no trace.
 
     `again` says that an earlier attempt may have been committed without our hearing of it: what is found done counts as done.
     """
-    return _Batch(connection, commands, node_id).run(again=again)
+    return _Batch(state, commands, node_id).run(again=again)
 
 
 class _Batch:
-    def __init__(self, connection: Connection, commands: Sequence[Command], node_id: str) -> None:
-        self._connection = connection
+    def __init__(self, state: State, commands: Sequence[Command], node_id: str) -> None:
+        self._state = state
+        self._books = state.books
+        self._open = state.holds
         self._commands = commands
         self._node_id = node_id
         self._now = clock.now()
-        self._orders = [command for command in commands if isinstance(command, Order)]
-        self._outcomes = [command for command in commands if isinstance(command, Outcome)]
-        self._books = Books(connection)
-        self._spend = KeySpend(connection)
-        self._rates = Rates(connection)
-        self._concurrency = Concurrency(connection)
-        self._answers = Answers(connection)
-        self._usage = UsageRecorder(connection)
-        self._open: dict[str, Hold] = {}
 
     def run(self, *, again: bool) -> list[Result]:
         callers = [_order_of(command).caller for command in self._commands]
@@ -66,27 +57,34 @@ class _Batch:
                     results.append(self._finish(command))
             except TollwayError as refusal:
                 results.append(refusal)
-        for part in (self._books, self._spend, self._rates, self._answers, self._usage):
-            part.flush()
+        self._state.flush()
         return results
 
     def _load(self, callers: Sequence[Caller]) -> None:
-        self._rates.load(rule for caller in callers for rule in rules_of(caller))
-        self._concurrency.load(
+        """Reads what is not known of what the commands will need."""
+        state = self._state
+        state.rates.load(rule for caller in callers for rule in rules_of(caller))
+        state.concurrency.load(
             (caller.account_id for caller in callers if caller.account_limits.concurrency_max is not None),
             (caller.key_id for caller in callers if caller.limits.concurrency_max is not None),
         )
-        self._answers.load(
-            (order.caller.account_id, order.idempotency.key)
-            for order in map(_order_of, self._commands)
-            if order.idempotency is not None
-        )
-        if self._outcomes:
-            wanted = [outcome.admitted.hold.request_id for outcome in self._outcomes]
-            self._open = {row.request_id: Hold(*row) for row in _OPEN_HOLDS(self._connection, wanted).rows}
-        places = [place for order in self._orders if (place := self._place(order.caller)) is not None]
-        places += [place for hold in self._open.values() if (place := _place_of(hold)) is not None]
-        self._spend.load(places)
+        places: list[Place] = []
+        named: list[tuple[str, str]] = []
+        ending: list[str] = []
+        for command in self._commands:
+            order = _order_of(command)
+            if order.idempotency is not None:
+                named.append((order.caller.account_id, order.idempotency.key))
+            if isinstance(command, Outcome):
+                ending.append(command.admitted.hold.request_id)
+            elif (place := self._place(order.caller)) is not None:
+                places.append(place)
+        if unknown := [request_id for request_id in ending if request_id not in self._open]:
+            self._open |= {row.request_id: Hold(*row) for row in _OPEN_HOLDS(state.connection, unknown).rows}
+        holds_ending = (self._open[request_id] for request_id in ending if request_id in self._open)
+        places += [place for hold in holds_ending if (place := _place_of(hold)) is not None]
+        state.spend.load(places)
+        state.answers.load(named)
 
     # --- a request comes ----------------------------------------------------------------------------------------------
 
@@ -94,27 +92,28 @@ class _Batch:
         """Checks everything first and changes everything after, so that a refusal leaves no trace."""
         caller, now = order.caller, self._now
         if order.idempotency is not None:
-            answer = self._answers.look_up(caller.account_id, order.idempotency, now)
+            answer = self._state.answers.look_up(caller.account_id, order.idempotency, now)
             if answer is not None:
                 return Replay(answer)
         for subject, what, limits in _subjects(caller):
             if limits.concurrency_max is not None:
-                self._concurrency.check(subject, what, limits.concurrency_max)
+                self._state.concurrency.check(subject, what, limits.concurrency_max)
         rules = rules_of(caller)
         for rule in rules:
-            self._rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)
+            self._state.rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)
         place = self._place(caller)
         credits_held = self._affordable(order, place)
 
-        allowances = [self._rates.take(rule, order.tokens if rule.unit == "tokens" else 1, now) for rule in rules]
+        allowances = [self._state.rates.take(rule, order.tokens if rule.unit == "tokens" else 1, now) for rule in rules]
         hold = Hold(order.request_id, caller.account_id, caller.key_id, credits_held, place[1] if place else None)
         self._books.hold(hold, self._node_id, model=order.model, price_version=order.price_version)
+        self._open[hold.request_id] = hold
         if place is not None:
-            self._spend.change(place, held=credits_held)
+            self._state.spend.change(place, held=credits_held)
         for subject in (caller.account_id, caller.key_id):
-            self._concurrency.change(subject, 1)
+            self._state.concurrency.change(subject, 1)
         if order.idempotency is not None:
-            self._answers.begin(caller.account_id, order.idempotency, order.request_id, now)
+            self._state.answers.begin(caller.account_id, order.idempotency, order.request_id, now)
         return Admitted(order, hold, allowance_headers(allowances))
 
     def _affordable(self, order: Order, place: Place | None) -> int:
@@ -124,7 +123,7 @@ class _Batch:
         if available < order.credits_min:
             raise InsufficientCredits(needed=order.credits_min, available=available)
         if place is not None and caller.spend_limit_credits is not None:
-            left = max(0, caller.spend_limit_credits - self._spend.used(place))
+            left = max(0, caller.spend_limit_credits - self._state.spend.used(place))
             if left < order.credits_min:
                 per = "" if caller.spend_window == "no_reset" else f" a {caller.spend_window}"
                 limit = f"{caller.spend_limit_credits:,} credits{per}"
@@ -164,17 +163,17 @@ class _Batch:
                 reference=record.inference_id,
                 price_version=record.price_version,
             )
-            self._usage.add(record)
+            self._state.usage.add(record)
         place = _place_of(hold)
         if place is not None:
-            self._spend.change(place, spent=charged, held=-hold.credits)
+            self._state.spend.change(place, spent=charged, held=-hold.credits)
         for subject in (caller.account_id, caller.key_id):
-            self._concurrency.change(subject, -1)
+            self._state.concurrency.change(subject, -1)
         for rule in rules_of(caller):
             if rule.unit == "tokens" and outcome.tokens != admitted.order.tokens:
-                self._rates.take(rule, outcome.tokens - admitted.order.tokens, self._now)
+                self._state.rates.take(rule, outcome.tokens - admitted.order.tokens, self._now)
         if admitted.order.idempotency is not None:
-            self._answers.end(caller.account_id, admitted.order.idempotency, outcome.answer)
+            self._state.answers.end(caller.account_id, admitted.order.idempotency, outcome.answer)
         balance = self._books.balance(caller.account_id)
         return Settled(charged, balance.available, balance.posted)
 
@@ -183,15 +182,19 @@ class _Batch:
     def _already_done(self) -> dict[int, Result]:
         ids = [_order_of(command).request_id for command in self._commands]
         query = sa.select(ledger_entries).where(ledger_entries.c.request_id.in_(ids))
-        entries = {(row.request_id, row.kind): row for row in self._connection.execute(query)}
+        entries = {(row.request_id, row.kind): row for row in self._state.connection.execute(query)}
         done: dict[int, Result] = {}
-        for order in self._orders:
+        for order in self._commands:
+            if not isinstance(order, Order):
+                continue
             entry = entries.get((order.request_id, "hold"))
             if entry is not None:
                 place = self._place(order.caller)
                 hold = Hold(order.request_id, entry.account_id, entry.key_id, entry.held, place[1] if place else None)
                 done[id(order)] = Admitted(order, hold, {})
-        for outcome in self._outcomes:
+        for outcome in self._commands:
+            if not isinstance(outcome, Outcome):
+                continue
             request_id = outcome.admitted.hold.request_id
             entry = entries.get((request_id, "settle")) or entries.get((request_id, "release"))
             if entry is not None:

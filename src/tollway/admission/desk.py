@@ -1,8 +1,11 @@
 """The group commit: whatever waits is written in one transaction, and nobody is told before it is.
 
-A batch that only holds credits is committed without waiting for the disk: a crash of the machine then loses holds, which is as
-if they had never been asked for. One settlement in it makes the whole batch wait for the disk, and with it everything before:
-the log of both databases is written in order.
+Holds do not wait for the disk: a crash of the machine then loses holds, which is as if they had never been asked for. How an
+answer ended is told once the disk has it, and with it everything before: the log of both databases is written in order.
+
+A database that is a file is written to on the event loop, as long as nobody else writes to it: handing a batch to a thread and
+back costs more than the batch. What waits there is the disk's part alone, one sync for all batches of the last milliseconds.
+Everything else is the writer's thread's: PostgreSQL, a file that another process is writing to, and whatever went wrong.
 """
 
 import asyncio
@@ -17,6 +20,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.admission.batch import Command, Result, run_batch
 from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
+from tollway.admission.state import State
 from tollway.errors import InternalError, StorageUnavailable, TollwayError
 from tollway.ledger import Books, Hold
 from tollway.storage import Database
@@ -27,6 +31,8 @@ RETRY_SECONDS_MAX = 5.0
 """How long settlements are tried again while the database cannot be written. Then their requests fail, and are not charged."""
 _HOLD_RETRY_SECONDS_MAX = 1.0
 _RETRY_PAUSE_SECONDS = 0.05
+SYNC_PAUSE_SECONDS = 0.005
+"""Between two syncs, so that what is settled meanwhile shares the next one; only while further requests are in work."""
 
 log = structlog.get_logger()
 
@@ -34,6 +40,7 @@ OnBalance = Callable[[str, int, int, int], None]
 """Told of each new balance: account id, posted credits, the credits below which that account's balance is low, and what the
 request cost that led to it."""
 _Waiting = tuple[Command, "asyncio.Future[Result]"]
+_Unsynced = tuple[Command, "asyncio.Future[Result]", Result]
 
 
 class Desk:
@@ -47,7 +54,14 @@ class Desk:
         self._owed: dict[str, Admitted] = {}
         self._vouched: set[tuple[str, str]] = set()
         self._unsure = False  # whether the last batch had come to its commit
-        self._pump: asyncio.Task[None] | None = None
+        self._state: State | None = None  # of the last transaction here, if it was committed
+        self._in_work: set[str] = set()  # requests that were admitted and have not ended
+        self._is_due = False
+        self._in_thread: asyncio.Task[None] | None = None
+        self._unsynced: list[_Unsynced] = []
+        self._syncing: asyncio.Task[None] | None = None
+        self._synced_at = 0.0
+        self._pause: asyncio.Future[None] | None = None
 
     async def admit(self, order: Order) -> Admitted | Replay:
         """Sets the credits aside. Raises what refuses the request, and ServiceUnavailable when nothing can be written.
@@ -108,34 +122,112 @@ class Desk:
 
     async def close(self) -> None:
         """Waits until everything that was asked for is written."""
-        while self._pump is not None:
-            await self._pump
+        while self._waiting or self._in_thread or self._syncing:
+            await (self._in_thread or self._syncing or asyncio.sleep(0))
 
     def _submit(self, command: Command) -> "asyncio.Future[Result]":
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
         self._waiting.append((command, future))
-        if self._pump is None:
-            self._pump = asyncio.create_task(self._run())
+        if not self._is_due and self._in_thread is None:
+            self._is_due = True
+            loop.call_soon(self._write_what_waits)  # so that what comes in the same round of the loop is one batch
         return future
 
-    async def _run(self) -> None:
+    def _write_what_waits(self) -> None:
+        self._is_due = False
+        while self._waiting and self._in_thread is None:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            commands = [command for command, _ in batch]
+            self._unsure = again = False
+            try:
+                results = self._database.at_once(partial(self._run_at_once, commands))
+            except Exception:  # noqa: BLE001 - the thread tries again, and says what is wrong
+                self._state = None
+                again = self._unsure
+                self._in_thread = asyncio.create_task(self._write_in_thread(batch, again=again))
+            else:
+                self._tell_written(batch, results)
+
+    def _tell_written(self, batch: Sequence[_Waiting], results: Sequence[Result]) -> None:
+        """What was committed and the disk may not have yet."""
+        for (command, future), result in zip(batch, results, strict=True):
+            if isinstance(result, Settled | Replay):
+                self._unsynced.append((command, future, result))
+            else:
+                self._tell(command, future, result)
+        if self._unsynced and self._syncing is None:
+            self._syncing = asyncio.create_task(self._sync())
+        elif not self._may_share:
+            self._end_pause()
+
+    async def _sync(self) -> None:
+        """Tells of what was settled, once the disk has it."""
+        loop = asyncio.get_running_loop()
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                try:
-                    results = await self._database.in_writer(partial(self._write, [command for command, _ in batch]))
-                except Exception:  # whatever it is, nobody is left waiting
-                    self._unsure = True
-                    log.exception("desk_fault")
-                    results = [_not_written() for _ in batch]
-                for (command, future), result in zip(batch, results, strict=True):
-                    self._note_owed(command, result)
-                    if not future.cancelled():
-                        future.set_result(result)
-                    elif isinstance(result, Admitted):  # nobody waits for it any more
-                        self._submit(Outcome(result))
+            while self._unsynced:
+                if self._may_share and loop.time() < (until := self._synced_at + SYNC_PAUSE_SECONDS):
+                    self._pause = loop.create_future()
+                    timer = loop.call_at(until, self._end_pause)
+                    await self._pause
+                    timer.cancel()
+                group, self._unsynced = self._unsynced, []
+                failure = await self._synced(loop.time() + RETRY_SECONDS_MAX)
+                self._synced_at = loop.time()
+                for command, future, result in group:
+                    self._tell(command, future, failure or result)
         finally:
-            self._pump = None
+            self._syncing = None
+
+    @property
+    def _may_share(self) -> bool:
+        """Whether a sync could serve more than those who wait for it: requests that have not ended."""
+        return len(self._in_work) > len(self._unsynced)
+
+    def _end_pause(self) -> None:
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+
+    async def _synced(self, deadline: float) -> TollwayError | None:
+        """None = the disk has all that was committed; else why it has not."""
+        while True:
+            try:
+                await self._database.sync()
+            except StorageUnavailable as unavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    return unavailable
+            except Exception:
+                log.exception("desk_fault")
+                return _not_written()
+            else:
+                return None
+            await asyncio.sleep(_RETRY_PAUSE_SECONDS)
+
+    async def _write_in_thread(self, batch: Sequence[_Waiting], *, again: bool) -> None:
+        try:
+            try:
+                write = partial(self._write, [command for command, _ in batch], again=again)
+                results = await self._database.in_writer(write)
+            except Exception:  # whatever it is, nobody is left waiting
+                self._unsure = True
+                log.exception("desk_fault")
+                results = [_not_written() for _ in batch]
+            for (command, future), result in zip(batch, results, strict=True):
+                self._tell(command, future, result)
+        finally:
+            self._in_thread = None
+            self._write_what_waits()
+
+    def _tell(self, command: Command, future: "asyncio.Future[Result]", result: Result) -> None:
+        self._note_owed(command, result)
+        if isinstance(result, Admitted):
+            self._in_work.add(result.hold.request_id)
+        elif isinstance(command, Outcome):
+            self._in_work.discard(command.admitted.hold.request_id)
+        if not future.cancelled():
+            future.set_result(result)
+        elif isinstance(result, Admitted):  # nobody waits for it any more
+            self._submit(Outcome(result))
 
     def _note_owed(self, command: Command, result: Result) -> None:
         """Remembers, for `make_good`, the holds that are still open, and those that may be."""
@@ -147,11 +239,11 @@ class Desk:
             hold = Hold(command.request_id, command.caller.account_id, command.caller.key_id, command.credits)
             self._owed[hold.request_id] = Admitted(command, hold, {})
 
-    def _write(self, commands: Sequence[Command]) -> Sequence[Result]:
+    def _write(self, commands: Sequence[Command], *, again: bool = False) -> Sequence[Result]:
         """One batch, in the database's thread. Its failures become results: somebody waits for each."""
         ends = any(isinstance(command, Outcome) for command in commands)
         deadline = clock.monotonic() + (RETRY_SECONDS_MAX if ends else _HOLD_RETRY_SECONDS_MAX)
-        again = self._unsure = False
+        self._unsure = again
         while True:
             try:
                 return self._transact(commands, again=again)
@@ -169,8 +261,17 @@ class Desk:
     def _transact(self, commands: Sequence[Command], *, again: bool) -> list[Result]:
         durable = any(isinstance(command, Outcome) for command in commands)
         with self._database.transaction(durable=durable) as connection:
-            results = run_batch(connection, commands, self._node_id, again=again)
-            self._unsure = True
+            return self._run_batch(State(connection), commands, again=again)
+
+    def _run_at_once(self, commands: Sequence[Command], connection: Connection, *, is_alone: bool) -> list[Result]:
+        state = self._state
+        if state is None or not is_alone or state.connection is not connection or not state.is_small:
+            state = self._state = State(connection)
+        return self._run_batch(state, commands)
+
+    def _run_batch(self, state: State, commands: Sequence[Command], *, again: bool = False) -> list[Result]:
+        results = run_batch(state, commands, self._node_id, again=again)
+        self._unsure = True  # from here on it is being committed
         return results
 
     def _one_by_one(self, commands: Sequence[Command]) -> list[Result]:

@@ -36,6 +36,8 @@ class Answers:
 
     def load(self, places: Iterable[Place]) -> None:
         wanted = set(places)
+        self._rows.clear()  # of the transaction before: they may be large
+        self._in_work.clear()
         if not wanted:
             return
         query = sa.select(idempotency).where(sa.tuple_(idempotency.c.account_id, idempotency.c.key).in_(wanted))
@@ -93,6 +95,8 @@ class Answers:
             self._changed.add(place)
 
     def flush(self) -> None:
+        if not self._changed and not self._dropped:
+            return
         for account_id, key in sorted(self._dropped - self._changed):
             place = (idempotency.c.account_id == account_id, idempotency.c.key == key)
             self._connection.execute(sa.delete(idempotency).where(*place))

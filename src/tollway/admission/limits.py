@@ -44,15 +44,23 @@ class Rates:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._full_at: dict[tuple[str, str], float] = {}
+        self._full_at: dict[str, dict[str, float]] = {}  # by subject, then by unit
         self._changed: set[tuple[str, str]] = set()
 
     def load(self, rules: Iterable[Rule]) -> None:
-        """Reads what is stored of the rules' subjects. Their accounts are locked, so nobody else changes it meanwhile."""
-        subjects = {rule.subject for rule in rules}
+        """Reads what is stored of the rules' subjects. Their accounts are locked, so nobody else changes it meanwhile.
+
+        What is known from the connection's transaction before is not read again.
+        """
+        subjects = {rule.subject for rule in rules} - self._full_at.keys()
         if subjects:
+            for subject in subjects:
+                self._full_at[subject] = {}
             for row in _RATES(self._connection, sorted(subjects)).rows:
-                self._full_at[row.subject, row.unit] = row.full_at
+                self._full_at[row.subject][row.unit] = row.full_at
+
+    def __len__(self) -> int:
+        return len(self._full_at)
 
     def check(self, rule: Rule, amount: int, now: float) -> None:
         """Raises RateLimited when the allowance does not cover `amount`; takes nothing."""
@@ -76,22 +84,23 @@ class Rates:
 
     def take(self, rule: Rule, amount: int, now: float) -> Allowance:
         """Uses `amount` of the allowance, whether it is covered or not; a negative amount gives some back."""
-        place = (rule.subject, rule.unit)
-        self._full_at[place] = self._after(rule, amount, now)
-        self._changed.add(place)
+        self._full_at[rule.subject][rule.unit] = self._after(rule, amount, now)
+        self._changed.add((rule.subject, rule.unit))
         return self.allowance(rule, now)
 
     def allowance(self, rule: Rule, now: float) -> Allowance:
-        reset = max(0.0, self._full_at.get((rule.subject, rule.unit), 0.0) - now)
+        reset = max(0.0, self._full_at[rule.subject].get(rule.unit, 0.0) - now)
         return Allowance(rule, max(0, int((WINDOW_SECONDS - reset) / WINDOW_SECONDS * rule.per_minute + 1e-6)), reset)
 
     def flush(self) -> None:
-        rows = [{"subject": place[0], "unit": place[1], "full_at": self._full_at[place]} for place in sorted(self._changed)]
-        insert_or_replace(self._connection, rates, rows)
-        self._changed.clear()
+        if self._changed:
+            places = sorted(self._changed)
+            rows = [{"subject": each, "unit": unit, "full_at": self._full_at[each][unit]} for each, unit in places]
+            insert_or_replace(self._connection, rates, rows)
+            self._changed.clear()
 
     def _after(self, rule: Rule, amount: int, now: float) -> float:
-        return max(self._full_at.get((rule.subject, rule.unit), 0.0), now) + amount * WINDOW_SECONDS / rule.per_minute
+        return max(self._full_at[rule.subject].get(rule.unit, 0.0), now) + amount * WINDOW_SECONDS / rule.per_minute
 
 
 class Concurrency:
@@ -101,9 +110,12 @@ class Concurrency:
         self._connection = connection
         self._open: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def load(self, account_ids: Iterable[str], key_ids: Iterable[str]) -> None:
-        for count, subjects in ((_OPEN_OF_ACCOUNTS, set(account_ids)), (_OPEN_OF_KEYS, set(key_ids))):
-            if subjects:
+        for count, ids in ((_OPEN_OF_ACCOUNTS, account_ids), (_OPEN_OF_KEYS, key_ids)):
+            if subjects := set(ids) - self._open.keys():
                 self._open |= dict.fromkeys(subjects, 0)
                 for row in count(self._connection, sorted(subjects)).rows:
                     self._open[row.subject] = row.open

@@ -36,7 +36,7 @@ class KeySpend:
         self._changed: set[Place] = set()
 
     def load(self, places: Iterable[Place]) -> None:
-        wanted = set(places)
+        wanted = set(places) - self._rows.keys()
         if not wanted:
             return
         query = sa.select(key_spend).where(sa.tuple_(key_spend.c.key_id, key_spend.c.starts_at).in_(wanted))
@@ -44,6 +44,9 @@ class KeySpend:
         for place in wanted:
             empty = {"key_id": place[0], "starts_at": place[1], "spent": 0, "held": 0}
             self._rows[place] = found.get(place, empty)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def used(self, place: Place) -> int:
         """Spent and held in the window, in credits."""
@@ -57,5 +60,7 @@ class KeySpend:
         self._changed.add(place)
 
     def flush(self) -> None:
+        if not self._changed:
+            return
         insert_or_replace(self._connection, key_spend, [self._rows[place] for place in sorted(self._changed)])
         self._changed.clear()

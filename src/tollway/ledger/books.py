@@ -43,20 +43,26 @@ def chained_hash(previous: bytes, entry: Entry) -> bytes:
 
 
 class Books:
-    """The ledger within one transaction. Lock the accounts first, flush last."""
+    """The ledger within one transaction. Lock the accounts first, flush last.
+
+    For the next transaction of the connection they can be used again, without reading the balances again, if that one was
+    committed and nobody else has written since.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pages: dict[str, _Page] = {}
-        self._entries: list[dict[str, Any]] = []
-        self._held: list[dict[str, Any]] = []
+        self._touched: set[str] = set()
+        self._entries: list[tuple[Any, ...]] = []
+        self._held: list[tuple[Any, ...]] = []
         self._resolved: list[str] = []
 
     def lock(self, account_ids: Iterable[str]) -> None:
         """Reads the balances and keeps others from changing them until the transaction ends."""
-        wanted = sorted(set(account_ids) - self._pages.keys())  # in one order everywhere, so that nobody waits in a circle
-        if not wanted:
+        unknown = set(account_ids) - self._pages.keys()
+        if not unknown:
             return
+        wanted = sorted(unknown)  # in one order everywhere, so that nobody waits in a circle
         rows = {row.account_id: row for row in _LOCK(self._connection, wanted).rows}
         for account_id in wanted:
             if account_id not in rows:
@@ -68,6 +74,9 @@ class Books:
         """As it is after what was entered so far. The account must be locked."""
         page = self._pages[account_id]
         return Balance(account_id, page.posted, page.held, page.number, page.head)
+
+    def __len__(self) -> int:
+        return len(self._pages)
 
     def has(self, account_id: str) -> bool:
         """Whether the account is locked."""
@@ -86,7 +95,7 @@ class Books:
             model=model,
             price_version=price_version,
         )
-        self._held.append(msgspec.structs.asdict(hold) | {"node_id": node_id, "at": now})
+        self._held.append((hold.request_id, hold.account_id, hold.key_id, node_id, hold.credits, now, hold.spend_window))
 
     def resolve(
         self,
@@ -141,6 +150,7 @@ class Books:
         if page.held < 0 or page.posted < page.held or not request_id:
             raise LedgerFault(f"{kind} for request {request_id!r} would leave {page.posted} posted and {page.held} held")
         page.number += 1
+        self._touched.add(account_id)
         at = clock.now() if at is None else at
         entry = Entry(
             account_id,
@@ -158,7 +168,7 @@ class Books:
             note,
         )
         page.head = chained_hash(page.head, entry)
-        self._entries.append(msgspec.structs.asdict(entry) | {"hash": page.head})
+        self._entries.append((*msgspec.structs.astuple(entry), page.head))
         return entry
 
     def flush(self) -> None:
@@ -166,9 +176,8 @@ class Books:
         connection = self._connection
         if self._entries:
             _INSERT_ENTRY(connection, self._entries)
-        for account_id, page in self._pages.items():
-            if page.number == page.number_read:
-                continue
+        for account_id in sorted(self._touched):
+            page = self._pages[account_id]
             change = {"posted": page.posted, "held": page.held, "entries": page.number, "head": page.head}
             where = {"account": account_id, "entries_read": page.number_read}
             if _WRITE_BACK(connection, change | where).rowcount != 1:
@@ -180,7 +189,7 @@ class Books:
             gone = _DELETE_HOLDS(connection, self._resolved).rowcount
             if gone != len(self._resolved):
                 raise LedgerFault(f"{len(self._resolved)} holds resolved, but {gone} were open")
-        self._entries, self._held, self._resolved = [], [], []
+        self._entries, self._held, self._resolved, self._touched = [], [], [], set()
 
     def _open(self, account_id: str) -> None:
         """An account's empty balance; of several processes that come at once, one makes it."""
@@ -192,7 +201,7 @@ _LOCK = PreparedIn(
     lambda ids: sa.select(balances).where(balances.c.account_id.in_(ids)).order_by(balances.c.account_id).with_for_update()
 )
 _INSERT_ENTRY = insert_into(ledger_entries, (*Entry.__struct_fields__, "hash"))
-_INSERT_HOLD = insert_into(holds, (*Hold.__struct_fields__, "node_id", "at"))
+_INSERT_HOLD = insert_into(holds, ("request_id", "account_id", "key_id", "node_id", "credits", "at", "spend_window"))
 _DELETE_HOLDS = PreparedIn(lambda ids: sa.delete(holds).where(holds.c.request_id.in_(ids)))
 _WRITE_BACK = Prepared(
     sa.update(balances)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from tollway.ledger.books import FIRST_HASH, chained_hash
 from tollway.ledger.records import RESOLUTIONS, Entry
-from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, balances, holds, ledger_entries, usage_buckets
+from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, balances, holds, ledger_entries, unfiled_requests, usage_buckets
 
 _PAGE_ROWS = 10_000
 
@@ -144,12 +144,17 @@ class _Account:
                 raise Wrong(f"the usage of {account} {what} says {used} credits were charged; its entries say {self._settled}")
 
     def _sums_of_usage(self) -> dict[str, int]:
-        """The same credits are summed in six ways: by key and for all keys, in spans of three lengths."""
+        """The same credits are summed in six ways: by key and for all keys, in spans of three lengths. What is not filed yet is
+        in none of them.
+        """
         columns = usage_buckets.c
         query = sa.select(columns.key_id == ALL_KEYS, columns.span, sa.func.sum(columns.credits)).group_by(sa.text("1, 2"))
         rows = self._connection.execute(query.where(columns.account_id == self._row.account_id)).all()
         sums = {(keys, span): 0 for keys in (False, True) for span in USAGE_SPANS}
         sums |= {(bool(all_keys), span): int(total) for all_keys, span, total in rows}
+        mine = unfiled_requests.c.account_id == self._row.account_id
+        unfiled = int(self._connection.execute(sa.select(sa.func.sum(unfiled_requests.c.credits)).where(mine)).scalar() or 0)
+        sums = {place: total + unfiled for place, total in sums.items()}
         return {f"{'of all keys' if keys else 'by key'} in spans of {span} s": total for (keys, span), total in sums.items()}
 
 

@@ -2,7 +2,8 @@
 
 Work is a plain function of a Connection and runs in a thread inside one transaction, so that no query ever blocks the event
 loop. There are few threads and they are the database's own: a slow query cannot take the threads of other work, and other
-work cannot keep a key from being looked up.
+work cannot keep a key from being looked up. `at_once` is the exception, for small writes to a file of this machine that nobody
+else is writing to: handing them to a thread costs more than they do.
 """
 
 import asyncio
@@ -19,10 +20,12 @@ from sqlalchemy import Connection
 from tollway.errors import StorageUnavailable
 from tollway.settings import DatabaseUrl
 from tollway.storage.facts import Facts
+from tollway.storage.not_now import NotNow
 from tollway.storage.tables import SCHEMA_VERSION
 from tollway.storage.writer import Writer
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _READERS = 4
 
@@ -39,6 +42,8 @@ class Backend(Protocol):
     where: str
     """The place, for people; without a password."""
 
+    def at_once(self, work: "WorkAtOnce[T]") -> T: ...
+    def sync(self) -> None: ...
     def reading(self) -> contextlib.AbstractContextManager[Connection]: ...
     def writing(self, *, durable: bool) -> contextlib.AbstractContextManager[Connection]: ...
     def migrating(self) -> contextlib.AbstractContextManager[Connection]: ...
@@ -46,6 +51,12 @@ class Backend(Protocol):
     def facts(self, connection: Connection) -> Facts: ...
     def trouble(self, error: Exception) -> str | None: ...
     def close(self) -> None: ...
+
+
+class WorkAtOnce(Protocol[T_co]):
+    """See `Database.at_once`."""
+
+    def __call__(self, connection: Connection, /, *, is_alone: bool) -> T_co: ...
 
 
 class Database:
@@ -62,7 +73,8 @@ class Database:
     def __init__(self, place: Path | DatabaseUrl) -> None:
         self._backend = _backend(place)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-read")
-        self._writer = Writer()
+        self._writer = Writer("database-write")
+        self._syncer = Writer("database-sync")
         self._troubles: dict[str, str] = {}
 
     @property
@@ -97,6 +109,32 @@ class Database:
         Cancelling the caller does not cancel it, not even before it began.
         """
         return await self._writer.run(function)
+
+    def at_once(self, work: "WorkAtOnce[T]") -> T:
+        """`work`'s result, committed, in the thread that asks: for small work on the event loop, which must not wait. It is
+        told `is_alone`: whether nobody has written since the call before, but for other calls of this.
+
+        Raises NotNow where it would have to: then the writer's thread is the place. As `transaction` that is not durable; what
+        needs to be waits for `sync`.
+        """
+        try:
+            result = self._backend.at_once(work)
+        except NotNow:
+            raise
+        except Exception as error:
+            self._note_trouble("write", error)
+            raise
+        if self._troubles:
+            self._note_recovery("write")
+        return result
+
+    async def sync(self) -> None:
+        """Returns once the disk has whatever was committed before the call."""
+        await self._syncer.run(self._synced)
+
+    def _synced(self) -> None:
+        with self._watched("write"):
+            self._backend.sync()
 
     @contextlib.contextmanager
     def transaction(self, *, durable: bool = True) -> Iterator[Connection]:
@@ -139,6 +177,7 @@ class Database:
     def close(self) -> None:
         """Finishes what was begun. Blocks for it."""
         self._writer.close()
+        self._syncer.close()
         self._readers.shutdown()
         self._backend.close()
 
@@ -148,14 +187,23 @@ class Database:
         try:
             yield
         except Exception as error:
-            reason = self._backend.trouble(error)
-            if reason is None:
-                raise
-            if what not in self._troubles:
-                log.warning("database_unavailable", to=what, reason=reason)
-            self._troubles[what] = reason
-            raise StorageUnavailable(reason=reason) from error
-        if self._troubles and self._troubles.pop(what, None) is not None:
+            self._note_trouble(what, error)
+            raise
+        if self._troubles:
+            self._note_recovery(what)
+
+    def _note_trouble(self, what: Literal["read", "write"], error: Exception) -> None:
+        """Raises StorageUnavailable for one that is the database's own."""
+        reason = self._backend.trouble(error)
+        if reason is None:
+            return
+        if what not in self._troubles:
+            log.warning("database_unavailable", to=what, reason=reason)
+        self._troubles[what] = reason
+        raise StorageUnavailable(reason=reason) from error
+
+    def _note_recovery(self, what: Literal["read", "write"]) -> None:
+        if self._troubles.pop(what, None) is not None:
             log.warning("database_available_again", to=what)
 
 

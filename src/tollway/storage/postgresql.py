@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, event
 from tollway import clock
 from tollway.settings import DatabaseUrl
 from tollway.storage.facts import Facts
+from tollway.storage.not_now import NotNow
 
 _CONNECTION = {
     "application_name": "tollway",
@@ -60,6 +61,14 @@ class Postgresql:
             if not durable:
                 connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             yield connection
+
+    def at_once(self, _work: object) -> NoReturn:
+        raise NotNow  # its answers come over a network
+
+    def sync(self) -> None:
+        """Makes all that was committed durable, by committing something that is."""
+        with self.writing(durable=True) as connection:
+            connection.exec_driver_sql("SELECT pg_current_xact_id()")
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[Connection]:

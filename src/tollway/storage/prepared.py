@@ -48,51 +48,55 @@ class Prepared:
 
 
 class PreparedIn:
-    """A statement with one list of values, such as `WHERE id IN (...)`."""
+    """A statement with one list of values, such as `WHERE id IN (...)`, and no others."""
 
     def __init__(self, build: Callable[[Sequence[sa.BindParameter[Any]]], Any]) -> None:
         self._build = build
-        self._by_length: dict[int, Prepared] = {}
+        self._by_length: dict[tuple[str, int], _Compiled] = {}
 
     def __call__(self, connection: Connection, values: Sequence[Any]) -> Result:
-        prepared = self._by_length.get(len(values))
-        if prepared is None:
+        place = (connection.dialect.name, len(values))
+        compiled = self._by_length.get(place)
+        if compiled is None:
             parameters: list[sa.BindParameter[Any]] = [sa.bindparam(f"v{index}") for index in range(len(values))]
-            prepared = self._by_length[len(values)] = Prepared(self._build(parameters))
-        return prepared(connection, {f"v{index}": value for index, value in enumerate(values)})
+            compiled = self._by_length[place] = _Compiled(self._build(parameters), connection)
+        if compiled.pick is not None:
+            return compiled.run(connection, tuple(values))
+        return compiled.run(connection, {f"v{index}": value for index, value in enumerate(values)})
 
 
 class PreparedInsert:
-    """An insert of any number of rows. `build` gets the rows as bind parameters, for `values()`."""
+    """An insert of any number of rows: tuples of the named columns. `build` gets them as bind parameters, for `values()`."""
 
     def __init__(self, names: Sequence[str], build: Callable[[Connection, list[Row]], Any]) -> None:
-        self._names = tuple(names)
-        self._values_of = itemgetter(*names)
+        self.names = tuple(names)
         self._build = build
         self._by_length: dict[tuple[str, int], _Compiled] = {}
 
-    def __call__(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def __call__(self, connection: Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+        dialect = connection.dialect.name
         for first in range(0, len(rows), _ROWS_AT_ONCE_MAX):
             some = rows[first : first + _ROWS_AT_ONCE_MAX]
-            place = (connection.dialect.name, len(some))
+            place = (dialect, len(some))
             compiled = self._by_length.get(place)
             if compiled is None:
                 compiled = self._by_length[place] = self._compile(connection, len(some))
-            if compiled.pick is None:
-                named = ((f"{name}_{index}", row[name]) for index, row in enumerate(some) for name in self._names)
-                compiled.run(connection, dict(named))
+            if compiled.pick is not None:
+                compiled.run(connection, some[0] if len(some) == 1 else tuple(chain.from_iterable(some)))
             else:
-                compiled.run(connection, tuple(chain.from_iterable(map(self._values_of, some))))
+                names = (f"{name}_{index}" for index in range(len(some)) for name in self.names)
+                compiled.run(connection, dict(zip(names, chain.from_iterable(some), strict=True)))
 
     def _compile(self, connection: Connection, count: int) -> "_Compiled":
-        rows: list[Row] = [{name: sa.bindparam(f"{name}_{index}") for name in self._names} for index in range(count)]
+        rows: list[Row] = [{name: sa.bindparam(f"{name}_{index}") for name in self.names} for index in range(count)]
         return _Compiled(self._build(connection, rows), connection)
 
 
 def insert_into(table: sa.Table, names: Sequence[str]) -> PreparedInsert:
-    """An insert of the named columns."""
-    columns = [column.name for column in table.columns if column.name in set(names)]  # as SQLAlchemy will order them
-    return PreparedInsert(columns, lambda _, rows: sa.insert(table).values(rows).inline())
+    """An insert of the named columns. Raises ValueError unless they come in the table's order, which SQLAlchemy will take."""
+    if list(names) != [column.name for column in table.columns if column.name in set(names)]:
+        raise ValueError(f"not the order of {table.name}'s columns: {', '.join(names)}")
+    return PreparedInsert(names, lambda _, rows: sa.insert(table).values(rows).inline())
 
 
 class _Compiled:
@@ -111,13 +115,9 @@ class _Compiled:
             self.make_row = namedtuple("Row", columns)._make  # type: ignore[attr-defined]
 
     def run(self, connection: Connection, values: Any) -> Result:
-        cursor = connection.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
-        try:
-            cursor.execute(self.sql, values)
-            rows = [] if self.make_row is None else list(map(self.make_row, cursor.fetchall()))
-            return Result(rows, cursor.rowcount)
-        finally:
-            cursor.close()
+        cursor = connection.connection.dbapi_connection.execute(self.sql, values)  # type: ignore[union-attr] # both have it
+        rows = [] if self.make_row is None else [self.make_row(row) for row in cursor.fetchall()]
+        return Result(rows, cursor.rowcount)
 
 
 def _picker(names: Sequence[str]) -> Callable[[Row], tuple[Any, ...]]:

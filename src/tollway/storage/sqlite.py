@@ -4,16 +4,17 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, event
 
 from tollway.storage.facts import Facts
-from tollway.storage.turns import TurnError, shared, turn
+from tollway.storage.not_now import NotNow
+from tollway.storage.turns import QuickTurn, TurnError, shared, turn
 
 _BUSY_SECONDS = 10
 _STATEMENTS = 512  # kept compiled; see prepared.py
@@ -32,6 +33,8 @@ _TROUBLES = {
     sqlite3.SQLITE_PERM: "this user may not use it",
 }
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
@@ -47,12 +50,17 @@ class Sqlite:
         self.path = path
         self.where = str(path)
         self._lock = path.with_name(path.name + ".lock")
+        self._log = path.with_name(path.name + "-wal")
         url = sa.URL.create("sqlite", database=str(path))
         self._reading = sa.create_engine(url, pool_size=readers + 1, max_overflow=0, hide_parameters=True)
         statements = {"cached_statements": _STATEMENTS}
-        self._writing = sa.create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True, connect_args=statements)
+        self._writing = sa.create_engine(url, pool_size=2, max_overflow=0, hide_parameters=True, connect_args=statements)
         self._writer: _Writer | None = None
-        self._checkpoints = _Checkpoints(self._reading)
+        self._quick: _Writer | None = None
+        self._alone = threading.Lock()  # a lock on a file keeps out other processes, not our own threads
+        self._quick_turn = QuickTurn(self._lock)
+        self._log_is_doubtful = False
+        self._checkpoints = _Checkpoints(self._reading, self._turn)
         self._opening = threading.Lock()
         self._open_handle: int | None = None
         event.listen(self._reading, "connect", self._say_that_it_is_open)
@@ -69,16 +77,72 @@ class Sqlite:
 
     @contextlib.contextmanager
     def writing(self, *, durable: bool) -> Iterator[Connection]:
-        with turn(self._lock, _BUSY_SECONDS):
+        with self._turn():
             writer = self._writer = self._writer or _Writer(self._writing.connect())
             try:
                 writer.begin("FULL" if durable else "NORMAL")
                 yield writer.connection
                 writer.commit()
-                self._checkpoints.after_commit(writer)
+                self._checkpoints.after_commit()
             except BaseException:
                 self._forget_writer()
                 raise
+
+    def at_once(self, work: "Callable[..., T]") -> T:
+        """`work`'s result, committed, not durable, in a thread that must not wait: raises NotNow instead. Only memory is
+        written to, as long as the system has some; `sync` brings it to the disk.
+        """
+        if not self._alone.acquire(blocking=False):
+            raise NotNow
+        try:
+            if self._log_is_doubtful or not self._quick_turn.take():
+                raise NotNow
+            try:
+                if self._quick is None:
+                    self._quick = _Writer(self._writing.connect(), "busy_timeout = 0")
+                quick = self._quick
+                quick.begin("NORMAL")
+                result = work(quick.connection, is_alone=quick.is_alone())
+                quick.commit()
+                self._checkpoints.after_commit()
+            except BaseException:
+                self._forget_quick()
+                raise
+            finally:
+                self._quick_turn.give_back()
+        finally:
+            self._alone.release()
+        return result
+
+    def sync(self) -> None:
+        """Waits until the disk has whatever was committed before. Blocks; for any thread.
+
+        Where the disk refuses that, the system may forget what it could not write, and say so only once. So what the log has is
+        then copied into the file, which is written and synced anew, before anything else is believed.
+        """
+        if not self._log_is_doubtful:
+            try:
+                sync_log(self._log)
+            except OSError:
+                self._log_is_doubtful = True
+                raise
+            return
+        with self._turn(), contextlib.closing(self._reading.raw_connection()) as connection:
+            busy, _, _ = connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
+            if busy:
+                raise TurnError(f"{self.path}: its log is still being read")
+            self._log_is_doubtful = False
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Nobody else writes meanwhile. Blocks; raises TurnError when it takes too long."""
+        if not self._alone.acquire(timeout=_BUSY_SECONDS):
+            raise TurnError(f"{self.path}: another thread has written for {_BUSY_SECONDS} s")
+        try:
+            with turn(self._lock, _BUSY_SECONDS):
+                yield
+        finally:
+            self._alone.release()
 
     @contextlib.contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -89,6 +153,7 @@ class Sqlite:
             raise TurnError(f"{self.path.parent}: {error.strerror}") from None
         with turn(self._lock):
             self._forget_writer()
+            self._forget_quick()
             try:
                 os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives its -wal and -shm the same mode
             except OSError as error:
@@ -112,6 +177,8 @@ class Sqlite:
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if isinstance(error, TurnError):
             return str(error)
+        if isinstance(error, OSError):
+            return f"{self.path}: {error.strerror}"
         if isinstance(error, sa.exc.TimeoutError):
             return f"{self.path}: all connections are busy"
         code = getattr(cause, "sqlite_errorcode", None) or 0
@@ -119,6 +186,8 @@ class Sqlite:
 
     def close(self) -> None:
         self._forget_writer()
+        self._forget_quick()
+        self._quick_turn.close()
         self._checkpoints.close()
         self._reading.dispose()
         self._writing.dispose()
@@ -132,11 +201,35 @@ class Sqlite:
         if writer is not None:
             writer.connection.close()
 
+    def _forget_quick(self) -> None:
+        quick, self._quick = self._quick, None
+        if quick is not None:
+            quick.connection.close()
+
     def _say_that_it_is_open(self, *_: object) -> None:
         """Holds a shared lock from the first connection to the end, so that nobody replaces the file under us."""
         with self._opening:
             if self._open_handle is None:
                 self._open_handle = shared(open_lock_path(self.path))
+
+
+def sync_log(log: Path) -> None:
+    """Waits until the disk has the write-ahead log. Raises OSError.
+
+    It is opened each time, because the file is another one when the last connection was closed and a new one opened; closing it
+    takes nobody's locks, for SQLite has none on it. Where it is gone, all that it had is in the database's file.
+    """
+    try:
+        handle = os.open(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        _sync(handle)
+    finally:
+        os.close(handle)
+
+
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 
 def open_lock_path(path: Path) -> Path:
@@ -162,25 +255,22 @@ class _Checkpoints:
     """Copies what was committed from the write-ahead log into the file, in a thread of its own.
 
     SQLite's own way is to let the commit that finds the log long do it: tens of milliseconds in which every answer waits. A
-    passive checkpoint keeps nobody from writing. What was written meanwhile is copied by the writer itself, which is little;
+    passive checkpoint keeps nobody from writing. What was written meanwhile, which is little, is copied while nobody writes;
     then the log has nothing that is not in the file, and begins anew.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, alone: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
         self._engine = engine
+        self._alone = alone
         self._commits = 0
         self._due = threading.Event()
-        self._rest_due = False
         self._thread: threading.Thread | None = None
         self._closing = False
 
-    def after_commit(self, writer: "_Writer") -> None:
+    def after_commit(self) -> None:
         """To be called while nobody else can write."""
         self._commits += 1
-        if self._rest_due:
-            self._rest_due = False
-            writer.checkpoint()
-        elif self._commits >= _CHECKPOINT_COMMITS:
+        if self._commits >= _CHECKPOINT_COMMITS:
             self._commits = 0
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="database-checkpoint", daemon=True)
@@ -199,8 +289,11 @@ class _Checkpoints:
             self._due.clear()
             try:
                 with contextlib.closing(self._engine.raw_connection()) as connection:
-                    self._rest_due = _checkpoint(connection.driver_connection)
-            except (sa.exc.SQLAlchemyError, TurnError) as error:  # no connection: the thread lives on for the next time
+                    driver: Any = connection.driver_connection
+                    driver.execute(_CHECKPOINT).close()
+                    with self._alone():
+                        driver.execute(_CHECKPOINT).close()
+            except (sa.exc.SQLAlchemyError, sqlite3.Error, TurnError) as error:  # nothing is lost: the log has it all
                 log.warning("checkpoint_failed", reason=str(error))
 
 
@@ -210,10 +303,13 @@ class _Writer:
     SQLAlchemy's checking out, beginning and committing cost a small transaction a third of its processor time.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *pragmas: str) -> None:
         self.connection = connection
         self._driver = _driver_of(connection)
         self._level = ""
+        self._version: int | None = None
+        for pragma in pragmas:
+            self._driver.execute(f"PRAGMA {pragma}")
 
     def begin(self, level: str) -> None:
         if level != self._level:
@@ -221,24 +317,16 @@ class _Writer:
             self._level = level
         self._driver.execute("BEGIN IMMEDIATE")
 
-    def checkpoint(self) -> None:
-        _checkpoint(self._driver)
+    def is_alone(self) -> bool:
+        """Whether no other connection has written since the call before; False the first time. Within a transaction."""
+        before, self._version = self._version, self._driver.execute("PRAGMA data_version").fetchone()[0]
+        return bool(before == self._version)
 
     def commit(self) -> None:
         if self.connection.in_transaction():  # something was executed through SQLAlchemy, which must know of the end
             self.connection.commit()
         else:
             self._driver.commit()
-
-
-def _checkpoint(driver: Any) -> bool:
-    """Whether it worked. If not, nothing is lost: the log has it all, and the next one tries again."""
-    try:
-        driver.execute(_CHECKPOINT).close()
-    except sqlite3.Error as error:
-        log.warning("checkpoint_failed", reason=str(error))
-        return False
-    return True
 
 
 def _driver_of(connection: Connection) -> sqlite3.Connection:

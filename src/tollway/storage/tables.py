@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 """The newest migration. Stands here so that a start on a current database need not import Alembic (200 ms, 15 MB)."""
 
 metadata = MetaData(
@@ -156,8 +156,9 @@ Index(
 holds = Table(
     "holds",
     metadata,
+    # nothing else is looked for in an index: they are few, and written and deleted with every request
     Column("request_id", String(64), primary_key=True),
-    Column("account_id", String(32), nullable=False, index=True),
+    Column("account_id", String(32), nullable=False),
     Column("key_id", String(32)),
     Column("node_id", String(32), nullable=False),
     Column("credits", BigInteger, nullable=False),
@@ -261,6 +262,18 @@ Index(
     requests.c.client_request_id,
     sqlite_where=text("client_request_id IS NOT NULL"),
     postgresql_where=text("client_request_id IS NOT NULL"),
+)
+
+# what was settled together, of one account, until it is filed in `requests` and `usage_buckets`: see usage/filing.py
+unfiled_requests = Table(
+    "unfiled_requests",
+    metadata,
+    Column("id", _Serial, primary_key=True),
+    Column("account_id", String(32), nullable=False),
+    # what these requests were charged together
+    Column("credits", BigInteger, nullable=False),
+    # a list of RequestRecord in MessagePack
+    Column("body", LargeBinary, nullable=False),
 )
 
 # sums of `requests`, for each key and for all keys together, in spans of three lengths: days in UTC add up fast, and every time

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Literal
 
 import sqlalchemy as sa
@@ -34,7 +35,8 @@ def _insert(connection: Connection, table: sa.Table, rows: Sequence[Row], mode: 
         names = [column.name for column in table.columns]
         build = partial(_statement, table, mode)
         prepared = _prepared[table.name, mode] = PreparedInsert(names, build)
-    prepared(connection, rows)
+    values_of = itemgetter(*prepared.names)
+    prepared(connection, [values_of(row) for row in rows])
 
 
 def _statement(table: sa.Table, mode: str, connection: Connection, rows: list[Row]) -> sa.Executable:

@@ -1,4 +1,4 @@
-"""The one thread of a process that writes to the database."""
+"""Threads that do one thing after the other: the one of a process that writes to the database, and the one that syncs it."""
 
 import asyncio
 import contextlib
@@ -19,14 +19,15 @@ class Writer:
     function; it is a daemon, so that a command which fails half-way can end without it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     async def run(self, function: Callable[[], T]) -> T:
         """The result of `function`. Cancelling the caller does not cancel it, not even before it began."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="database-write", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()

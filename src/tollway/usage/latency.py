@@ -20,6 +20,7 @@ from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_MODELS, latency_counts, read_until, requests
 from tollway.storage.upsert import insert_or_add
+from tollway.usage.filing import read_log
 from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 
 Measure = Literal["first_token", "duration"]
@@ -65,7 +66,7 @@ class LatencyCounter:
         than that to be committed is missing in the percentiles, and nowhere else.
         """
         until = self._seen
-        read, self._seen = await self._database.read(_state)
+        read, self._seen = await read_log(self._database, _state)
         for _ in range(_ROUNDS_MAX):
             if until is None or read >= until:
                 return False

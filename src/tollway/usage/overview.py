@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, IS_BOOKED_BY_HAND, accounts, balances, ledger_entries, requests, usage_buckets
+from tollway.usage.filing import read_log
 from tollway.usage.recording import DAY_SECONDS
 
 NEWEST_MAX = 10_000
@@ -98,7 +99,7 @@ async def overview(database: Database) -> Overview:
         minutes, seen = _minutes(connection, newest)
         return Overview(minutes, seen >= NEWEST_MAX, _failures(connection, newest), _totals(connection))
 
-    return await database.read(work)
+    return await read_log(database, work)
 
 
 async def account_rows(database: Database, *, limit: int, after: str = "") -> list[AccountRow]:

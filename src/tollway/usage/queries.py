@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, IS_NO_SUCCESS, api_keys, prices, requests, usage_buckets
+from tollway.usage.filing import read_log
 from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord
 from tollway.wire.usage import Status
 
@@ -109,7 +110,7 @@ class UsageQueries:
 
         By `day` the window must have a start and an end.
         """
-        return await self._database.read(lambda connection: _sums(connection, scope, window, by, tz))
+        return await read_log(self._database, lambda connection: _sums(connection, scope, window, by, tz))
 
     async def log(
         self,
@@ -122,7 +123,7 @@ class UsageQueries:
     ) -> list[LogRow]:
         """Rows, newest first. `before` = the last one of the page before; `offset` rows are skipped, which costs time."""
         query = _page_query(scope, which, before, limit, offset)
-        return await self._database.read(lambda connection: _rows(connection, query))
+        return await read_log(self._database, lambda connection: _rows(connection, query))
 
     async def count(self, scope: Scope, which: LogFilter = _EVERYTHING) -> int:
         """How many rows `log` has."""
@@ -134,7 +135,7 @@ class UsageQueries:
                 return sum(each.requests for each in sums)
             return sum(getattr(each, status) for each in sums for status in set(which.statuses))
 
-        return await self._database.read(work)
+        return await read_log(self._database, work)
 
     async def find(self, scope: Scope, any_id: str) -> list[LogRow]:
         """The rows that have this request id, inference id or client request id, newest first; FOUND_MAX at the most.
@@ -149,7 +150,7 @@ class UsageQueries:
                 found |= {row.id: row for row in _rows(connection, query.order_by(requests.c.id.desc()).limit(FOUND_MAX))}
             return sorted(found.values(), key=lambda row: (row.created_at, row.id), reverse=True)[:FOUND_MAX]
 
-        return await self._database.read(work)
+        return await read_log(self._database, work)
 
     async def monthly(self, key_ids: Sequence[str]) -> dict[str, int]:
         """The credits that each key has spent since the first of this month, 00:00 UTC. Keys without any are left out."""
@@ -159,7 +160,7 @@ class UsageQueries:
         query = sa.select(columns.key_id, sa.func.sum(columns.credits)).group_by(columns.key_id)
         query = query.where(columns.account_id.in_(owners), columns.key_id.in_(key_ids))
         query = query.where(columns.span == DAY_SECONDS, columns.bucket >= int(month.timestamp()))
-        rows = await self._database.read(lambda connection: connection.execute(query).all())
+        rows = await read_log(self._database, lambda connection: connection.execute(query).all())
         return {key_id: int(spent) for key_id, spent in rows if spent}
 
     async def written_since(self, scope: Scope, last_id: int, *, limit: int = 100) -> tuple[list[LogRow], int]:
@@ -175,23 +176,23 @@ class UsageQueries:
             query = query.order_by(requests.c.id.desc()).limit(limit)
             return _rows(connection, query), newest
 
-        return await self._database.read(work)
+        return await read_log(self._database, work)
 
     async def key_names(self, account_id: str, key_ids: Collection[str]) -> dict[str, str]:
         """What the account's keys are called, deleted ones too. Those of others are left out."""
         query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.id.in_(key_ids), api_keys.c.account_id == account_id)
-        return await self._database.read(lambda connection: dict(connection.execute(query).all()))
+        return await read_log(self._database, lambda connection: dict(connection.execute(query).all()))
 
     async def newest_keys(self, account_id: str, limit: int) -> dict[str, str]:
         """The ids and names of the account's keys, those that were made last first."""
         query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.account_id == account_id)
         query = query.order_by(api_keys.c.created_at.desc()).limit(limit)
-        return await self._database.read(lambda connection: dict(connection.execute(query).all()))
+        return await read_log(self._database, lambda connection: dict(connection.execute(query).all()))
 
     async def price_terms(self, version: str) -> str | None:
         """The terms that a price version stands for, as JSON; None = unknown."""
         query = sa.select(prices.c.terms).where(prices.c.version == version)
-        return await self._database.read(lambda connection: connection.execute(query).scalar())
+        return await read_log(self._database, lambda connection: connection.execute(query).scalar())
 
 
 @functools.cache

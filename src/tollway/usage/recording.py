@@ -1,13 +1,13 @@
-"""Writing down what a request used, in the transaction that settles it."""
+"""Writing down what a request used: in one piece in the transaction that settles it, and later where it is looked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
 from tollway.storage.prepared import insert_into
-from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, requests, usage_buckets
+from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, requests, unfiled_requests, usage_buckets
 from tollway.storage.upsert import insert_or_add
 from tollway.wire.usage import Origin, Status
 
@@ -17,8 +17,11 @@ _Place = tuple[str, str, int, int, str]
 _PLACE = ("account_id", "key_id", "span", "bucket", "model")
 
 
-class RequestRecord(Struct):
-    """One request that was admitted, as the log shows it. Tokens and credits are integers; never the prompt or the answer."""
+class RequestRecord(Struct, array_like=True):
+    """One request that was admitted, as the log shows it. Tokens and credits are integers; never the prompt or the answer.
+
+    Written down by position: a new field goes to the end and has a default, for what an older version left.
+    """
 
     request_id: str
     inference_id: str
@@ -53,31 +56,42 @@ class RequestRecord(Struct):
 
 
 class UsageRecorder:
-    """The requests that one transaction ends."""
+    """The requests that one transaction ends. They are filed later: see filing.py."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._records: list[RequestRecord] = []
+        self._by_account: dict[str, list[RequestRecord]] = {}
 
     def add(self, record: RequestRecord) -> None:
-        self._records.append(record)
+        self._by_account.setdefault(record.account_id, []).append(record)
 
     def flush(self) -> None:
-        if not self._records:
+        if not self._by_account:
             return
-        _INSERT_REQUEST(self._connection, [msgspec.structs.asdict(record) for record in self._records])
-        sums: dict[_Place, dict[str, int]] = {}
-        for record in self._records:
-            amounts = _amounts(record)
-            for place in _places(record):
-                total = sums.setdefault(place, dict.fromkeys(amounts, 0))
-                for name, amount in amounts.items():
-                    total[name] += amount
-        rows = [dict(zip(_PLACE, place, strict=True)) | total for place, total in sorted(sums.items())]
-        insert_or_add(self._connection, usage_buckets, rows)
-        self._records = []
+        rows = [
+            (account_id, sum(record.credits for record in records), _encode(records))
+            for account_id, records in self._by_account.items()
+        ]
+        _INSERT_UNFILED(self._connection, rows)
+        self._by_account = {}
 
 
+def write_records(connection: Connection, records: Sequence[RequestRecord]) -> None:
+    """Puts requests where they are looked for, and adds them to the sums."""
+    _INSERT_REQUEST(connection, [msgspec.structs.astuple(record) for record in records])
+    sums: dict[_Place, dict[str, int]] = {}
+    for record in records:
+        amounts = _amounts(record)
+        for place in _places(record):
+            total = sums.setdefault(place, dict.fromkeys(amounts, 0))
+            for name, amount in amounts.items():
+                total[name] += amount
+    rows = [dict(zip(_PLACE, place, strict=True)) | total for place, total in sorted(sums.items())]
+    insert_or_add(connection, usage_buckets, rows)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_INSERT_UNFILED = insert_into(unfiled_requests, ("account_id", "credits", "body"))
 _INSERT_REQUEST = insert_into(requests, RequestRecord.__struct_fields__)
 
 

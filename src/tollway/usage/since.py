@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, api_keys, usage_buckets
+from tollway.usage.filing import read_log
 from tollway.usage.queries import COUNTS, Scope, Sums
 from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 
@@ -46,7 +47,7 @@ async def sums_since(database: Database, scope: Scope, start: int, span: int, by
     def work(connection: Connection) -> list[Part]:
         return [Part(**row) for row in connection.execute(query).mappings()]
 
-    return await database.read(work)
+    return await read_log(database, work)
 
 
 def _of_keys(scope: Scope, *, each: bool) -> "sa.ColumnElement[Any]":

@@ -22,6 +22,7 @@ from tollway.accounts import Accounts, Caller
 from tollway.admission import Admitted, Replay, Settled
 from tollway.admission.batch import run_batch
 from tollway.admission.nodes import expire_holds_of
+from tollway.admission.state import State
 from tollway.errors import Conflict, InsufficientCredits, InvalidRequest, ServiceUnavailable, SpendLimitReached, TollwayError
 from tollway.ledger import Ledger
 from tollway.ledger.verify import verify
@@ -94,7 +95,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def run(self, commands: list[Any], node: str = NODES[0]) -> list[Any]:
         with self.database.transaction(durable=False) as connection:
-            return run_batch(connection, commands, node)
+            return run_batch(State(connection), commands, node)
 
     @rule(credits_granted=st.integers(1, 500))
     def grant(self, credits_granted: int) -> None:

@@ -11,7 +11,8 @@ from tests.desks import Bench, opened
 
 from tollway.ledger.verify import Wrong, verify
 from tollway.storage import Database
-from tollway.storage.tables import balances, holds, ledger_entries, usage_buckets
+from tollway.storage.tables import balances, holds, ledger_entries, unfiled_requests, usage_buckets
+from tollway.usage.filing import file_all
 
 TABLES = {"ledger_entries": ledger_entries, "balances": balances, "holds": holds}
 # what entries do not say: which node holds, and in which of its key's windows it counts
@@ -162,8 +163,22 @@ async def test_entries_cannot_change_places(bench: Bench) -> None:
 
 @pytest.mark.parametrize("change", [1, -1])
 async def test_sums_of_usage_that_are_not_what_was_charged_are_found(bench: Bench, change: int) -> None:
+    await file_all(bench.database)
     for row in await bench.database.read(lambda connection: _rows(connection, usage_buckets)):
         where = [usage_buckets.c[each.name] == row[each.name] for each in usage_buckets.primary_key]
         statement = sa.update(usage_buckets).where(*where).values(credits=row["credits"] + change)
         assert await _unseen(bench.database, statement) is None
         assert await _unseen(bench.database, sa.delete(usage_buckets).where(*where)) is None or row["credits"] == 0
+
+
+@pytest.mark.parametrize("change", [1, -1])
+async def test_what_is_not_filed_yet_and_not_what_was_charged_is_found(bench: Bench, change: int) -> None:
+    rows = await bench.database.read(lambda connection: _rows(connection, unfiled_requests))
+    assert rows
+    for row in rows:
+        if not row["credits"]:
+            continue  # a failed answer
+        mine = unfiled_requests.c.id == row["id"]
+        tampered = sa.update(unfiled_requests).where(mine).values(credits=row["credits"] + change)
+        assert await _unseen(bench.database, tampered) is None
+        assert await _unseen(bench.database, sa.delete(unfiled_requests).where(mine)) is None

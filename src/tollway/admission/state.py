@@ -1,0 +1,45 @@
+"""What a transaction works with: balances, rates, windows and holds, as they were read and as they are being changed."""
+
+from collections.abc import Sized
+
+from sqlalchemy import Connection
+
+from tollway.admission.idempotency import Answers
+from tollway.admission.limits import Concurrency, Rates
+from tollway.admission.spend import KeySpend
+from tollway.ledger import Books, Hold
+from tollway.usage import UsageRecorder
+
+_KNOWN_MAX = 10_000
+"""Of each kind. More are not kept, but read again."""
+
+
+class State:
+    """Of one connection. What it knows may be kept for the connection's next transaction if nobody else has written since.
+
+    After a transaction that failed it must not be: what was changed here did not happen.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.books = Books(connection)
+        self.spend = KeySpend(connection)
+        self.rates = Rates(connection)
+        self.concurrency = Concurrency(connection)
+        self.answers = Answers(connection)
+        self.usage = UsageRecorder(connection)
+        self.holds: dict[str, Hold] = {}
+        """Those that are open, as far as they are known."""
+
+    @property
+    def is_small(self) -> bool:
+        known: tuple[Sized, ...] = (self.holds, self.books, self.spend, self.rates, self.concurrency)
+        return all(len(each) <= _KNOWN_MAX for each in known)
+
+    def flush(self) -> None:
+        """Writes what was changed."""
+        self.books.flush()
+        self.spend.flush()
+        self.rates.flush()
+        self.answers.flush()
+        self.usage.flush()

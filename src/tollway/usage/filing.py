@@ -1,0 +1,115 @@
+"""The request log is filed behind the requests: settling one writes what is known of it in one piece, and this puts the pieces
+where they are looked for, with their indexes and sums.
+
+What is settled together is one row of `unfiled_requests`; a row of the log is six places in as many indexes, and its sums are
+six more. Filing a hundred at once costs a tenth of filing each in the transaction that a caller waits for. Whoever reads the
+log files first, so nobody can tell the difference; `Filer` does it for those whom nobody reads.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from tollway.errors import StorageUnavailable
+from tollway.storage import Database
+from tollway.storage.not_now import NotNow
+from tollway.storage.tables import unfiled_requests
+from tollway.usage.recording import RequestRecord, write_records
+
+FILING_SECONDS = 1.0
+_ROWS_AT_ONCE = 24
+"""Settlements come in batches, each of which is a row: some dozens of requests, which take less than a millisecond."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
+
+
+async def read_log(database: Database, work: Callable[[Connection], T]) -> T:
+    """`work`'s result; it sees all that was settled before the call.
+
+    While the database cannot be written, as on a full disk, it sees what is filed.
+    """
+
+    def reading(connection: Connection) -> tuple[bool, T | None]:
+        if _newest(connection) is not None:
+            return False, None
+        return True, work(connection)
+
+    is_filed, result = await database.read(reading)
+    if is_filed:
+        return result  # type: ignore[return-value]
+    with suppress(StorageUnavailable):
+        await file_all(database)
+    return await database.read(work)
+
+
+async def file_all(database: Database) -> None:
+    """Files what is there now; not what comes meanwhile."""
+    newest = await database.read(_newest)
+    while newest is not None and await _filed(database, newest):
+        pass
+
+
+async def _filed(database: Database, until: int) -> bool:
+    """Files a piece; whether there are more up to `until`."""
+    await asyncio.sleep(0)  # others come between
+    try:
+        return database.at_once(lambda connection, **_: _file_some(connection, until))
+    except (NotNow, StorageUnavailable):
+        return await database.write(partial(_file_some, until=until), durable=False)
+
+
+class Filer:
+    """Files what no reader has filed. One for each process; any number may."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self) -> None:
+        """For good. A database that is away for a while does not end it."""
+        told = False
+        while True:
+            await asyncio.sleep(FILING_SECONDS)
+            try:
+                await file_all(self._database)
+                told = False
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+                if not told:
+                    log.warning("log_not_filed", error=type(error).__name__)
+                told = True
+
+
+def _newest(connection: Connection) -> int | None:
+    return connection.execute(_NEWEST).scalar()
+
+
+def _file_some(connection: Connection, until: int) -> bool:
+    """Files the oldest rows up to `until`; whether there are more."""
+    waiting = unfiled_requests.c.id <= until
+    query = sa.select(unfiled_requests.c.id, unfiled_requests.c.body).where(waiting).order_by(unfiled_requests.c.id)
+    rows = connection.execute(query.limit(_ROWS_AT_ONCE).with_for_update()).all()  # another node may be filing them: we wait
+    if rows:
+        write_records(connection, [record for row in rows for record in _read(row)])
+        connection.execute(sa.delete(unfiled_requests).where(unfiled_requests.c.id.in_([row.id for row in rows])))
+    return connection.execute(sa.select(unfiled_requests.c.id).where(waiting).limit(1)).first() is not None
+
+
+def _read(row: Any) -> list[RequestRecord]:
+    """What was settled together. Damage keeps nothing else from being filed; `tollway verify-ledger` finds what is missing."""
+    try:
+        return _decode(row.body)
+    except msgspec.DecodeError:
+        log.exception("log_row_damaged", id=row.id)
+        return []
+
+
+_NEWEST = sa.select(unfiled_requests.c.id).order_by(unfiled_requests.c.id.desc()).limit(1)
+_decode = msgspec.msgpack.Decoder(list[RequestRecord]).decode
