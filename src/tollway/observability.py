@@ -4,13 +4,13 @@ Logs are events with fields, on stderr: lines for people on a terminal, JSON for
 headers, keys) is never logged.
 """
 
-import contextlib
+import datetime as dt
 import fcntl
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Literal, TextIO, cast
+from typing import Any, Literal, TextIO
 
 import msgspec
 import structlog
@@ -27,29 +27,22 @@ _DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25,
 def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> None:
     """Sends our own events and those of every library to stderr, in one format. Call it once per process, before logging."""
     console = sys.stderr.isatty() if log_format == "auto" else log_format == "console"
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderers: list[structlog.typing.Processor]
+    renderer: structlog.typing.Processor = _json_line
     if console:
         # not structlog's own way of showing tracebacks: it prints the values of variables, keys and prompts among them
         plain = structlog.dev.plain_traceback
-        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-    else:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     structlog.configure(
-        processors=[*shared, *renderers],
+        processors=[_stamp, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(sys.stderr))),
+        logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            foreign_pre_chain=[_stamp, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
@@ -57,24 +50,36 @@ def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> No
     root.setLevel(max(level, logging.WARNING))  # libraries: only what somebody should look at
 
 
-class _Unfailing:
-    """A stream for the log. Where it cannot be written, as on a full disk, a line is lost, and never a request."""
+class _Lines:
+    """Writes log lines. Where one cannot be written, as on a full disk, it is lost, and never a request."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
             self._stream.flush()
+        except OSError:
+            pass
+
+    debug = info = warning = error = critical = msg
 
 
-def _json(event: structlog.typing.EventDict, **_: object) -> str:
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+def _stamp(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds the level and the time. One processor for what are two in structlog: every request passes here."""
+    event["level"] = method
+    event["timestamp"] = dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z")
+    return event
+
+
+def _json_line(logger: Any, method: str, event: structlog.typing.EventDict) -> str:
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    return _encode(event).decode()
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
 
 
 class Metrics:

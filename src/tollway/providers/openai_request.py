@@ -45,6 +45,7 @@ _WITHOUT_EFFECT: dict[str, Any] = {
     "frequency_penalty": 0, "logit_bias": {}, "logprobs": False, "min_p": 0, "presence_penalty": 0, "repetition_penalty": 1,
     "stop": [], "tools": [], "top_k": 0, "top_logprobs": 0,
 }  # fmt: skip
+_encode = msgspec.json.Encoder().encode
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
@@ -82,26 +83,29 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     """The body of the call. Downloads images unless the upstream does; raises InvalidRequest for one that cannot be used."""
     quirks = route.upstream.quirks
     urls = [await _image_url(image.url, param, quirks, images) for param, image in images_of(request)]
-    messages = msgspec.json.encode(_messages(request, quirks, urls))
-    tools = msgspec.json.encode(_tools(request, quirks))
     body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
-    body |= {"model": route.upstream_model, "messages": msgspec.Raw(messages)}
+    messages = _encode(_messages(request, quirks, urls))
+    text_bytes = len(messages) - sum(map(len, urls))
+    body["model"] = route.upstream_model
+    body["messages"] = msgspec.Raw(messages)
     limit = route.output_limit(request.output_tokens_max)
     streams = not _is_wanted_whole(request, limit)
     if streams:
         body["stream"] = True
         if quirks.usage_in_stream == "on_request":
             body["stream_options"] = {"include_usage": True}
-    if tools != b"[]":
-        body["tools"] = msgspec.Raw(tools)
-    body |= {quirks.parameter_names.get(name, name): value for name, value in _parameters(request, route).items()}
+    if tools := _tools(request, quirks):
+        encoded = _encode(tools)
+        text_bytes += len(encoded)
+        body["tools"] = msgspec.Raw(encoded)
+    for name, value in _parameters(request, route).items():
+        body[quirks.parameter_names.get(name, name)] = value
     if limit is not None:
         body[quirks.max_tokens_field] = limit
     for name in quirks.hints:
         if (value := getattr(request, name)) is not None:
             body[name] = value
-    text_bytes = len(messages) + len(tools) - sum(len(url) for url in urls)
-    return Payload(msgspec.json.encode(body), streams, estimated_tokens(text_bytes) + IMAGE_TOKENS * len(urls))
+    return Payload(_encode(body), streams, estimated_tokens(text_bytes) + IMAGE_TOKENS * len(urls))
 
 
 def _is_wanted_whole(request: ChatRequest, limit: int | None) -> bool:

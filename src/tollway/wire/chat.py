@@ -4,7 +4,6 @@ Bounds and descriptions stand here once; they validate requests, and `/openapi.j
 Optional request fields take null as "not given", because OpenAI's clients send it.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -267,13 +266,15 @@ class ChatRequest(Struct, kw_only=True, dict=True):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-def images_of(request: ChatRequest) -> Iterator[tuple[str, ImageUrl]]:
+def images_of(request: ChatRequest) -> list[tuple[str, ImageUrl]]:
     """Each image of the conversation with its parameter path, in order."""
+    found: list[tuple[str, ImageUrl]] = []
     for m, message in enumerate(request.messages):
         if isinstance(message, UserMessage) and not isinstance(message.content, str):
             for p, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
-                    yield f"messages[{m}].content[{p}].image_url.url", part.image_url
+                    found.append((f"messages[{m}].content[{p}].image_url.url", part.image_url))
+    return found
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------
