@@ -16,7 +16,7 @@ from tollway.api.errors import Headers, error_event
 from tollway.api.patterns import IDEMPOTENCY_KEY
 from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
-from tollway.wire.chat import encode
+from tollway.wire.chat import EventWriter, encode, event
 from tollway.wire.decode import decode_chat_request
 
 _DONE = b"data: [DONE]\n\n"
@@ -112,9 +112,11 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
 
     heart = asyncio.create_task(beat())
     try:
-        async for chunks in answer.chunks_ready():
-            await write(b"".join([b"data: %b\n\n" % encode(chunk) for chunk in chunks]))
-        await write(_DONE, more=False)
+        await answer.first_chunk()
+        event_of = EventWriter(answer.chunk()).event
+        async for choices in answer.choices_ready():
+            await write(b"".join(map(event_of, choices)))
+        await write(b"".join([*map(event, answer.last_chunks()), _DONE]), more=False)
     except TollwayError as error:
         await write(error_event(error), more=False)
     finally:

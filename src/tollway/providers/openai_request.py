@@ -85,7 +85,7 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     urls = [await _image_url(image.url, param, quirks, images) for param, image in images_of(request)]
     body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
     messages = _encode(_messages(request, quirks, urls))
-    text_bytes = len(messages) - sum(map(len, urls))
+    tools = _encode(_tools(request, quirks)) if request.tools else b"[]"
     body["model"] = route.upstream_model
     body["messages"] = msgspec.Raw(messages)
     limit = route.output_limit(request.output_tokens_max)
@@ -94,10 +94,8 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
         body["stream"] = True
         if quirks.usage_in_stream == "on_request":
             body["stream_options"] = {"include_usage": True}
-    if tools := _tools(request, quirks):
-        encoded = _encode(tools)
-        text_bytes += len(encoded)
-        body["tools"] = msgspec.Raw(encoded)
+    if tools != b"[]":
+        body["tools"] = msgspec.Raw(tools)
     for name, value in _parameters(request, route).items():
         body[quirks.parameter_names.get(name, name)] = value
     if limit is not None:
@@ -105,6 +103,7 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     for name in quirks.hints:
         if (value := getattr(request, name)) is not None:
             body[name] = value
+    text_bytes = len(messages) + len(tools) - sum(map(len, urls))
     return Payload(_encode(body), streams, estimated_tokens(text_bytes) + IMAGE_TOKENS * len(urls))
 
 
