@@ -250,7 +250,7 @@ class Answer:
         if self._kept:
             return self._kept.ignored
         takes = self._asked.route.upstream.quirks.takes
-        return [*(name for name in self._call.unknown_fields if not takes(name)), *self._asked.ignored]
+        return [*[name for name in self._call.unknown_fields if not takes(name)], *self._asked.ignored]
 
     @property
     def _asked(self) -> Journey:

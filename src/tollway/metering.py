@@ -119,7 +119,8 @@ def bound_for(request: ChatRequest, routes: Sequence[Route], body_bytes: int, ma
     images = [len(image.url) for _, image in images_of(request)]
     prompt = body_bytes - sum(images) + len(images) * IMAGE_TOKENS_MAX
     prompt += _PROMPT_OVERHEAD_TOKENS + len(request.messages) * _MESSAGE_OVERHEAD_TOKENS
-    return max((_bound_on(route, request, prompt, markup) for route in routes), key=lambda bound: bound.credits)
+    bounds = [_bound_on(route, request, prompt, markup) for route in routes]
+    return bounds[0] if len(bounds) == 1 else max(bounds, key=lambda bound: bound.credits)
 
 
 def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: int) -> Bound:

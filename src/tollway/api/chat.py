@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -123,20 +123,20 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
         heart.cancel()
 
 
-def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
-    yield b"x-inference-id", answer.inference_id.encode()
-    if answer.ignored_parameters:
+def _answer_headers(answer: Answer) -> Headers:
+    headers = [(b"x-inference-id", answer.inference_id.encode())]
+    if ignored := answer.ignored_parameters:
         # Names come from the caller's JSON: what could break a header is percent-encoded.
-        names = ", ".join(quote(name[:200]) for name in answer.ignored_parameters[:100])
-        yield b"x-tollway-ignored-parameters", names[:2000].encode()
-    if answer.route_label:
-        yield b"x-tollway-route", answer.route_label.encode()
+        names = ", ".join(quote(name[:200]) for name in ignored[:100])
+        headers.append((b"x-tollway-ignored-parameters", names[:2000].encode()))
+    if label := answer.route_label:
+        headers.append((b"x-tollway-route", label.encode()))
     if answer.stand_in:
-        yield b"x-tollway-stand-in", b"true"
+        headers.append((b"x-tollway-stand-in", b"true"))
     if answer.replayed:
-        yield b"x-tollway-idempotent-replayed", b"true"
-    for name, value in answer.headers.items():
-        yield name.encode(), value.encode()
+        headers.append((b"x-tollway-idempotent-replayed", b"true"))
+    headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    return headers
 
 
 async def read_json_body(scope: Scope, receive: Receive, bytes_max: int, seconds: float) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from tollway import ids
 from tollway.catalog import Route
@@ -103,10 +103,10 @@ class UpstreamEvent(Struct):
 
 
 class UpstreamWholeChoice(Struct):
-    """One choice of an answer that comes in one piece."""
+    """One choice of an answer that comes in one piece: all that its chunks would bring."""
 
     index: int | None = 0
-    message: UpstreamDelta | None = None
+    delta: UpstreamDelta | None = field(default=None, name="message")
     finish_reason: str | None = None
     logprobs: Raw = Raw(b"null")
 
@@ -205,20 +205,14 @@ class AnswerReader:
         yield from self._read_texts(texts)
         self.done = done
 
-    def read_whole(self, data: bytes) -> Iterator[ChunkChoice]:
+    def read_whole(self, data: bytes) -> list[ChunkChoice]:
         """What an answer in one piece brings. Raises as `read`."""
         try:
             answer = _decode_answer(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise self._broken("sent an answer that is no completion", type(problem).__name__) from None
         self.done = True
-        yield from self._read_event(
-            UpstreamEvent(
-                [UpstreamChoice(each.index, each.message, each.finish_reason, each.logprobs) for each in answer.choices or ()],
-                answer.usage,
-                answer.error,
-            )
-        )
+        return self._read_event(answer)
 
     def _plain_text(self, event: UpstreamEvent) -> str | None:
         """The text of an event that brings nothing else, to the only choice."""
@@ -241,7 +235,7 @@ class AnswerReader:
         texts.clear()
         return self._read_event(UpstreamEvent([UpstreamChoice(delta=UpstreamDelta(text))]))
 
-    def _read_event(self, event: UpstreamEvent) -> list[ChunkChoice]:
+    def _read_event(self, event: UpstreamEvent | UpstreamAnswer) -> list[ChunkChoice]:
         if event.error is not None:
             raise UpstreamStreamError(event.error)
         if event.usage is not None:
@@ -322,7 +316,7 @@ class _ChoiceReader:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
 
-    def read(self, choice: UpstreamChoice, chunks: list[ChunkChoice]) -> int:
+    def read(self, choice: UpstreamChoice | UpstreamWholeChoice, chunks: list[ChunkChoice]) -> int:
         """Adds what the choice brings to `chunks`; returns the bytes of new text. Raises ValueError for what cannot be."""
         text_bytes = 0
         logprobs = self._logprobs(choice.logprobs) if self._with_logprobs else None

@@ -108,7 +108,8 @@ class Router:
         health = self._health.get(name)
         if health is None:
             health = self._health[name] = UpstreamHealth(name, self._metrics, self._workers)
-        health.apply(route.upstream.limits)
+        if health.limits is not route.upstream.limits:
+            health.apply(route.upstream.limits)
         return health
 
     def states(self, routes: Iterable[Route]) -> list[UpstreamState]:
@@ -120,7 +121,7 @@ class Journey:
     """One request on its way: which routes it may take, and which one answers. Its stream is read once."""
 
     def __init__(self, request: ChatRequest, choices: list[_Choice], request_id: str) -> None:
-        self.routes = tuple(choice.route for choice in choices)
+        self.routes = tuple([choice.route for choice in choices])
         """Those that can honour the request, first those to be asked first; never empty. Any may answer, at its own price."""
         self.attempts = 0
         self.answered = False
@@ -155,8 +156,10 @@ class Journey:
     def check_room(self) -> None:
         """Raises what `stream` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""
         now = clock.monotonic()
-        if not any(choice.health.admits(now) for choice in self._choices):
-            raise self._nobody(now)
+        for choice in self._choices:
+            if choice.health.admits(now):
+                return
+        raise self._nobody(now)
 
     async def stream(self, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
         """See Provider.stream. The first item has content, or is followed by one that has without waiting."""
@@ -164,7 +167,7 @@ class Journey:
         began_at = loop.time()
         failure: TollwayError | None = None
         while True:
-            choice = self._current = await self._next(failure)
+            choice = self._current = self._untried(clock.monotonic()) or await self._once_more(failure)
             choice.tries += 1
             self.attempts += 1
             limits = choice.route.upstream.limits
@@ -201,12 +204,9 @@ class Journey:
                     raise failure from None
                 choice.health.lose(meter)
 
-    async def _next(self, failure: TollwayError | None) -> _Choice:
-        """Whom to ask now, after any pause that is due. Raises the failure so far, or why nobody can be asked at all."""
+    async def _once_more(self, failure: TollwayError | None) -> _Choice:
+        """Whom to ask again, after the pause that is due. Raises the failure so far, or why nobody can be asked at all."""
         now = clock.monotonic()
-        choice = self._untried(now)
-        if choice is not None:
-            return choice
         tried = [choice for choice in self._choices if choice.tries and self._may_retry(choice)]
         if not tried:
             raise failure or self._nobody(now)

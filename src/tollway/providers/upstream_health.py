@@ -100,6 +100,7 @@ class UpstreamHealth:
         self.name = name
         self.pending = 0
         self.breaker = Breaker(0)
+        self.limits: Limits | None = None
         self._pending_max = 0
         self._workers = workers
         self._resting: dict[str, float] = {}
@@ -107,9 +108,12 @@ class UpstreamHealth:
         self._attempts = metrics.attempts.labels(name)
         self._pending_gauge = metrics.pending.labels(name)
         self._first_token = metrics.first_token.labels(name)
+        self._prompt_tokens = metrics.tokens.labels(name, "prompt")
+        self._completion_tokens = metrics.tokens.labels(name, "completion")
         self._breaker_gauge = metrics.breaker.labels(name)
 
     def apply(self, limits: Limits) -> None:
+        self.limits = limits
         self.breaker.failures_max = limits.breaker_failures
         # Workers do not know of each other: each has its share, rounded up.
         self._pending_max = -(-limits.concurrency_max // self._workers)
@@ -139,8 +143,8 @@ class UpstreamHealth:
     def use(self, usage: Usage) -> None:
         """Books a whole answer, as far as its figures can be true."""
         usage, _ = trusted_usage(usage)
-        self._metrics.tokens.labels(self.name, "prompt").inc(usage.prompt_tokens)
-        self._metrics.tokens.labels(self.name, "completion").inc(usage.completion_tokens)
+        self._prompt_tokens.inc(usage.prompt_tokens)
+        self._completion_tokens.inc(usage.completion_tokens)
 
     def state(self) -> UpstreamState:
         now = clock.monotonic()

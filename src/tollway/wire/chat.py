@@ -270,7 +270,7 @@ def images_of(request: ChatRequest) -> list[tuple[str, ImageUrl]]:
     """Each image of the conversation with its parameter path, in order."""
     found: list[tuple[str, ImageUrl]] = []
     for m, message in enumerate(request.messages):
-        if isinstance(message, UserMessage) and not isinstance(message.content, str):
+        if type(message.content) is list and type(message) is UserMessage:
             for p, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
                     found.append((f"messages[{m}].content[{p}].image_url.url", part.image_url))
