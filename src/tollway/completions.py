@@ -183,6 +183,8 @@ class Answer:
     """
 
     task: asyncio.Task[None]
+    _kept: Kept
+    """Only of one that is given again."""
 
     def __init__(self, call: Call, journey: Journey | None) -> None:
         self._admission: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
@@ -195,8 +197,7 @@ class Answer:
         self.headers: dict[str, str] = {}
         """Of the limits that the caller is under."""
         self._call = call
-        self._journey = journey
-        self._kept: Kept | None = None  # of an answer that is given again
+        self._journey = journey  # None: it is given again
         self._parts: list[ChunkChoice] | None = [] if call.idempotency is not None else None
         self._usage: Usage | None = None
         self._meter = Meter()
@@ -226,35 +227,35 @@ class Answer:
 
     @property
     def answered_by(self) -> str:
-        return self._kept.answered_by if self._kept else self._asked.route.answers_as
+        return self._kept.answered_by if self._journey is None else self._journey.route.answers_as
 
     @property
     def stand_in(self) -> bool:
-        return self._kept.stand_in if self._kept else self._asked.route.stand_in
+        return self._kept.stand_in if self._journey is None else self._journey.route.stand_in
 
     @property
     def route_label(self) -> str:
         """Who answered, after how many attempts; empty as long as nobody was asked."""
-        if self._kept:
+        if self._journey is None:
             return self._kept.route_label
-        return self._asked.label if self._asked.answered else ""
+        return self._journey.label if self._journey.answered else ""
 
     @property
     def replayed(self) -> bool:
         """Whether it was given before, under the same Idempotency-Key."""
-        return self._kept is not None
+        return self._journey is None
 
     @property
     def ignored_parameters(self) -> list[str]:
         """Names of parameters that have no effect on the answer."""
-        if self._kept:
+        if self._journey is None:
             return self._kept.ignored
-        takes = self._asked.route.upstream.quirks.takes
-        return [*[name for name in self._call.unknown_fields if not takes(name)], *self._asked.ignored]
+        takes = self._journey.route.upstream.quirks.takes
+        return [*[name for name in self._call.unknown_fields if not takes(name)], *self._journey.ignored]
 
     @property
     def _asked(self) -> Journey:
-        assert self._journey is not None  # noqa: S101 - an answer that is made has a journey, a replayed one is kept
+        assert self._journey is not None  # noqa: S101 - an answer that is made has a journey
         return self._journey
 
     # --- making it ----------------------------------------------------------------------------------------------------
@@ -330,7 +331,8 @@ class Answer:
         self, desk: FrontDesk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None
     ) -> None:
         """Charges what was used, durably. Failed and empty answers are free; what they cost the operator is written down."""
-        call, route = self._call, self._asked.route
+        call, journey = self._call, self._asked
+        route = journey.route
         counted = self._meter
         usage = self._usage or estimated_usage(
             call.request, call.body_bytes, self._received_bytes, counted.prompt_tokens, counted.completion_tokens
@@ -356,7 +358,7 @@ class Answer:
             model=route.model.id,
             answered_by=route.answers_as,
             route=f"{route.upstream.name}/{route.upstream_model}"[:200],
-            attempts=self._asked.attempts,
+            attempts=journey.attempts,
             stream=bool(call.request.stream),
             status=status,
             finish_reason=self._finish_reason if status == "succeeded" else None,

@@ -60,6 +60,7 @@ class RequestMiddleware:
         self._services = services
         self._count = _request_counter(services)
         self._in_flight = services.metrics.in_flight
+        self._log = structlog.get_logger().bind()  # which the other kind of logger does anew for each line
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,7 +86,7 @@ class RequestMiddleware:
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._count(context.route, method, status, seconds)
             caller = context.caller_or_none
-            log.info(
+            self._log.info(
                 "request",
                 method=method,
                 route=context.route,

@@ -212,7 +212,12 @@ class AnswerReader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise self._broken("sent an answer that is no completion", type(problem).__name__) from None
         self.done = True
-        return self._read_event(answer)
+        chunks = self._read_event(answer)
+        if len(chunks) == 3 and len(self._choices) == 1 and not chunks[1].delta.tool_calls:
+            role, whole, end = chunks  # one text, as nearly always: it goes its way as one piece
+            whole.delta.role, whole.finish_reason = role.delta.role, end.finish_reason
+            return [whole]
+        return chunks
 
     def _plain_text(self, event: UpstreamEvent) -> str | None:
         """The text of an event that brings nothing else, to the only choice."""

@@ -15,10 +15,10 @@ LOOK_SECONDS, SHORTEST_SECONDS = 0.5, 0.01
 
 def has_content(item: Item) -> bool:
     """Whether it brings the answer forward: text, thought, refusal, call or end; not an empty delta or a mere role."""
-    if isinstance(item, Usage) or item.finish_reason is not None or item.logprobs:
+    if isinstance(item, Usage) or item.finish_reason is not None or item.logprobs or item.delta.content:
         return True
     delta = item.delta
-    return bool(delta.content or delta.reasoning_content or delta.tool_calls or delta.refusal or delta.function_call)
+    return bool(delta.reasoning_content or delta.tool_calls or delta.refusal or delta.function_call)
 
 
 class Patience:
@@ -53,8 +53,7 @@ class Patience:
     def heard(self, item: Item) -> None:
         """Something has come; whether it counts is looked at once between two looks at the clock."""
         self.waiting = False
-        if not self._fresh and has_content(item):
-            self._fresh = True
+        self._fresh = self._fresh or has_content(item)
 
     def _look(self) -> None:
         now = self._loop.time()

@@ -12,7 +12,7 @@ from tollway import clock
 from tollway.catalog import Limits, Route
 from tollway.errors import InvalidRequest, RateLimited, TollwayError
 from tollway.metering import trusted_usage
-from tollway.observability import Metrics
+from tollway.observability import HotCounter, HotGauge, HotHistogram, Metrics
 from tollway.providers.base import Meter
 from tollway.providers.breaker import Breaker
 from tollway.providers.patience import TOTAL_TIME_CODE
@@ -30,7 +30,7 @@ class UpstreamMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
-        self.attempts = Counter(
+        self.attempts = HotCounter(
             "tollway_upstream_attempts", "Calls made to an upstream, retries included.", ("upstream",), registry=registry
         )
         self.failures = Counter(
@@ -45,13 +45,13 @@ class UpstreamMetrics:
             ("upstream", "kind"),
             registry=registry,
         )
-        self.tokens = Counter(
+        self.tokens = HotCounter(
             "tollway_upstream_tokens",
             "Tokens of whole answers, as used by the upstream that gave them.",
             ("upstream", "kind"),
             registry=registry,
         )
-        self.pending = Gauge(
+        self.pending = HotGauge(
             "tollway_upstream_pending",
             "Calls to an upstream in work now.",
             ("upstream",),
@@ -65,7 +65,7 @@ class UpstreamMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self.first_token = Histogram(
+        self.first_token = HotHistogram(
             "tollway_upstream_first_token_seconds",
             "Time from the call to the first content.",
             ("upstream",),
