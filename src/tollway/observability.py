@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -27,7 +28,7 @@ LogFormat = Literal["auto", "console", "json"]
 _DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
-def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> None:
+def configure_logging(log_format: LogFormat) -> None:
     """Sends our own events and those of every library to stderr, in one format. Call it once per process, before logging."""
     console = sys.stderr.isatty() if log_format == "auto" else log_format == "console"
     renderer: structlog.typing.Processor = _json_line
@@ -37,7 +38,7 @@ def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> No
         renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     structlog.configure(
         processors=[_stamp, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
@@ -50,7 +51,24 @@ def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> No
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(level, logging.WARNING))  # libraries: only what somebody should look at
+    root.setLevel(logging.WARNING)  # libraries: only what somebody should look at
+
+
+def request_logger() -> Callable[..., None]:
+    """What writes the line that each request leaves: as `log.info("request", ...)` would, without structlog's steps where the
+    line is for machines. Make it after `configure_logging`.
+    """
+    log = structlog.get_logger().bind()
+    processors, write = structlog.get_config()["processors"], _Lines(sys.stderr).msg
+
+    def line(**fields: Any) -> None:
+        if processors != _FOR_MACHINES:  # for people, or for a test that looks at it
+            log.info("request", **fields)
+            return
+        fields["event"] = "request"
+        write(_json_line(None, "info", _stamp(None, "info", fields)))
+
+    return line
 
 
 class _Lines:
@@ -89,6 +107,7 @@ def _json_line(logger: Any, method: str, event: structlog.typing.EventDict) -> s
 
 
 _encode = msgspec.json.Encoder(enc_hook=repr).encode
+_FOR_MACHINES = [_stamp, _json_line]
 
 
 class HotCounter(Counter):

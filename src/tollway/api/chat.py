@@ -28,7 +28,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     context = context_of(scope)
     services = context.services
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    body = await read_json_body(scope, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
+    body = await read_json_body(headers, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
     request, unknown = decode_chat_request(body)
     call = Call(
         request,
@@ -139,12 +139,11 @@ def _answer_headers(answer: Answer) -> Headers:
     return headers
 
 
-async def read_json_body(scope: Scope, receive: Receive, bytes_max: int, seconds: float) -> bytes:
+async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int, seconds: float) -> bytes:
     """The request's body. Raises what `read_body` does, and before reading what is not wanted UnsupportedMediaType or
     PayloadTooLarge.
     """
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type != b"application/json":
         shown = content_type.decode("latin-1")[:100] or "none"
         raise UnsupportedMediaType(f"The body must be sent with `Content-Type: application/json`; this one has {shown}.")

@@ -330,7 +330,10 @@ class _ChoiceReader:
             content, reasoning = delta.content, delta.reasoning_content or delta.reasoning
             if type(content) is list:
                 content, reasoning = _joined(content, reasoning)
-            if content or reasoning or delta.refusal or delta.tool_calls or logprobs:
+            if type(content) is str and content and not (reasoning or delta.refusal or delta.tool_calls):  # as nearly always
+                self._add(chunks, Delta(content=content), logprobs)
+                text_bytes, logprobs = len(content.encode()), None
+            elif content or reasoning or delta.refusal or delta.tool_calls or logprobs:
                 text_bytes = self._read_delta(content, reasoning, delta, logprobs, chunks)
                 logprobs = None
         if logprobs is not None:
@@ -362,14 +365,14 @@ class _ChoiceReader:
     def _add(self, chunks: list[ChunkChoice], delta: Delta, logprobs: Logprobs | None) -> None:
         if self.finished:
             raise ValueError("content after the finish_reason")
-        self._start(chunks)
+        if not self._started:
+            self._start(chunks)
         chunks.append(ChunkChoice(self._index, delta, logprobs=logprobs))
 
     def _start(self, chunks: list[ChunkChoice]) -> None:
         """The role goes out with the first content, not with the upstream's: what comes before content may be tried again."""
-        if not self._started:
-            self._started = True
-            chunks.append(ChunkChoice(self._index, Delta(role="assistant", content="")))
+        self._started = True
+        chunks.append(ChunkChoice(self._index, Delta(role="assistant", content="")))
 
     def _finish(self, reason: str, chunks: list[ChunkChoice]) -> None:
         finish_reason = _FINISH.get(reason)
@@ -384,7 +387,8 @@ class _ChoiceReader:
             finish_reason = "tool_calls"
         elif finish_reason == "tool_calls" and not self._calls:
             finish_reason = "stop"
-        self._start(chunks)
+        if not self._started:
+            self._start(chunks)
         self.finished = True
         chunks.append(ChunkChoice(self._index, Delta(), finish_reason=finish_reason))
 
