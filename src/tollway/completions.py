@@ -7,7 +7,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 
 import msgspec
 import structlog
@@ -271,7 +271,7 @@ class Answer:
         self.task.cancel()
 
     async def run(self, desk: FrontDesk, markup: int, after: "Answer | None" = None) -> None:
-        """Pumps the stream into the queue and settles at the end. The body of the application's task.
+        """Has the answer made and settles at the end. The body of the application's task.
 
         `after`: one that was called off, and may still have its place at the engine.
         """
@@ -280,15 +280,7 @@ class Answer:
         try:
             if after is not None:
                 await asyncio.wait([after.task])
-            async with contextlib.aclosing(self._asked.stream(self._meter)) as stream:
-                async for item in stream:
-                    if isinstance(item, Usage):
-                        self._usage = item
-                        continue
-                    self._note(item)
-                    self._hand_over(item)
-                    if len(self._ready) >= QUEUE_CHUNKS_MAX:
-                        await self._ready.room()
+            await self._asked.answer(self._meter, self._take)
         except TollwayError as error:
             status, last = "failed", error
         except asyncio.CancelledError:
@@ -306,6 +298,15 @@ class Answer:
             log.exception("settlement_failed", request_id=self._call.request_id)
             last = InternalError("The answer could not be charged because of a fault of ours; it is free.")
         self._ready.end(last)
+
+    def _take(self, item: ChunkChoice | Usage) -> Awaitable[None] | None:
+        """The next item of the answer. What is returned has to be waited for: the reader is slow."""
+        if isinstance(item, Usage):
+            self._usage = item
+            return None
+        self._note(item)
+        self._hand_over(item)
+        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
 
     def _note(self, item: ChunkChoice) -> None:
         """What has to be known of each chunk for the charge, the log and a replay."""
