@@ -8,8 +8,10 @@ from tollway.wire.chat import Chunk
 
 
 async def chunks_of(answer: Answer) -> AsyncGenerator[Chunk]:
-    """The events one by one; as `chunks_ready` else."""
-    async with aclosing(answer.chunks_ready()) as ready:
-        async for chunks in ready:
-            for chunk in chunks:
-                yield chunk
+    """The events one by one, as `api/chat.py` sends them."""
+    async with aclosing(answer.choices_ready()) as ready:
+        async for choices in ready:
+            for choice in choices:
+                yield answer.chunk(choice)
+    for chunk in answer.last_chunks():
+        yield chunk

@@ -6,8 +6,8 @@ charged never depends on the HTTP server telling us that a client left. The last
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable
 
 import msgspec
 import structlog
@@ -18,6 +18,7 @@ from tollway.accounts import Caller, require
 from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay
 from tollway.catalog import Catalog
 from tollway.errors import InternalError, InvalidRequest, NotAffordable, ServiceUnavailable, TollwayError
+from tollway.handover import Handover
 from tollway.metering import (
     Bound,
     Tariff,
@@ -90,7 +91,7 @@ class Completions:
             tokens_expected(call.request, call.body_bytes),
             call.idempotency,
         )
-        answer = None
+        answer = after = None
         if journey.stays_here and self._desk.vouches_for(order):
             answer = self._begin(call, journey)  # it reads the prompt while the hold is written
         try:
@@ -106,9 +107,9 @@ class Completions:
             call.request.max_completion_tokens = bound.output_affordable(admitted.hold.credits)
             if answer is not None:
                 answer.call_off()
-                answer = self._begin(call, self._router.again(journey), after=answer)
+                journey, after, answer = self._router.again(journey), answer, None
         if answer is None:
-            answer = self._begin(call, journey)
+            answer = self._begin(call, journey, after)
         answer.admit(admitted)
         return answer
 
@@ -177,35 +178,38 @@ class Kept(Struct, array_like=True):
 
 
 class Answer:
-    """One answer on its way from the provider to the caller. Read it once: `chunks_ready` or `completion`."""
+    """One answer on its way from the provider to the caller. Read it once: a stream by `choices_ready`, any other by
+    `completion`, which has been folded by the time that it is asked for.
+    """
 
     task: asyncio.Task[None]
+    _kept: Kept
+    """Only of one that is given again."""
 
     def __init__(self, call: Call, journey: Journey | None) -> None:
         self._admission: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
         self.id = ids.completion_id()
         self.inference_id = ids.request_id()
-        self.created = int(clock.now())
+        self._created_at = clock.now()
+        self.created = int(self._created_at)
         self.cost: Cost | None = None
         """What it cost; set once the answer is complete."""
         self.headers: dict[str, str] = {}
         """Of the limits that the caller is under."""
         self._call = call
-        self._journey = journey
-        self._kept: Kept | None = None  # of an answer that is given again
+        self._journey = journey  # None: it is given again
         self._parts: list[ChunkChoice] | None = [] if call.idempotency is not None else None
         self._usage: Usage | None = None
         self._meter = Meter()
         self._received_bytes = 0
         self._finish_reason: str | None = None
         self._began = clock.monotonic()
-        self._created_at = clock.now()
         self._first_token_ms: int | None = None
         self._stopped: TollwayError | None = None
-        self._unread = False
         self._settling = False  # what is being charged is no longer stopped: nobody could tell its caller whether it was
-        self._queue: asyncio.Queue[ChunkChoice | TollwayError | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
-        self._first: ChunkChoice | TollwayError | None = None
+        self._ready: Handover[ChunkChoice] = Handover()
+        self._last: ChunkChoice | None = None
+        self._folds = None if call.request.stream else [Fold() for _ in range(call.request.choices_count)]
 
     @classmethod
     def again(cls, call: Call, kept: bytes) -> "Answer":
@@ -214,44 +218,44 @@ class Answer:
         past = answer._kept = _decode_kept(kept)
         answer.id, answer.inference_id, answer.created = past.id, past.inference_id, past.created
         answer._usage, answer.cost = past.usage, past.cost
-        answer._queue = asyncio.Queue()
-        for item in (*past.choices, None):
-            answer._queue.put_nowait(item)
+        for choice in past.choices:
+            answer._hand_over(choice)
+        answer._ready.end()
         return answer
 
     # --- who answers: final once there is a first chunk; until then, who is being asked -------------------------------
 
     @property
     def answered_by(self) -> str:
-        return self._kept.answered_by if self._kept else self._asked.route.answers_as
+        return self._kept.answered_by if self._journey is None else self._journey.route.answers_as
 
     @property
     def stand_in(self) -> bool:
-        return self._kept.stand_in if self._kept else self._asked.route.stand_in
+        return self._kept.stand_in if self._journey is None else self._journey.route.stand_in
 
     @property
     def route_label(self) -> str:
         """Who answered, after how many attempts; empty as long as nobody was asked."""
-        if self._kept:
+        if self._journey is None:
             return self._kept.route_label
-        return self._asked.label if self._asked.answered else ""
+        return self._journey.label if self._journey.answered else ""
 
     @property
     def replayed(self) -> bool:
         """Whether it was given before, under the same Idempotency-Key."""
-        return self._kept is not None
+        return self._journey is None
 
     @property
     def ignored_parameters(self) -> list[str]:
         """Names of parameters that have no effect on the answer."""
-        if self._kept:
+        if self._journey is None:
             return self._kept.ignored
-        takes = self._asked.route.upstream.quirks.takes
-        return [*(name for name in self._call.unknown_fields if not takes(name)), *self._asked.ignored]
+        takes = self._journey.route.upstream.quirks.takes
+        return [*[name for name in self._call.unknown_fields if not takes(name)], *self._journey.ignored]
 
     @property
     def _asked(self) -> Journey:
-        assert self._journey is not None  # noqa: S101 - an answer that is made has a journey, a replayed one is kept
+        assert self._journey is not None  # noqa: S101 - an answer that is made has a journey
         return self._journey
 
     # --- making it ----------------------------------------------------------------------------------------------------
@@ -267,7 +271,7 @@ class Answer:
         self.task.cancel()
 
     async def run(self, desk: FrontDesk, markup: int, after: "Answer | None" = None) -> None:
-        """Pumps the stream into the queue and settles at the end. The body of the application's task.
+        """Has the answer made and settles at the end. The body of the application's task.
 
         `after`: one that was called off, and may still have its place at the engine.
         """
@@ -276,14 +280,7 @@ class Answer:
         try:
             if after is not None:
                 await asyncio.wait([after.task])
-            async with aclosing(self._asked.stream(self._meter)) as stream:
-                async for item in stream:
-                    if isinstance(item, Usage):
-                        self._usage = item
-                    else:
-                        self._note(item)
-                        if not self._unread:
-                            await self._queue.put(item)
+            await self._asked.answer(self._meter, self._take)
         except TollwayError as error:
             status, last = "failed", error
         except asyncio.CancelledError:
@@ -300,8 +297,16 @@ class Answer:
         except Exception:
             log.exception("settlement_failed", request_id=self._call.request_id)
             last = InternalError("The answer could not be charged because of a fault of ours; it is free.")
-        if not self._unread:
-            await self._queue.put(last)
+        self._ready.end(last)
+
+    def _take(self, item: ChunkChoice | Usage) -> Awaitable[None] | None:
+        """The next item of the answer. What is returned has to be waited for: the reader is slow."""
+        if isinstance(item, Usage):
+            self._usage = item
+            return None
+        self._note(item)
+        self._hand_over(item)
+        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
 
     def _note(self, item: ChunkChoice) -> None:
         """What has to be known of each chunk for the charge, the log and a replay."""
@@ -314,11 +319,21 @@ class Answer:
         if self._parts is not None:
             self._parts.append(item)
 
+    def _hand_over(self, choice: ChunkChoice) -> None:
+        """To the reader of a stream; into the fold where the whole is waited for."""
+        if self._call.request.uses_legacy_functions:
+            choice = in_legacy_shape(choice)
+        if self._folds is None:
+            self._ready.put(choice)
+        else:
+            self._folds[choice.index].add(choice)
+
     async def _settle(
         self, desk: FrontDesk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None
     ) -> None:
         """Charges what was used, durably. Failed and empty answers are free; what they cost the operator is written down."""
-        call, route = self._call, self._asked.route
+        call, journey = self._call, self._asked
+        route = journey.route
         counted = self._meter
         usage = self._usage or estimated_usage(
             call.request, call.body_bytes, self._received_bytes, counted.prompt_tokens, counted.completion_tokens
@@ -344,7 +359,7 @@ class Answer:
             model=route.model.id,
             answered_by=route.answers_as,
             route=f"{route.upstream.name}/{route.upstream_model}"[:200],
-            attempts=self._asked.attempts,
+            attempts=journey.attempts,
             stream=bool(call.request.stream),
             status=status,
             finish_reason=self._finish_reason if status == "succeeded" else None,
@@ -399,9 +414,7 @@ class Answer:
         if self._parts is None and not self._settling:
             self.task.cancel()
             return
-        self._unread = True
-        while not self._queue.empty():  # so that a full queue does not hold the task up
-            self._queue.get_nowait()
+        self._ready.drop()
 
     def stop(self, error: TollwayError) -> None:
         """Ends the answer with an error, uncharged; one that is being charged already comes to its end instead."""
@@ -411,72 +424,54 @@ class Answer:
 
     # --- handing it out -----------------------------------------------------------------------------------------------
 
-    async def first_chunk(self, seconds: float) -> None:
+    async def first_chunk(self, seconds: float | None = None) -> None:
         """Waits until there is something to send, or for `seconds`. Raises the failure of an answer that never began."""
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                self._first = await self._queue.get()
-        except TimeoutError:
-            return
-        if isinstance(self._first, TollwayError):
-            raise self._first
+                await self._ready.ready()
 
-    async def _next(self) -> ChunkChoice | None:
-        item, self._first = self._first, None
-        if item is None:
-            item = await self._queue.get()
-        if isinstance(item, TollwayError):
-            raise item
-        if item is not None and self._call.request.uses_legacy_functions:
-            item = in_legacy_shape(item)
-        return item
+    def chunk(self, *choices: ChunkChoice) -> Chunk:
+        """An event of the stream."""
+        usage = None if self._call.request.include_usage else UNSET
+        return Chunk(self.id, self.created, self.answered_by, [*choices], usage=usage)
 
-    async def chunks_ready(self) -> AsyncGenerator[list[Chunk]]:
-        """The stream's events in the contract's order; those together that are there together, so that one write does.
+    async def choices_ready(self) -> AsyncGenerator[list[ChunkChoice]]:
+        """What the stream's events bring, in the contract's order, but for the last; those together that are there together,
+        so that one write does. Raises what breaks the stream.
 
-        The last finish_reason is held back until the answer is settled, because it tells the caller that all is well, and
-        carries the cost when no usage chunk was asked for. Raises what breaks the stream.
+        The last finish_reason is held back until the answer is settled, because it tells the caller that all is well.
         """
-        with_usage = self._call.request.include_usage
-        held: ChunkChoice | None = None
-        ready: list[Chunk] = []
-        try:
-            while (choice := await self._next()) is not None:
-                if choice.finish_reason is not None:
-                    held, choice = choice, held
-                if choice is not None:
-                    ready.append(self._chunk([choice], with_usage))
-                if ready and (self._queue.empty() or len(ready) == CHUNKS_TOGETHER_MAX):
-                    yield ready
-                    ready = []
-        except TollwayError:
+        while choices := await self._ready.take(CHUNKS_TOGETHER_MAX):
+            ready: list[ChunkChoice] = []
+            for choice in choices:
+                if choice.finish_reason is None:
+                    ready.append(choice)
+                    continue
+                if self._last is not None:
+                    ready.append(self._last)
+                self._last = choice
             if ready:
                 yield ready
-            raise
-        final = self._chunk([held] if held else [], with_usage)
-        meta = CompletionMeta(self.cost)
-        if with_usage:
-            usage = Chunk(self.id, self.created, self.answered_by, [], usage=self._usage, meta=meta)
-            yield [*ready, final, usage]
-        else:
-            final.meta = meta
-            yield [*ready, final]
 
-    def _chunk(self, choices: list[ChunkChoice], with_usage: bool) -> Chunk:
-        return Chunk(self.id, self.created, self.answered_by, choices, usage=None if with_usage else UNSET)
+    def last_chunks(self) -> list[Chunk]:
+        """The events after those of `choices_ready`: the end, which carries the cost unless a usage chunk was asked for."""
+        final = self.chunk(*([self._last] if self._last else []))
+        meta = CompletionMeta(self.cost)
+        if not self._call.request.include_usage:
+            final.meta = meta
+            return [final]
+        return [final, Chunk(self.id, self.created, self.answered_by, [], usage=self._usage, meta=meta)]
 
     async def completion(self) -> Completion:
-        """The whole answer: a fold over the same chunks that a stream would send."""
-        folds = [Fold() for _ in range(self._call.request.choices_count)]
-        while (choice := await self._next()) is not None:
-            folds[choice.index].add(choice)
-        if self._usage is None:
+        """The whole answer: a fold of the same chunks that a stream would send."""
+        await self._ready.ready()
+        if self._usage is None or self._folds is None:
             raise InternalError("The provider reported no usage.")
         return Completion(
             id=self.id,
             created=self.created,
             model=self.answered_by,
-            choices=[fold.choice(index) for index, fold in enumerate(folds)],
+            choices=[fold.choice(index) for index, fold in enumerate(self._folds)],
             usage=self._usage,
             meta=CompletionMeta(self.cost),
         )

@@ -39,14 +39,12 @@ class Tariff(Struct, frozen=True):
     cached_prompt: int
     audio_prompt: int
     completion: int
+    dearest_prompt: int
+    """Of the prompt's three."""
     version: str
     """Names these terms: equal versions, equal terms."""
     terms: str
     """The terms as JSON, for the record."""
-
-    @property
-    def dearest_prompt(self) -> int:
-        return max(self.prompt, self.cached_prompt, self.audio_prompt)
 
 
 class Bound(Struct, frozen=True):
@@ -87,11 +85,13 @@ def tariff_of(price: Price, markup: int) -> Tariff:
     """`markup` is in millionths."""
     terms = msgspec.json.encode({"price": price, "markup_millionths": markup}, order="sorted")
     factor = markup * CREDITS_PER_USD
+    prompt, cached, audio = (price.micro(each) * factor for each in ("prompt", "cached_prompt", "audio_prompt"))
     return Tariff(
-        prompt=price.micro("prompt") * factor,
-        cached_prompt=price.micro("cached_prompt") * factor,
-        audio_prompt=price.micro("audio_prompt") * factor,
+        prompt=prompt,
+        cached_prompt=cached,
+        audio_prompt=audio,
         completion=price.micro("completion") * factor,
+        dearest_prompt=max(prompt, cached, audio),
         version=hashlib.sha256(terms).hexdigest()[:16],
         terms=terms.decode(),
     )
@@ -119,20 +119,21 @@ def bound_for(request: ChatRequest, routes: Sequence[Route], body_bytes: int, ma
     images = [len(image.url) for _, image in images_of(request)]
     prompt = body_bytes - sum(images) + len(images) * IMAGE_TOKENS_MAX
     prompt += _PROMPT_OVERHEAD_TOKENS + len(request.messages) * _MESSAGE_OVERHEAD_TOKENS
-    return max((_bound_on(route, request, prompt, markup) for route in routes), key=lambda bound: bound.credits)
+    bounds = [_bound_on(route, request, prompt, markup) for route in routes]
+    return bounds[0] if len(bounds) == 1 else max(bounds, key=lambda bound: bound.credits)
 
 
 def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: int) -> Bound:
-    tariff = tariff_of(route.price, markup)
+    tariff, choices = tariff_of(route.price, markup), request.choices_count
     prompt = min(prompt_tokens, route.context_tokens)
     if route.upstream.bills_prompt_per_choice:
-        prompt *= request.choices_count
+        prompt *= choices
     asked = request.output_tokens_max
     output = min(route.output_limit(asked) or route.output_max, route.output_max)  # a limit is at least 1
     # each of the three parts that a prompt may have is rounded up by itself
     prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2
-    total = prompt_credits + _credits(output * request.choices_count, tariff.completion)
-    return Bound(prompt, output, request.choices_count, asked is None, tariff, prompt_credits, total)
+    total = prompt_credits + _credits(output * choices, tariff.completion)
+    return Bound(prompt, output, choices, asked is None, tariff, prompt_credits, total)
 
 
 def trusted_usage(usage: Usage) -> tuple[Usage, list[str]]:

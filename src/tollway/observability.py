@@ -4,13 +4,17 @@ Logs are events with fields, on stderr: lines for people on a terminal, JSON for
 headers, keys) is never logged.
 """
 
-import contextlib
+import datetime as dt
 import fcntl
 import logging
 import os
 import sys
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TextIO, cast
+from typing import Any, Literal, TextIO
 
 import msgspec
 import structlog
@@ -24,57 +28,114 @@ LogFormat = Literal["auto", "console", "json"]
 _DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
-def configure_logging(log_format: LogFormat, *, level: int = logging.INFO) -> None:
+def configure_logging(log_format: LogFormat) -> None:
     """Sends our own events and those of every library to stderr, in one format. Call it once per process, before logging."""
     console = sys.stderr.isatty() if log_format == "auto" else log_format == "console"
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderers: list[structlog.typing.Processor]
+    renderer: structlog.typing.Processor = _json_line
     if console:
         # not structlog's own way of showing tracebacks: it prints the values of variables, keys and prompts among them
         plain = structlog.dev.plain_traceback
-        renderers = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
-    else:
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
     structlog.configure(
-        processors=[*shared, *renderers],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Unfailing(sys.stderr))),
+        processors=[_stamp, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=lambda *_: _Lines(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+            foreign_pre_chain=[_stamp, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(level, logging.WARNING))  # libraries: only what somebody should look at
+    root.setLevel(logging.WARNING)  # libraries: only what somebody should look at
 
 
-class _Unfailing:
-    """A stream for the log. Where it cannot be written, as on a full disk, a line is lost, and never a request."""
+def request_logger() -> Callable[..., None]:
+    """What writes the line that each request leaves: as `log.info("request", ...)` would, without structlog's steps where the
+    line is for machines. Make it after `configure_logging`.
+    """
+    log = structlog.get_logger().bind()
+    processors, write = structlog.get_config()["processors"], _Lines(sys.stderr).msg
+
+    def line(**fields: Any) -> None:
+        if processors != _FOR_MACHINES:  # for people, or for a test that looks at it
+            log.info("request", **fields)
+            return
+        fields["event"] = "request"
+        write(_json_line(None, "info", _stamp(None, "info", fields)))
+
+    return line
+
+
+class _Lines:
+    """Writes log lines. Where one cannot be written, as on a full disk, it is lost, and never a request."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            self._stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
             self._stream.flush()
+        except OSError:
+            pass
+
+    debug = info = warning = error = critical = msg
 
 
-def _json(event: structlog.typing.EventDict, **_: object) -> str:
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+def _stamp(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Adds the level and the time. One processor for what are two in structlog: every request passes here."""
+    event["level"] = method
+    seconds, fraction = divmod(time.time(), 1)
+    event["timestamp"] = f"{_second(int(seconds))}.{int(fraction * 1e6):06d}Z"
+    return event
+
+
+@lru_cache(maxsize=1)
+def _second(at: int) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _json_line(logger: Any, method: str, event: structlog.typing.EventDict) -> str:
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    return _encode(event).decode()
+
+
+_encode = msgspec.json.Encoder(enc_hook=repr).encode
+_FOR_MACHINES = [_stamp, _json_line]
+
+
+class HotCounter(Counter):
+    """A Counter for what every request counts: what the library looks at each time, such as exemplars, is not used here."""
+
+    def inc(self, amount: float = 1, exemplar: dict[str, str] | None = None) -> None:  # noqa: ARG002
+        self._value.inc(amount)
+
+
+class HotGauge(Gauge):
+    """As HotCounter."""
+
+    def inc(self, amount: float = 1) -> None:
+        self._value.inc(amount)
+
+    def dec(self, amount: float = 1) -> None:
+        self._value.inc(-amount)
+
+    def set(self, value: float) -> None:
+        self._value.set(value)
+
+
+class HotHistogram(Histogram):
+    """As HotCounter."""
+
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:  # noqa: ARG002
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._upper_bounds, amount)].inc(1)
 
 
 class Metrics:
@@ -96,20 +157,20 @@ class Metrics:
             "tollway_build_info", "The running version.", ("version",), registry=self.registry, multiprocess_mode="livemax"
         )
         build.labels(__version__).set(1)
-        self.requests = Counter(
+        self.requests = HotCounter(
             "tollway_http_requests",
             "Requests answered, by the path template of the endpoint, method and status.",
             ("route", "method", "status"),
             registry=self.registry,
         )
-        self.duration = Histogram(
+        self.duration = HotHistogram(
             "tollway_http_request_duration_seconds",
             "Time from a request's arrival to the last byte of its answer.",
             ("route",),
             buckets=_DURATION_BUCKETS_SECONDS,
             registry=self.registry,
         )
-        self.in_flight = Gauge(
+        self.in_flight = HotGauge(
             "tollway_http_requests_in_flight",
             "Requests that are being answered now.",
             registry=self.registry,

@@ -87,7 +87,7 @@ BUGS = (
         "spend is posted after the answer, so that a restart loses it (litellm#38157)",
         "completions.py",
         "            await self._settle(desk, admitted, markup, status, last)\n",
-        "            await self._queue.put(last)\n            await self._settle(desk, admitted, markup, status, last)\n",
+        "            self._ready.end(last)\n            await self._settle(desk, admitted, markup, status, last)\n",
         f"{_USE_CASE}::test_an_answer_is_charged_what_it_used_before_its_end_is_seen",
     ),
     SeededBug(

@@ -1,6 +1,11 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tollway.observability import HotCounter, HotGauge, HotHistogram
 
 PROGRAM = """
 import resource, sys, structlog
@@ -25,3 +30,25 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         written = (tmp_path / log_format).read_text()
         assert "before" in written
         assert "after" in written
+
+
+def test_what_is_counted_in_one_step_is_counted_as_the_library_does() -> None:
+    hot, cold = CollectorRegistry(), CollectorRegistry()
+    bounds = (0.1, 1, 10)
+    for registry, counter, gauge, histogram in (
+        (hot, HotCounter, HotGauge, HotHistogram),
+        (cold, Counter, Gauge, Histogram),
+    ):
+        counted = counter("c", "", ("of",), registry=registry).labels("a")
+        counted.inc()
+        counted.inc(2)
+        level = gauge("g", "", registry=registry)
+        level.set(5)
+        level.inc()
+        level.dec(3)
+        seen = histogram("h", "", ("of",), registry=registry, buckets=bounds).labels("a")
+        for amount in (0, 0.1, 0.11, 1, 5, 10, 11, 1e9):
+            seen.observe(amount)
+    texts = [re.sub(r"(_created.*) .*", r"\1", generate_latest(registry).decode()) for registry in (hot, cold)]
+    assert texts[0] == texts[1]
+    assert 'h_bucket{le="10.0",of="a"} 6.0' in texts[0]

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -16,7 +16,7 @@ from tollway.api.errors import Headers, error_event
 from tollway.api.patterns import IDEMPOTENCY_KEY
 from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
-from tollway.wire.chat import encode
+from tollway.wire.chat import EventWriter, encode, event
 from tollway.wire.decode import decode_chat_request
 
 _DONE = b"data: [DONE]\n\n"
@@ -28,7 +28,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     context = context_of(scope)
     services = context.services
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    body = await read_json_body(scope, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
+    body = await read_json_body(headers, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
     request, unknown = decode_chat_request(body)
     call = Call(
         request,
@@ -112,37 +112,38 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
 
     heart = asyncio.create_task(beat())
     try:
-        async for chunks in answer.chunks_ready():
-            await write(b"".join([b"data: %b\n\n" % encode(chunk) for chunk in chunks]))
-        await write(_DONE, more=False)
+        await answer.first_chunk()
+        event_of = EventWriter(answer.chunk()).event
+        async for choices in answer.choices_ready():
+            await write(b"".join(map(event_of, choices)))
+        await write(b"".join([*map(event, answer.last_chunks()), _DONE]), more=False)
     except TollwayError as error:
         await write(error_event(error), more=False)
     finally:
         heart.cancel()
 
 
-def _answer_headers(answer: Answer) -> Iterator[tuple[bytes, bytes]]:
-    yield b"x-inference-id", answer.inference_id.encode()
-    if answer.ignored_parameters:
+def _answer_headers(answer: Answer) -> Headers:
+    headers = [(b"x-inference-id", answer.inference_id.encode())]
+    if ignored := answer.ignored_parameters:
         # Names come from the caller's JSON: what could break a header is percent-encoded.
-        names = ", ".join(quote(name[:200]) for name in answer.ignored_parameters[:100])
-        yield b"x-tollway-ignored-parameters", names[:2000].encode()
-    if answer.route_label:
-        yield b"x-tollway-route", answer.route_label.encode()
+        names = ", ".join(quote(name[:200]) for name in ignored[:100])
+        headers.append((b"x-tollway-ignored-parameters", names[:2000].encode()))
+    if label := answer.route_label:
+        headers.append((b"x-tollway-route", label.encode()))
     if answer.stand_in:
-        yield b"x-tollway-stand-in", b"true"
+        headers.append((b"x-tollway-stand-in", b"true"))
     if answer.replayed:
-        yield b"x-tollway-idempotent-replayed", b"true"
-    for name, value in answer.headers.items():
-        yield name.encode(), value.encode()
+        headers.append((b"x-tollway-idempotent-replayed", b"true"))
+    headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    return headers
 
 
-async def read_json_body(scope: Scope, receive: Receive, bytes_max: int, seconds: float) -> bytes:
+async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int, seconds: float) -> bytes:
     """The request's body. Raises what `read_body` does, and before reading what is not wanted UnsupportedMediaType or
     PayloadTooLarge.
     """
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    content_type = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+    content_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
     if content_type != b"application/json":
         shown = content_type.decode("latin-1")[:100] or "none"
         raise UnsupportedMediaType(f"The body must be sent with `Content-Type: application/json`; this one has {shown}.")

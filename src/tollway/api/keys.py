@@ -101,7 +101,9 @@ def _caller(request: Request) -> Caller:
 
 
 async def _body(request: Request, services: Services, decoder: "msgspec.json.Decoder[T]") -> T:
-    body = await read_json_body(request.scope, request.receive, BODY_BYTES_MAX, services.settings.receive_seconds)
+    body = await read_json_body(
+        dict(request.scope["headers"]), request.receive, BODY_BYTES_MAX, services.settings.receive_seconds
+    )
     return decode_body(body, decoder)
 
 

@@ -17,6 +17,7 @@ from tollway.api.patterns import REQUEST_ID
 from tollway.api.services import Services
 from tollway.errors import InvalidRequest, TollwayError
 from tollway.ids import request_id
+from tollway.observability import request_logger
 
 CLIENT_GONE = 499
 """The status that logs and metrics show when the caller left before the answer began."""
@@ -60,6 +61,7 @@ class RequestMiddleware:
         self._services = services
         self._count = _request_counter(services)
         self._in_flight = services.metrics.in_flight
+        self._log = request_logger()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,8 +87,7 @@ class RequestMiddleware:
             method = scope["method"] if scope["method"] in _METHODS else "OTHER"
             self._count(context.route, method, status, seconds)
             caller = context.caller_or_none
-            log.info(
-                "request",
+            self._log(
                 method=method,
                 route=context.route,
                 status=status,

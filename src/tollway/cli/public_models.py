@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
-from msgspec import UNSET, Struct, structs
+from msgspec import Struct, structs
 from rich.markup import escape
 
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force
@@ -246,7 +246,7 @@ async def _try(router: "Router", plan: "Plan", route: "Route", events: list[str]
     from tollway.catalog import Plan
     from tollway.errors import TollwayError
     from tollway.providers.base import Meter
-    from tollway.wire.chat import ChatRequest, ChunkChoice, UserMessage
+    from tollway.wire.chat import ChatRequest, ChunkChoice, Usage, UserMessage
 
     limits = route.upstream.limits
     first_token_seconds = min(limits.first_token_seconds or _FIRST_TOKEN_SECONDS_MAX, _FIRST_TOKEN_SECONDS_MAX)
@@ -256,17 +256,20 @@ async def _try(router: "Router", plan: "Plan", route: "Route", events: list[str]
         model=plan.model.id, messages=[UserMessage(content=_QUESTION)], max_completion_tokens=_OUTPUT_TOKENS_MAX
     )
     tried = Tried(route.upstream.name, route.upstream_model, False)
-    began, text = time.monotonic(), ""
+    began = time.monotonic()
+    texts: list[str] = []
+
+    def take(item: ChunkChoice | Usage) -> None:
+        if isinstance(item, ChunkChoice):
+            tried.first_token_ms = tried.first_token_ms or _ms(began)
+            texts.append(item.delta.content or "")
+        else:
+            tried.prompt_tokens, tried.completion_tokens = item.prompt_tokens, item.completion_tokens
+
     events.clear()
     try:
-        async with aclosing(router.begin(question, Plan(plan.model, (alone,))).stream(Meter())) as items:
-            async for item in items:
-                if isinstance(item, ChunkChoice):
-                    tried.first_token_ms = tried.first_token_ms or _ms(began)
-                    text += item.delta.content if item.delta.content not in (UNSET, None) else ""
-                else:
-                    tried.prompt_tokens, tried.completion_tokens = item.prompt_tokens, item.completion_tokens
-        tried.ok, tried.text = True, text
+        await router.begin(question, Plan(plan.model, (alone,))).answer(Meter(), take)
+        tried.ok, tried.text = True, "".join(texts)
     except TollwayError as error:
         tried.error = f"{error.status} {error.code}: {error.message}"
     tried.total_ms, tried.log = _ms(began), list(events)

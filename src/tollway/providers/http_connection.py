@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Final
@@ -21,6 +21,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: |\r?$|$)")
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;.*)?")
 _DIGITS = re.compile(r"\d{1,18}")
 
+_BLANK: Final = " \t\n\r\v\f"
 _UNTIL_CLOSE: Final = -1
 
 
@@ -112,12 +113,14 @@ class Connection(asyncio.Protocol):
 
     async def rest(self, bytes_max: int | None = None) -> bytes:
         """What is left of the body. Raises BrokenAnswer for more than `bytes_max`."""
-        data = bytearray()
-        while piece := await self.piece():
-            data += piece
-            if bytes_max is not None and len(data) > bytes_max:
+        pieces: list[bytes] = []
+        size = 0
+        while not self.is_read:
+            pieces.append(await self.piece())
+            size += len(pieces[-1])
+            if bytes_max is not None and size > bytes_max:
                 raise BrokenAnswer("the answer is too long")
-        return bytes(data)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def error_body(self) -> bytes:
         """The beginning of a body that is no answer; what there is of it when it breaks or dawdles."""
@@ -235,8 +238,7 @@ class Connection(asyncio.Protocol):
             if status == 101:
                 raise ValueError("an upgrade that nobody asked for")
             return bool(rest)
-        for name, value in _fields(lines):
-            self.headers[name] = f"{self.headers[name]}, {value}" if name in self.headers else value
+        self.headers = _fields(lines.decode("latin-1"))
         self._measure_body(status, old=line[1] == b"0")
         self.status = status
         self._wake()
@@ -329,11 +331,14 @@ def _chunk_size(line: bytes) -> int:
     return int(size[1], 16)
 
 
-def _fields(lines: bytes) -> Iterator[tuple[str, str]]:
-    for line in lines.split(b"\r\n"):
+def _fields(lines: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for line in lines.split("\r\n"):
         if not line:
             continue
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name != name.strip():
+        name, colon, value = line.partition(":")
+        if not colon or not name or name != name.strip(_BLANK):
             raise ValueError("a header line that is none")
-        yield name.lower().decode("latin-1"), value.strip().decode("latin-1")
+        name, value = name.lower(), value.strip(_BLANK)
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields

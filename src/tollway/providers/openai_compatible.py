@@ -75,7 +75,8 @@ class OpenAIProvider:
                     if not reader.complete:
                         _check_stray(events.stray)
                 usage = reader.finish()
-                await _read_tail(connection)
+                if not connection.is_read:
+                    await _read_tail(connection)
             finally:
                 if usage is None:
                     reader.break_off()
@@ -109,8 +110,7 @@ def _check_stray(stray: bytes | bytearray) -> None:
 
 async def _read_tail(connection: Connection) -> None:
     """Waits briefly for the body's end, with which the connection can be used again."""
-    if not connection.is_read:
-        with contextlib.suppress(OSError):
-            async with asyncio.timeout(TAIL_SECONDS_MAX):
-                while await connection.piece():
-                    pass
+    with contextlib.suppress(OSError):
+        async with asyncio.timeout(TAIL_SECONDS_MAX):
+            while await connection.piece():
+                pass

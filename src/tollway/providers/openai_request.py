@@ -5,7 +5,8 @@ tools, a function without parameters as one that takes an empty object.
 """
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -41,10 +42,14 @@ _PLAIN = (
     "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "logprobs", "top_logprobs", "top_k", "min_p",
     "repetition_penalty",
 )  # fmt: skip
+_plain_of: Callable[[ChatRequest], tuple[Any, ...]] = attrgetter(*_PLAIN)
+_hints_of: Callable[[ChatRequest], tuple[Any, ...]] = attrgetter(*HINTS)
 _WITHOUT_EFFECT: dict[str, Any] = {
     "frequency_penalty": 0, "logit_bias": {}, "logprobs": False, "min_p": 0, "presence_penalty": 0, "repetition_penalty": 1,
     "stop": [], "tools": [], "top_k": 0, "top_logprobs": 0,
 }  # fmt: skip
+_encode = msgspec.json.Encoder().encode
+_NO_HINTS = (None,) * len(HINTS)
 _NO_ARGUMENTS = {"type": "object", "properties": {}}
 
 
@@ -70,7 +75,9 @@ def check_request(request: ChatRequest, route: Route) -> list[str]:
     for name in quirks.refused_parameters:
         if _is_used(request, name):
             raise UnsupportedParameter(f"The model `{route.answers_as}` does not support `{name}`.", param=name)
-    ignored = [name for name in HINTS if name not in quirks.hints and getattr(request, name) is not None]
+    ignored: list[str] = []
+    if _hints_of(request) != _NO_HINTS:
+        ignored += [name for name in HINTS if name not in quirks.hints and getattr(request, name) is not None]
     if request.reasoning_effort is not None and not _takes_effort(route):
         ignored.append("reasoning_effort")
     if not quirks.message_names and any(_has_name(message) for message in request.messages):
@@ -82,10 +89,11 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     """The body of the call. Downloads images unless the upstream does; raises InvalidRequest for one that cannot be used."""
     quirks = route.upstream.quirks
     urls = [await _image_url(image.url, param, quirks, images) for param, image in images_of(request)]
-    messages = msgspec.json.encode(_messages(request, quirks, urls))
-    tools = msgspec.json.encode(_tools(request, quirks))
     body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
-    body |= {"model": route.upstream_model, "messages": msgspec.Raw(messages)}
+    messages = _encode(_messages(request, quirks, urls))
+    tools = _encode(_tools(request, quirks)) if request.tools else b"[]"
+    body["model"] = route.upstream_model
+    body["messages"] = msgspec.Raw(messages)
     limit = route.output_limit(request.output_tokens_max)
     streams = not _is_wanted_whole(request, limit)
     if streams:
@@ -94,14 +102,15 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
             body["stream_options"] = {"include_usage": True}
     if tools != b"[]":
         body["tools"] = msgspec.Raw(tools)
-    body |= {quirks.parameter_names.get(name, name): value for name, value in _parameters(request, route).items()}
+    for name, value in _parameters(request, route).items():
+        body[quirks.parameter_names.get(name, name)] = value
     if limit is not None:
         body[quirks.max_tokens_field] = limit
     for name in quirks.hints:
         if (value := getattr(request, name)) is not None:
             body[name] = value
-    text_bytes = len(messages) + len(tools) - sum(len(url) for url in urls)
-    return Payload(msgspec.json.encode(body), streams, estimated_tokens(text_bytes) + IMAGE_TOKENS * len(urls))
+    text_bytes = len(messages) + len(tools) - sum(map(len, urls))
+    return Payload(_encode(body), streams, estimated_tokens(text_bytes) + IMAGE_TOKENS * len(urls))
 
 
 def _is_wanted_whole(request: ChatRequest, limit: int | None) -> bool:
@@ -146,7 +155,7 @@ def _has_name(message: Message) -> bool:
 
 def _parameters(request: ChatRequest, route: Route) -> dict[str, Any]:
     """By our own names. One that the upstream refuses gets here only when it is without effect, and is left out."""
-    given: dict[str, Any] = {name: value for name in _PLAIN if (value := getattr(request, name)) is not None}
+    given = {name: value for name, value in zip(_PLAIN, _plain_of(request), strict=True) if value is not None}
     if request.stop_sequences:
         given["stop"] = request.stop_sequences
     if request.choices_count > 1:
@@ -199,10 +208,10 @@ def _messages(request: ChatRequest, quirks: Quirks, urls: list[str]) -> list[dic
     for place, message in enumerate(request.messages):
         entry: dict[str, Any] = {}
         match message:
-            case SystemMessage() | DeveloperMessage():
-                entry = {"role": "system", "content": text_of(message.content)}
             case UserMessage():
                 entry = {"role": "user", "content": _user_content(message.content, images)}
+            case SystemMessage() | DeveloperMessage():
+                entry = {"role": "system", "content": text_of(message.content)}
             case ToolMessage():
                 entry = {"role": "tool", "tool_call_id": message.tool_call_id, "content": text_of(message.content)}
             case FunctionMessage():

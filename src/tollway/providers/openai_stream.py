@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from tollway import ids
 from tollway.catalog import Route
@@ -103,10 +103,10 @@ class UpstreamEvent(Struct):
 
 
 class UpstreamWholeChoice(Struct):
-    """One choice of an answer that comes in one piece."""
+    """One choice of an answer that comes in one piece: all that its chunks would bring."""
 
     index: int | None = 0
-    message: UpstreamDelta | None = None
+    delta: UpstreamDelta | None = field(default=None, name="message")
     finish_reason: str | None = None
     logprobs: Raw = Raw(b"null")
 
@@ -205,20 +205,19 @@ class AnswerReader:
         yield from self._read_texts(texts)
         self.done = done
 
-    def read_whole(self, data: bytes) -> Iterator[ChunkChoice]:
+    def read_whole(self, data: bytes) -> list[ChunkChoice]:
         """What an answer in one piece brings. Raises as `read`."""
         try:
             answer = _decode_answer(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise self._broken("sent an answer that is no completion", type(problem).__name__) from None
         self.done = True
-        yield from self._read_event(
-            UpstreamEvent(
-                [UpstreamChoice(each.index, each.message, each.finish_reason, each.logprobs) for each in answer.choices or ()],
-                answer.usage,
-                answer.error,
-            )
-        )
+        chunks = self._read_event(answer)
+        if len(chunks) == 3 and len(self._choices) == 1 and not chunks[1].delta.tool_calls:
+            role, whole, end = chunks  # one text, as nearly always: it goes its way as one piece
+            whole.delta.role, whole.finish_reason = role.delta.role, end.finish_reason
+            return [whole]
+        return chunks
 
     def _plain_text(self, event: UpstreamEvent) -> str | None:
         """The text of an event that brings nothing else, to the only choice."""
@@ -241,7 +240,7 @@ class AnswerReader:
         texts.clear()
         return self._read_event(UpstreamEvent([UpstreamChoice(delta=UpstreamDelta(text))]))
 
-    def _read_event(self, event: UpstreamEvent) -> list[ChunkChoice]:
+    def _read_event(self, event: UpstreamEvent | UpstreamAnswer) -> list[ChunkChoice]:
         if event.error is not None:
             raise UpstreamStreamError(event.error)
         if event.usage is not None:
@@ -322,7 +321,7 @@ class _ChoiceReader:
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
 
-    def read(self, choice: UpstreamChoice, chunks: list[ChunkChoice]) -> int:
+    def read(self, choice: UpstreamChoice | UpstreamWholeChoice, chunks: list[ChunkChoice]) -> int:
         """Adds what the choice brings to `chunks`; returns the bytes of new text. Raises ValueError for what cannot be."""
         text_bytes = 0
         logprobs = self._logprobs(choice.logprobs) if self._with_logprobs else None
@@ -331,7 +330,10 @@ class _ChoiceReader:
             content, reasoning = delta.content, delta.reasoning_content or delta.reasoning
             if type(content) is list:
                 content, reasoning = _joined(content, reasoning)
-            if content or reasoning or delta.refusal or delta.tool_calls or logprobs:
+            if type(content) is str and content and not (reasoning or delta.refusal or delta.tool_calls):  # as nearly always
+                self._add(chunks, Delta(content=content), logprobs)
+                text_bytes, logprobs = len(content.encode()), None
+            elif content or reasoning or delta.refusal or delta.tool_calls or logprobs:
                 text_bytes = self._read_delta(content, reasoning, delta, logprobs, chunks)
                 logprobs = None
         if logprobs is not None:
@@ -363,14 +365,14 @@ class _ChoiceReader:
     def _add(self, chunks: list[ChunkChoice], delta: Delta, logprobs: Logprobs | None) -> None:
         if self.finished:
             raise ValueError("content after the finish_reason")
-        self._start(chunks)
+        if not self._started:
+            self._start(chunks)
         chunks.append(ChunkChoice(self._index, delta, logprobs=logprobs))
 
     def _start(self, chunks: list[ChunkChoice]) -> None:
         """The role goes out with the first content, not with the upstream's: what comes before content may be tried again."""
-        if not self._started:
-            self._started = True
-            chunks.append(ChunkChoice(self._index, Delta(role="assistant", content="")))
+        self._started = True
+        chunks.append(ChunkChoice(self._index, Delta(role="assistant", content="")))
 
     def _finish(self, reason: str, chunks: list[ChunkChoice]) -> None:
         finish_reason = _FINISH.get(reason)
@@ -385,7 +387,8 @@ class _ChoiceReader:
             finish_reason = "tool_calls"
         elif finish_reason == "tool_calls" and not self._calls:
             finish_reason = "stop"
-        self._start(chunks)
+        if not self._started:
+            self._start(chunks)
         self.finished = True
         chunks.append(ChunkChoice(self._index, Delta(), finish_reason=finish_reason))
 

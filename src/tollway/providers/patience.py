@@ -1,6 +1,7 @@
 """Time limits on an upstream's stream that count content: heartbeats, empty deltas and single bytes buy it no time."""
 
 import asyncio
+import math
 from typing import Self
 
 from tollway.catalog import Limits
@@ -15,10 +16,10 @@ LOOK_SECONDS, SHORTEST_SECONDS = 0.5, 0.01
 
 def has_content(item: Item) -> bool:
     """Whether it brings the answer forward: text, thought, refusal, call or end; not an empty delta or a mere role."""
-    if isinstance(item, Usage) or item.finish_reason is not None or item.logprobs:
+    if isinstance(item, Usage) or item.finish_reason is not None or item.logprobs or item.delta.content:
         return True
     delta = item.delta
-    return bool(delta.content or delta.reasoning_content or delta.tool_calls or delta.refusal or delta.function_call)
+    return bool(delta.reasoning_content or delta.tool_calls or delta.refusal or delta.function_call)
 
 
 class Patience:
@@ -47,14 +48,13 @@ class Patience:
         assert task is not None  # noqa: S101  (a coroutine of ours always runs in a task)
         self._task, self._cancelled_before = task, task.cancelling()
         if not (self._limit is None and self._between is None and self._total_at is None):
-            self._look()
+            self._timer = self._loop.call_at(min(self._heard_at + LOOK_SECONDS, self._limit_at()), self._look)
         return self
 
     def heard(self, item: Item) -> None:
         """Something has come; whether it counts is looked at once between two looks at the clock."""
         self.waiting = False
-        if not self._fresh and has_content(item):
-            self._fresh = True
+        self._fresh = self._fresh or has_content(item)
 
     def _look(self) -> None:
         now = self._loop.time()
@@ -62,16 +62,17 @@ class Patience:
             self._limit, self._what = self._between, "to go on with its answer"
         if self._fresh or not self.waiting:
             self._heard_at, self._fresh = now, False
-        due_at = now + LOOK_SECONDS
-        for limit_at in (self._total_at, None if self._limit is None else self._heard_at + self._limit):
-            if limit_at is None:
-                continue
-            if self.waiting and now >= limit_at:
-                self._expired = True
-                self._task.cancel()
-                return
-            due_at = min(due_at, max(limit_at, now + SHORTEST_SECONDS))
-        self._timer = self._loop.call_at(due_at, self._look)
+        limit_at = self._limit_at()
+        if self.waiting and now >= limit_at:
+            self._expired = True
+            self._task.cancel()
+        else:
+            self._timer = self._loop.call_at(min(now + LOOK_SECONDS, max(limit_at, now + SHORTEST_SECONDS)), self._look)
+
+    def _limit_at(self) -> float:
+        """When time is up, unless something comes."""
+        total_at = math.inf if self._total_at is None else self._total_at
+        return total_at if self._limit is None else min(total_at, self._heard_at + self._limit)
 
     def __exit__(self, *_: object) -> None:
         if self._timer is not None:

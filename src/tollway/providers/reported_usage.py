@@ -4,7 +4,6 @@ A figure that cannot be true (no whole number, negative, more than the model's c
 as not reported, and what was received is counted instead. Parts never exceed their whole.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -14,31 +13,36 @@ from tollway.wire.chat import CompletionTokensDetails, PromptTokensDetails, Usag
 
 log = structlog.get_logger()
 
+_PLAIN = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
+
 
 def checked_usage(reported: object, counted: Usage, route: Route, choices: int, *, quiet: bool = False) -> Usage:
     """The usage to charge. `counted` is our own estimate of prompt and completion; `reported` the upstream's object or None.
 
     What was not usable is logged under the names of its fields, unless `quiet`.
     """
-    if not isinstance(reported, Mapping):
+    if not isinstance(reported, dict):
         if not quiet and (reported is not None or route.upstream.quirks.usage_in_stream != "never"):
             log.warning("upstream_usage_missing", upstream=route.upstream.name, model=route.upstream_model)
         return counted
     figures = _Figures(reported)
+    context = route.context_tokens
     # The context bounds prompt and answer; an operator may have set it too low, so what is plausible by its size passes too.
     # Our count of tokens times 4 is one of bytes, and no token is shorter than a byte.
-    prompt = figures.take("prompt_tokens", at_most=max(route.context_tokens, counted.prompt_tokens * 4), at_least=1)
+    prompt = figures.take("prompt_tokens", at_most=max(context, counted.prompt_tokens * 4), at_least=1)
     completion = figures.take(
         "completion_tokens",
-        at_most=choices * max(route.context_tokens, counted.completion_tokens * 4),
+        at_most=choices * max(context, counted.completion_tokens * 4),
         at_least=min(1, counted.completion_tokens),
     )
+    if prompt is not None and completion is not None and reported.keys() <= _PLAIN:
+        return Usage(prompt, completion, prompt + completion)
     figures.unusable += [name for name in ("prompt_tokens", "completion_tokens") if reported.get(name) is None]
     prompt = counted.prompt_tokens if prompt is None else prompt
     completion = counted.completion_tokens if completion is None else completion
 
     of_completion, of_prompt = figures.part("completion_tokens_details"), figures.part("prompt_tokens_details")
-    reasoning = of_completion.take("reasoning_tokens", at_most=choices * max(route.context_tokens, completion))
+    reasoning = of_completion.take("reasoning_tokens", at_most=choices * max(context, completion))
     total = reported.get("total_tokens")
     if reasoning and total == prompt + completion + reasoning:  # some count the thought beside the completion
         completion += reasoning
@@ -76,17 +80,17 @@ def checked_usage(reported: object, counted: Usage, route: Route, choices: int, 
 class _Figures:
     """One object of figures, and the names of those that could not be used."""
 
-    def __init__(self, values: Mapping[Any, Any]) -> None:
+    def __init__(self, values: dict[Any, Any]) -> None:
         self._values = values
         self.unusable: list[str] = []
 
     def take(self, name: str, *, at_most: int | None, at_least: int = 0) -> int | None:
         """The figure, or None where there is none that can be true."""
         value = self._values.get(name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
         if value is None:
             return None
+        if type(value) is float and value.is_integer():
+            value = int(value)
         if type(value) is not int or value < at_least or (at_most is not None and value > at_most):
             self.unusable.append(name)
             return None
@@ -94,4 +98,4 @@ class _Figures:
 
     def part(self, name: str) -> "_Figures":
         value = self._values.get(name)
-        return _Figures(value if isinstance(value, Mapping) else {})
+        return _Figures(value if isinstance(value, dict) else {})

@@ -7,7 +7,7 @@ that was not tried yet, at once, or else to the same one after a pause. Nothing 
 import asyncio
 import math
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import lru_cache
 from urllib.parse import quote
@@ -31,6 +31,9 @@ from tollway.providers.base import Meter, Provider
 from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
 from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics, UpstreamState
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
+
+Take = Callable[[ChunkChoice | Usage], Awaitable[None] | None]
+"""Takes the next item of an answer. What it returns is waited for: there is no room for more until then."""
 
 ATTEMPTS_MAX = 3
 RETRY_AFTER_SECONDS_MAX = 5.0
@@ -108,7 +111,8 @@ class Router:
         health = self._health.get(name)
         if health is None:
             health = self._health[name] = UpstreamHealth(name, self._metrics, self._workers)
-        health.apply(route.upstream.limits)
+        if health.limits is not route.upstream.limits:
+            health.apply(route.upstream.limits)
         return health
 
     def states(self, routes: Iterable[Route]) -> list[UpstreamState]:
@@ -117,10 +121,10 @@ class Router:
 
 
 class Journey:
-    """One request on its way: which routes it may take, and which one answers. Its stream is read once."""
+    """One request on its way: which routes it may take, and which one answers. It answers once."""
 
     def __init__(self, request: ChatRequest, choices: list[_Choice], request_id: str) -> None:
-        self.routes = tuple(choice.route for choice in choices)
+        self.routes = tuple([choice.route for choice in choices])
         """Those that can honour the request, first those to be asked first; never empty. Any may answer, at its own price."""
         self.attempts = 0
         self.answered = False
@@ -134,7 +138,7 @@ class Journey:
 
     @property
     def route(self) -> Route:
-        """Who answers. Final once the stream has given its first item; until then, who is being asked."""
+        """Who answers. Final once there is a first item; until then, who is being asked."""
         return self._current.route
 
     @property
@@ -153,18 +157,22 @@ class Journey:
         return all(route.upstream.dialect == "local" for route in self.routes)
 
     def check_room(self) -> None:
-        """Raises what `stream` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""
+        """Raises what `answer` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""
         now = clock.monotonic()
-        if not any(choice.health.admits(now) for choice in self._choices):
-            raise self._nobody(now)
+        for choice in self._choices:
+            if choice.health.admits(now):
+                return
+        raise self._nobody(now)
 
-    async def stream(self, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
-        """See Provider.stream. The first item has content, or is followed by one that has without waiting."""
+    async def answer(self, meter: Meter, take: Take) -> None:
+        """Gives `take` what Provider.stream would yield. The first item has content, or is followed by one that has without
+        waiting. Cancelling it cancels the upstream's work at once.
+        """
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         failure: TollwayError | None = None
         while True:
-            choice = self._current = await self._next(failure)
+            choice = self._current = self._untried(clock.monotonic()) or await self._once_more(failure)
             choice.tries += 1
             self.attempts += 1
             limits = choice.route.upstream.limits
@@ -184,8 +192,10 @@ class Journey:
                                 self.answered = True
                                 call.answering()
                                 for early in held.values():
-                                    yield early
-                            yield item
+                                    if (room := take(early)) is not None:
+                                        await room
+                            if (room := take(item)) is not None:
+                                await room
                             patience.waiting = True
                         if not self.answered:
                             raise BadGateway("The model's upstream sent an empty answer.")
@@ -201,12 +211,9 @@ class Journey:
                     raise failure from None
                 choice.health.lose(meter)
 
-    async def _next(self, failure: TollwayError | None) -> _Choice:
-        """Whom to ask now, after any pause that is due. Raises the failure so far, or why nobody can be asked at all."""
+    async def _once_more(self, failure: TollwayError | None) -> _Choice:
+        """Whom to ask again, after the pause that is due. Raises the failure so far, or why nobody can be asked at all."""
         now = clock.monotonic()
-        choice = self._untried(now)
-        if choice is not None:
-            return choice
         tried = [choice for choice in self._choices if choice.tries and self._may_retry(choice)]
         if not tried:
             raise failure or self._nobody(now)

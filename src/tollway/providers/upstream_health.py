@@ -12,7 +12,7 @@ from tollway import clock
 from tollway.catalog import Limits, Route
 from tollway.errors import InvalidRequest, RateLimited, TollwayError
 from tollway.metering import trusted_usage
-from tollway.observability import Metrics
+from tollway.observability import HotCounter, HotGauge, HotHistogram, Metrics
 from tollway.providers.base import Meter
 from tollway.providers.breaker import Breaker
 from tollway.providers.patience import TOTAL_TIME_CODE
@@ -30,7 +30,7 @@ class UpstreamMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
-        self.attempts = Counter(
+        self.attempts = HotCounter(
             "tollway_upstream_attempts", "Calls made to an upstream, retries included.", ("upstream",), registry=registry
         )
         self.failures = Counter(
@@ -45,13 +45,13 @@ class UpstreamMetrics:
             ("upstream", "kind"),
             registry=registry,
         )
-        self.tokens = Counter(
+        self.tokens = HotCounter(
             "tollway_upstream_tokens",
             "Tokens of whole answers, as used by the upstream that gave them.",
             ("upstream", "kind"),
             registry=registry,
         )
-        self.pending = Gauge(
+        self.pending = HotGauge(
             "tollway_upstream_pending",
             "Calls to an upstream in work now.",
             ("upstream",),
@@ -65,7 +65,7 @@ class UpstreamMetrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
-        self.first_token = Histogram(
+        self.first_token = HotHistogram(
             "tollway_upstream_first_token_seconds",
             "Time from the call to the first content.",
             ("upstream",),
@@ -100,6 +100,7 @@ class UpstreamHealth:
         self.name = name
         self.pending = 0
         self.breaker = Breaker(0)
+        self.limits: Limits | None = None
         self._pending_max = 0
         self._workers = workers
         self._resting: dict[str, float] = {}
@@ -107,9 +108,12 @@ class UpstreamHealth:
         self._attempts = metrics.attempts.labels(name)
         self._pending_gauge = metrics.pending.labels(name)
         self._first_token = metrics.first_token.labels(name)
+        self._prompt_tokens = metrics.tokens.labels(name, "prompt")
+        self._completion_tokens = metrics.tokens.labels(name, "completion")
         self._breaker_gauge = metrics.breaker.labels(name)
 
     def apply(self, limits: Limits) -> None:
+        self.limits = limits
         self.breaker.failures_max = limits.breaker_failures
         # Workers do not know of each other: each has its share, rounded up.
         self._pending_max = -(-limits.concurrency_max // self._workers)
@@ -139,8 +143,8 @@ class UpstreamHealth:
     def use(self, usage: Usage) -> None:
         """Books a whole answer, as far as its figures can be true."""
         usage, _ = trusted_usage(usage)
-        self._metrics.tokens.labels(self.name, "prompt").inc(usage.prompt_tokens)
-        self._metrics.tokens.labels(self.name, "completion").inc(usage.completion_tokens)
+        self._prompt_tokens.inc(usage.prompt_tokens)
+        self._completion_tokens.inc(usage.completion_tokens)
 
     def state(self) -> UpstreamState:
         now = clock.monotonic()

@@ -1,8 +1,7 @@
 """One answer as a span `chat {model}` and as values in histograms, in the words of the GenAI semantic conventions."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,7 +13,7 @@ from tollway import clock
 from tollway.errors import TollwayError
 from tollway.providers.base import Meter
 from tollway.providers.patience import has_content
-from tollway.providers.routing import Journey
+from tollway.providers.routing import Journey, Take
 from tollway.telemetry.content import input_attributes, output_attribute
 from tollway.wire.chat import ChatRequest, ChunkChoice, JsonObjectFormat, JsonSchemaFormat, Usage
 from tollway.wire.folding import Fold
@@ -59,7 +58,7 @@ class TracedJourney(Journey):
         self._folds: dict[int, Fold] = {}
         self._finish_reasons: dict[int, str] = {}
 
-    async def stream(self, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, meter: Meter, take: Take) -> None:
         """See Journey."""
         began_at = clock.monotonic()
         model = self.route.model.id
@@ -70,11 +69,13 @@ class TracedJourney(Journey):
             span.set_attributes(input_attributes(self._request))
         token = context.attach(trace.set_span_in_context(span))
         failure: BaseException | None = None
+
+        def seen(item: ChunkChoice | Usage) -> Awaitable[None] | None:
+            self._see(item)
+            return take(item)
+
         try:
-            async with aclosing(super().stream(meter)) as items:
-                async for item in items:
-                    self._see(item)
-                    yield item
+            await super().answer(meter, seen)
         except BaseException as error:
             failure = error
             raise
@@ -140,7 +141,7 @@ class TracedJourney(Journey):
             attributes["error.type"] = failure.code
         elif isinstance(failure, Exception):
             attributes["error.type"] = type(failure).__qualname__
-        elif isinstance(failure, asyncio.CancelledError | GeneratorExit):
+        elif isinstance(failure, asyncio.CancelledError):
             attributes["tollway.outcome"] = "cancelled"  # the caller's own will, and no fault of anybody's
         return attributes
 

@@ -4,7 +4,6 @@ Bounds and descriptions stand here once; they validate requests, and `/openapi.j
 Optional request fields take null as "not given", because OpenAI's clients send it.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -267,13 +266,15 @@ class ChatRequest(Struct, kw_only=True, dict=True):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-def images_of(request: ChatRequest) -> Iterator[tuple[str, ImageUrl]]:
+def images_of(request: ChatRequest) -> list[tuple[str, ImageUrl]]:
     """Each image of the conversation with its parameter path, in order."""
+    found: list[tuple[str, ImageUrl]] = []
     for m, message in enumerate(request.messages):
-        if isinstance(message, UserMessage) and not isinstance(message.content, str):
+        if type(message.content) is list and type(message) is UserMessage:
             for p, part in enumerate(message.content):
                 if isinstance(part, ImagePart):
-                    yield f"messages[{m}].content[{p}].image_url.url", part.image_url
+                    found.append((f"messages[{m}].content[{p}].image_url.url", part.image_url))
+    return found
 
 
 # --- answer -----------------------------------------------------------------------------------------------------------
@@ -445,9 +446,13 @@ class Delta(Struct, omit_defaults=True):
     @property
     def text_bytes(self) -> int:
         """The bytes of everything that was generated."""
-        size = _bytes_of(self.content) + _bytes_of(self.reasoning_content) + _bytes_of(self.refusal)
+        size = 0
+        for text in (self.content, self.reasoning_content, self.refusal):
+            if text:
+                size += len(text) if text.isascii() else len(text.encode())
         for call in self.tool_calls or ():
-            size += _bytes_of(call.function.name) + _bytes_of(call.function.arguments) if call.function else 0
+            if call.function:
+                size += len((call.function.name or "").encode()) + len((call.function.arguments or "").encode())
         return size
 
 
@@ -475,7 +480,19 @@ class Chunk(Struct):
 encode = msgspec.json.Encoder().encode
 
 
-def _bytes_of(text: str | UnsetType | None) -> int:
-    if not text:
-        return 0
-    return len(text) if text.isascii() else len(text.encode())
+class EventWriter:
+    """Writes the chunks of one answer as server-sent events: what is the same in all of them is encoded once."""
+
+    def __init__(self, empty: Chunk) -> None:
+        """`empty`: such a chunk without choices."""
+        before, _, after = encode(empty).partition(b'"choices":[')  # a quotation mark in a text would have a backslash
+        self._before = b'data: %b"choices":[' % before
+        self._after = after + b"\n\n"
+
+    def event(self, choice: ChunkChoice) -> bytes:
+        return self._before + encode(choice) + self._after
+
+
+def event(chunk: Chunk) -> bytes:
+    """A chunk as a server-sent event."""
+    return b"data: %b\n\n" % encode(chunk)

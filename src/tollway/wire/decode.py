@@ -1,8 +1,6 @@
 """Bytes to a checked request. Past this point nothing asks whether a field is there or fits."""
 
-import contextlib
 import re
-from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -37,30 +35,33 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     Raises InvalidRequest naming the parameter's path, or the byte at which the JSON breaks. Legacy `functions` come back as
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
     """
-    request = _decode(body)
-    for problem in _contradictions(request):
-        raise problem
+    try:
+        request = _decoded(body, _chat_decoder)
+        fields = _keys_decoder.decode(body)
+        if not fields.keys() <= _KNOWN_FIELDS:
+            _keep_extra(request, fields)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _said_clearly(error, body, "a JSON object with `model` and `messages`") from None
+    _refuse_contradictions(request)
     return request, list(request.extra)
 
 
-def _decode(body: bytes) -> ChatRequest:
-    """The request with its extra fields."""
-    with _said_clearly(body, "a JSON object with `model` and `messages`"):
-        request = _decoded(body, _chat_decoder)
-        extra = {name: raw for name, raw in _keys_decoder.decode(body).items() if name not in _KNOWN_FIELDS}
-        if len(extra) > ENTRIES_MAX:
-            raise InvalidRequest(f"The request has {len(extra):,} unknown fields; {ENTRIES_MAX:,} are the most.")
-        if extra:
-            for raw in extra.values():
-                str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text
-            request.__dict__["extra_fields"] = extra
-        return request
+def _keep_extra(request: ChatRequest, fields: dict[str, msgspec.Raw]) -> None:
+    """Puts aside, with the request, those fields of its body that the contract does not know."""
+    extra = {name: raw for name, raw in fields.items() if name not in _KNOWN_FIELDS}
+    if len(extra) > ENTRIES_MAX:
+        raise InvalidRequest(f"The request has {len(extra):,} unknown fields; {ENTRIES_MAX:,} are the most.")
+    for raw in extra.values():
+        str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text
+    request.__dict__["extra_fields"] = extra
 
 
 def decode_body(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     """The body as the decoder's type. Raises InvalidRequest naming the field's path, or the byte at which the JSON breaks."""
-    with _said_clearly(body, "a JSON object, `{}` at the least"):
+    try:
         return _decoded(body, decoder)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _said_clearly(error, body, "a JSON object, `{}` at the least") from None
 
 
 def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -80,19 +81,15 @@ def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     return decoder.decode(body)
 
 
-@contextlib.contextmanager
-def _said_clearly(body: bytes, wanted: str) -> Iterator[None]:
-    """Turns what the decoder finds wrong into an InvalidRequest."""
+def _said_clearly(error: Exception, body: bytes, wanted: str) -> InvalidRequest:
+    """What the decoder finds wrong, as an InvalidRequest."""
     if not body.strip():
-        raise InvalidRequest(f"The body is empty; send {wanted}.", code="invalid_json")
-    try:
-        yield
-    except msgspec.ValidationError as error:
-        raise _validation_problem(str(error)) from None
-    except RecursionError:
-        raise InvalidRequest("The JSON of the body is nested too deeply.", code="invalid_json") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"The body is not valid JSON: {_fault(body, str(error))}.", code="invalid_json") from None
+        return InvalidRequest(f"The body is empty; send {wanted}.", code="invalid_json")
+    if isinstance(error, msgspec.ValidationError):
+        return _validation_problem(str(error))
+    if isinstance(error, RecursionError):
+        return InvalidRequest("The JSON of the body is nested too deeply.", code="invalid_json")
+    return InvalidRequest(f"The body is not valid JSON: {_fault(body, str(error))}.", code="invalid_json")
 
 
 def _fault(body: bytes, text: str) -> str:
@@ -124,41 +121,42 @@ def _validation_problem(text: str) -> InvalidRequest:
     return InvalidRequest(f"Body validation error! {param or 'body'}: {sentence}.", param=param or None, code=code)
 
 
-def _contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
+def _refuse_contradictions(request: ChatRequest) -> None:
     """What fits field by field but not together."""
     if request.top_logprobs is not None and not request.logprobs:
-        yield InvalidRequest("`top_logprobs` needs `logprobs: true`.", param="top_logprobs")
+        raise InvalidRequest("`top_logprobs` needs `logprobs: true`.", param="top_logprobs")
     if "" in request.stop_sequences:
-        yield InvalidRequest("A stop sequence must not be empty.", param="stop")
+        raise InvalidRequest("A stop sequence must not be empty.", param="stop")
     for token in request.logit_bias or ():
         if not token.isascii() or not token.isdecimal() or len(token) > 9:
-            yield InvalidRequest(
+            raise InvalidRequest(
                 f'The keys of `logit_bias` are token ids such as "1234", not {token[:50]!r}.', param="logit_bias"
             )
-    yield from _message_contradictions(request)
-    yield from _tool_contradictions(request)
+    _refuse_messages(request)
+    if request.tools or request.functions is not None or request.tool_choice is not None or request.function_call is not None:
+        _refuse_tools(request)
 
 
-def _message_contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
+def _refuse_messages(request: ChatRequest) -> None:
     called: set[str] = set()
     for m, message in enumerate(request.messages):
         if isinstance(message, AssistantMessage):
             if message.content is None and not message.tool_calls and not message.function_call and message.refusal is None:
-                yield InvalidRequest(
+                raise InvalidRequest(
                     "An assistant message needs `content`, `tool_calls` or `function_call`.", param=f"messages[{m}].content"
                 )
             called.update(call.id for call in message.tool_calls or ())
         elif isinstance(message, ToolMessage) and message.tool_call_id not in called:
-            yield InvalidRequest(
+            raise InvalidRequest(
                 f"`tool_call_id`: no earlier assistant message has a tool call with the id {message.tool_call_id[:80]!r}.",
                 param=f"messages[{m}].tool_call_id",
             )
 
 
-def _tool_contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
+def _refuse_tools(request: ChatRequest) -> None:
     if request.functions is not None:
         if request.tools is not None:
-            yield InvalidRequest("Use either `tools` or the legacy `functions`, not both.", param="functions")
+            raise InvalidRequest("Use either `tools` or the legacy `functions`, not both.", param="functions")
         request.tools = [Tool(type="function", function=function) for function in request.functions]
         if request.function_call is not None and request.tool_choice is None:
             choice = request.function_call
@@ -166,15 +164,15 @@ def _tool_contradictions(request: ChatRequest) -> Iterator[InvalidRequest]:
                 NamedToolChoice(type="function", function=choice) if isinstance(choice, FunctionName) else choice
             )
     elif request.function_call is not None and request.function_call != "none":
-        yield InvalidRequest("`function_call` needs `functions`.", param="function_call")
+        raise InvalidRequest("`function_call` needs `functions`.", param="function_call")
 
     names = [tool.function.name for tool in request.tools or ()]
     for t, name in enumerate(names):
         if name in names[:t]:
-            yield InvalidRequest(f"Two tools have the name `{name}`.", param=f"tools[{t}].function.name")
+            raise InvalidRequest(f"Two tools have the name `{name}`.", param=f"tools[{t}].function.name")
     if isinstance(request.tool_choice, NamedToolChoice):
         wanted = request.tool_choice.function.name
         if wanted not in names:
-            yield InvalidRequest(f"`tool_choice` names `{wanted[:80]}`, which is not among the tools.", param="tool_choice")
+            raise InvalidRequest(f"`tool_choice` names `{wanted[:80]}`, which is not among the tools.", param="tool_choice")
     elif request.tool_choice == "required" and not names:
-        yield InvalidRequest('`tool_choice: "required"` needs `tools`.', param="tool_choice")
+        raise InvalidRequest('`tool_choice: "required"` needs `tools`.', param="tool_choice")

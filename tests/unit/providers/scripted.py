@@ -133,12 +133,10 @@ class Bench:
     def begin(self) -> Journey:
         return self.router.begin(REQUEST, self.plan)
 
-    async def ask(self, meter: Meter | None = None) -> Journey:
-        """A whole answer; raises what breaks it."""
+    async def ask(self, meter: Meter | None = None, items: list[Item] | None = None) -> Journey:
+        """A whole answer, into `items`; raises what breaks it."""
         journey = self.begin()
-        async with aclosing(journey.stream(meter or Meter())) as items:
-            async for _ in items:
-                pass
+        await journey.answer(meter or Meter(), ([] if items is None else items).append)
         return journey
 
     def value(self, name: str, **labels: str) -> float:

@@ -1,8 +1,7 @@
 import asyncio
 import collections
 import time
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 
 import pytest
 from tests.unit.providers.scripted import (
@@ -12,6 +11,7 @@ from tests.unit.providers.scripted import (
     STOP,
     USAGE,
     Bench,
+    Item,
     Script,
     Scripted,
     answering,
@@ -49,7 +49,8 @@ async def test_an_answer_passes_through_whole() -> None:
     bench = Bench(Scripted(a=answering()), route("a", model="x y"))
     journey = bench.begin()
     assert (journey.answered, journey.attempts) == (False, 0)
-    items = [item async for item in journey.stream(Meter())]
+    items: list[Item] = []
+    await journey.answer(Meter(), items.append)
     assert items == list(ANSWER)
     assert journey.answered
     assert journey.label == "a/x%20y; attempts=1"
@@ -71,7 +72,9 @@ async def test_a_failure_before_content_goes_to_the_next_route_at_once(error: To
 
 async def test_the_role_of_a_failed_attempt_is_not_passed_on() -> None:
     bench = Bench(Scripted(a=failing(BadGateway("x"), ROLE), b=answering()), route("a"), route("b", priority=1))
-    assert [item async for item in bench.begin().stream(Meter())] == list(ANSWER)
+    items: list[Item] = []
+    await bench.ask(items=items)
+    assert items == list(ANSWER)
 
 
 async def test_one_route_is_tried_three_times_and_no_more() -> None:
@@ -110,10 +113,10 @@ async def test_what_another_attempt_would_not_mend_is_not_tried_again(error: Exc
 @pytest.mark.parametrize("first", [text("H"), STOP, USAGE], ids=["text", "finish", "usage"])
 async def test_nothing_is_tried_again_after_the_first_content(first: object) -> None:
     bench = Bench(Scripted(a=failing(BadGateway("cut"), ROLE, first), b=answering()), route("a"), route("b", priority=1))  # type: ignore[arg-type]
-    stream = bench.begin().stream(Meter())
-    assert [await anext(stream), await anext(stream)] == [ROLE, first]
+    items: list[Item] = []
     with pytest.raises(BadGateway, match="cut"):
-        await anext(stream)
+        await bench.ask(items=items)
+    assert items == [ROLE, first]
     assert bench.provider.calls == ["a"]
     assert bench.value("failures_total", upstream="a", code="upstream_error") == 1
 
@@ -364,11 +367,14 @@ async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytes
     monkeypatch.setattr(patience, "LOOK_SECONDS", 0.01)  # up to so much of the reader's time may count
     brief = limits(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=None)
     bench = Bench(Scripted(a=answering(ROLE, text("a"), text("b"), STOP, USAGE, every=0.03)), route("a", limits=brief))
-    count = 0
-    async for _ in bench.begin().stream(Meter()):
-        count += 1
-        await asyncio.sleep(0.6)
-    assert count == 5
+    items: list[Item] = []
+
+    def take(item: Item) -> Awaitable[None]:
+        items.append(item)
+        return asyncio.sleep(0.6)
+
+    await bench.begin().answer(Meter(), take)
+    assert len(items) == 5
 
 
 async def test_without_limits_an_upstream_has_all_the_time() -> None:
@@ -390,11 +396,14 @@ async def test_leaving_closes_the_upstream_and_is_no_failure(script: Script) -> 
     assert "failures_total{" not in bench.metrics.render()[0].decode()
 
 
-async def test_closing_the_stream_early_closes_the_upstream() -> None:
+async def test_leaving_while_there_is_no_room_closes_the_upstream() -> None:
     bench = Bench(Scripted(a=answering()), route("a"))
-    async with aclosing(bench.begin().stream(Meter())) as items:
-        await anext(items)
-        assert bench.provider.working == 1
+    task = asyncio.create_task(bench.begin().answer(Meter(), lambda _: asyncio.sleep(9)))
+    await asyncio.sleep(0.02)
+    assert bench.provider.working == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
     assert bench.provider.working == 0
 
 

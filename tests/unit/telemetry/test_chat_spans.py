@@ -1,11 +1,11 @@
 """What an answer looks like to OpenTelemetry, by the SDK's own exporters in memory."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,12 +107,19 @@ class Told:
         router = Router({"local": script, "openai": script}, Metrics(), journey=self.telemetry.journey)
         journey = router.begin(request, Plan(MODEL, routes or (route(),)), "req-1")
         journey.response_id = "chatcmpl-1"
-        seen = 0
-        async with aclosing(journey.stream(Meter())) as items:
-            async for _ in items:
-                seen += 1
-                if seen == leave_after:
-                    return
+        seen: list[ChunkChoice | Usage] = []
+
+        def take(item: ChunkChoice | Usage) -> Awaitable[None] | None:
+            seen.append(item)
+            return asyncio.sleep(9) if len(seen) == leave_after else None
+
+        answering = asyncio.create_task(journey.answer(Meter(), take))
+        if leave_after is not None:
+            while len(seen) < leave_after:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+            answering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await answering
 
 
 async def test_an_answer_is_a_span_in_the_conventions_words() -> None:
