@@ -142,7 +142,7 @@ def serve_http(config: "WorkerConfig", listening: socket.socket | None = None) -
     """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads. Raises OSError."""
     from tollway.api.refusals import refusal
     from tollway.app import create_app
-    from tollway.server import CannotStart, Limits, Processes, Worker
+    from tollway.server import CannotStart, Limits, Place, Processes, Worker
 
     settings = config.settings
     limits = Limits(
@@ -151,8 +151,8 @@ def serve_http(config: "WorkerConfig", listening: socket.socket | None = None) -
         idle_seconds=_IDLE_FACTOR * settings.receive_seconds,
     )
 
-    def work(listening: socket.socket, lifeline: socket.socket) -> None:
-        worker = Worker(listening, lifeline, limits, refusal, settings.drain_seconds)
+    def work(place: Place) -> None:
+        worker = Worker(place, limits, refusal, settings.drain_seconds)
         worker.run(lambda worker: create_app(worker.when_stopped))
 
     hang_up = threading.Event()

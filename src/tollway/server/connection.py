@@ -98,9 +98,7 @@ class Connection(asyncio.Protocol):
             self._exchange.leave()
             self._exchange = None
         self.resume_writing()
-        self.service.connections.discard(self)
-        if self.service.stopping:
-            self.service.lost()
+        self.service.lost(self)
 
     def pause_writing(self) -> None:
         self.is_full = True

@@ -144,11 +144,9 @@ class Exchange:
             else:  # the application has told of it, and can no longer tell the caller
                 log.warning("answer_cut", error=type(error).__name__)
         finally:
-            service.running.discard(self)
             if not self.ended:
                 self._cut()
-            if service.stopping:
-                service.lost()
+            service.ran(self)
 
     def _cut(self) -> None:
         """The application has left the answer half done: that it may not pass for a whole one, the connection breaks."""
@@ -263,17 +261,17 @@ class Exchange:
         lines = [b"%b: %b\r\n" % (name, value) for name, value in headers]
         declared = given.get(b"content-length")
         if status < 200 or status in {204, 304} or head.method == "HEAD":
-            self._to_send = _NO_BODY
+            to_send = _NO_BODY
         elif declared is not None:
-            self._to_send = int(declared)
+            to_send = int(declared)
         elif length is not None:
-            self._to_send = length
+            to_send = length
             lines.append(b"content-length: %d\r\n" % length)
         elif head.is_1_1:
-            self._to_send = CHUNKED
+            to_send = CHUNKED
             lines.append(b"transfer-encoding: chunked\r\n")
         else:
-            self._to_send, self.keeps = _UNTIL_CLOSED, False
+            to_send, self.keeps = _UNTIL_CLOSED, False
         if service.stopping or (self._left and (head.expects or not 0 < self._left <= _PASSED_OVER_BYTES_MAX)):
             self.keeps = False
         if not self.keeps:
@@ -283,4 +281,5 @@ class Exchange:
         joined = b"".join(lines)
         if joined.count(b"\n") != len(lines) or joined.count(b"\r") != len(lines) or b"\0" in joined:
             raise ValueError("a header of the answer has a line break or a null character")
+        self._to_send = to_send
         return b"%b%b\r\n" % (service.first_line(status), joined)

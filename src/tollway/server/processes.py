@@ -18,8 +18,23 @@ from dataclasses import dataclass
 
 import structlog
 
-Work = Callable[[socket.socket, socket.socket], None]
-"""What a worker does, with the listening socket and its lifeline."""
+from tollway.server.accepting import Counts
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a worker is given by the main process."""
+
+    number: int
+    counts: Counts
+    listening: socket.socket
+    """Shared by all; nobody listens on it before the first one does."""
+    lifeline: socket.socket
+    """Ends with the main process, which waits for a byte on it that says that the worker is ready."""
+
+
+Work = Callable[[Place], None]
+"""What a worker does, until it is told to stop."""
 
 _LASTING_SECONDS = 5.0
 """A worker that dies sooner counts as one that cannot start."""
@@ -57,6 +72,7 @@ class Processes:
         self._listening = listening
         self._on_hang_up = on_hang_up
         self._stop_seconds = stop_seconds
+        self._counts = Counts(count)
         self._workers: dict[int, _Worker] = {}  # by their place
         self._due: dict[int, float] = dict.fromkeys(range(count), 0.0)
         """When the worker of a place is to be started; places whose worker lives are not in it."""
@@ -80,7 +96,7 @@ class Processes:
         now = time.monotonic()
         for place in [place for place, at in self._due.items() if at <= now]:
             del self._due[place]
-            self._workers[place] = worker = self._fork(now)
+            self._workers[place] = worker = self._fork(place, now)
             self._selector.register(worker.lifeline, selectors.EVENT_READ, place)
 
     def _wait(self, until: float | None) -> None:
@@ -97,6 +113,7 @@ class Processes:
     def _bury(self, place: int, worker: _Worker) -> None:
         self._selector.unregister(worker.lifeline)
         worker.lifeline.close()
+        self._counts.away(place)
         del self._workers[place]
         _, status = os.waitpid(worker.pid, 0)
         if self._is_stopping:
@@ -161,7 +178,7 @@ class Processes:
             woken.close()
             waking.close()
 
-    def _fork(self, now: float) -> _Worker:
+    def _fork(self, place: int, now: float) -> _Worker:
         ours, theirs = socket.socketpair()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -171,14 +188,14 @@ class Processes:
         try:
             pid = os.fork()
             if pid == 0:
-                self._be_worker(ours, theirs)
+                self._be_worker(ours, Place(place, self._counts, self._listening, theirs))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_STOPPING, signal.SIGHUP})
         gc.unfreeze()
         theirs.close()
         return _Worker(pid, ours, now)
 
-    def _be_worker(self, ours: socket.socket, theirs: socket.socket) -> None:
+    def _be_worker(self, ours: socket.socket, place: Place) -> None:
         """Never returns: what lies below on the stack is the main process's."""
         code = 1
         try:
@@ -191,7 +208,7 @@ class Processes:
                 key.fileobj.close()  # type: ignore[union-attr]
             self._selector.close()
             self._waking.close()
-            self._work(self._listening, theirs)
+            self._work(place)
             code = 0
         except BaseException:  # noqa: BLE001 - the process ends here, whatever it was
             traceback.print_exc()

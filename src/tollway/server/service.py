@@ -52,6 +52,8 @@ class Service:
         self.running: set[Exchange] = set()
         """Also holds them: the event loop refers to a waiting task only weakly."""
         self.stopping = False
+        self.when_lost: Callable[[], None] | None = None
+        """Called for each connection that ends."""
         self._first_lines: dict[int, bytes] = {}
         self._emptied: asyncio.Future[None] | None = None
         self._look_seconds = min(_LOOK_SECONDS_MAX, self.limits.head_seconds / 4)
@@ -84,8 +86,18 @@ class Service:
             self._emptied = self.loop.create_future()
             await self._emptied
 
-    def lost(self) -> None:
-        """Somebody has left, or a request has ended."""
+    def lost(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if self.when_lost is not None:
+            self.when_lost()
+        self._look_whether_empty()
+
+    def ran(self, exchange: Exchange) -> None:
+        self.running.discard(exchange)
+        if self.stopping:
+            self._look_whether_empty()
+
+    def _look_whether_empty(self) -> None:
         if self._emptied is not None and not self._emptied.done() and not self.connections and not self.running:
             self._emptied.set_result(None)
 

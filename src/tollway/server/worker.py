@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
 import uvloop
 
+from tollway.server.accepting import Accepting
+from tollway.server.processes import Place
 from tollway.server.service import App, Limits, Message, Refuse, Service
 
 CUT_SECONDS = 5.0
@@ -22,12 +23,8 @@ log = structlog.get_logger()
 class Worker:
     """Runs an application until it is told to stop, by SIGTERM or SIGINT, or because the main process is gone."""
 
-    def __init__(
-        self, listening: socket.socket, lifeline: socket.socket, limits: Limits, refuse: Refuse, drain_seconds: float
-    ) -> None:
-        """`lifeline` ends with the main process, which is told on it when the application is ready."""
-        self._listening = listening
-        self._lifeline = lifeline
+    def __init__(self, place: Place, limits: Limits, refuse: Refuse, drain_seconds: float) -> None:
+        self._place = place
         self._limits = limits
         self._refuse = refuse
         self._drain_seconds = drain_seconds
@@ -44,19 +41,24 @@ class Worker:
             runner.run(self._serve(app))
 
     async def _serve(self, app: App) -> None:
-        loop = asyncio.get_running_loop()
+        loop, place = asyncio.get_running_loop(), self._place
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stopped.set)
-        loop.add_reader(self._lifeline, stopped.set)  # nothing is ever sent on it: it is at its end
+        loop.add_reader(place.lifeline, stopped.set)  # nothing is ever sent on it: it is at its end
         lifespan = Lifespan(app)
         if not await lifespan.started(stopped):
             return
         service = Service(app, self._limits, self._refuse, lifespan.state)
-        listener = await loop.create_server(service.connection, sock=self._listening, backlog=_BACKLOG)
-        self._lifeline.send(b"r")
+        listener: asyncio.Server | Accepting
+        if len(place.counts) == 1:
+            listener = await loop.create_server(service.connection, sock=place.listening, backlog=_BACKLOG)
+        else:
+            place.listening.listen(_BACKLOG)
+            listener = Accepting(service, place.listening, place.counts, place.number)
+        place.lifeline.send(b"r")
         await stopped.wait()
-        loop.remove_reader(self._lifeline)
+        loop.remove_reader(place.lifeline)
         listener.close()
         service.stop()
         draining = [loop.create_task(begin()) for begin in self._told]
