@@ -7,7 +7,6 @@ processes, only the engines' addresses.
 import asyncio
 import gc
 import os
-import signal
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -24,7 +23,6 @@ from tollway.admission import Desk, FrontDesk, Nodes, OpenDesk
 from tollway.api import routing
 from tollway.api.endpoints import ENDPOINTS
 from tollway.api.services import Services
-from tollway.api.unread import cut_unread
 from tollway.catalog import Catalog, Configuration, LocalModel, load_catalog
 from tollway.completions import Completions
 from tollway.engine import EngineEndpoint
@@ -113,15 +111,20 @@ def _plain(value: Path | Hidden) -> str:
     return value.reveal() if isinstance(value, Hidden) else str(value)
 
 
-def create_app() -> ASGIApp:
+WhenStopped = Callable[[Callable[[], Coroutine[Any, Any, None]]], None]
+"""Has something run as soon as the process is told to stop. The lifespan hears of it only when every connection is done: a long
+stream would never be told that it is over.
+"""
+
+
+def create_app(when_stopped: WhenStopped) -> ASGIApp:
     """The application of one worker process; called by the HTTP server."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload is the main process's affair, also when the whole group is told
     config = WorkerConfig.received()
     configure_logging(config.settings.log_format)
-    return build(config)
+    return build(config, when_stopped)
 
 
-def build(config: WorkerConfig) -> ASGIApp:
+def build(config: WorkerConfig, when_stopped: WhenStopped = lambda _: None) -> ASGIApp:
     """Wires the parts. What needs a running event loop is opened and closed by the lifespan."""
     settings = config.settings
     database = Database(settings.database)
@@ -162,11 +165,9 @@ def build(config: WorkerConfig) -> ASGIApp:
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
             filing = asyncio.create_task(filer.run())
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
-            cutting = asyncio.create_task(_cut_unread(settings))
-            _on_stop(partial(completions.drain, settings.drain_seconds))
+            when_stopped(partial(completions.drain, settings.drain_seconds))
             _spare_the_collector()
             yield
-            cutting.cancel()
             reloads.cancel()
             await completions.drain(settings.drain_seconds)
             watch.cancel()
@@ -246,21 +247,6 @@ async def _follow_reloads(config: WorkerConfig, catalog: Catalog, price_list: Pr
         await asyncio.sleep(RELOAD_LOOK_SECONDS)
 
 
-def _on_stop(drain: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Begins to drain when the process is told to stop.
-
-    The HTTP server hears of it too, by the event loop, and waits until every connection is done before it ends the lifespan: a
-    long stream would never be told that it is over.
-    """
-    if not _is_worker():
-        return
-    loop = asyncio.get_running_loop()
-    draining: list[asyncio.Task[None]] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.call_soon_threadsafe(lambda: draining.append(loop.create_task(drain()))))
-        signal.siginterrupt(number, False)
-
-
 def _spare_the_collector() -> None:
     """Takes what was loaded so far out of the garbage collector's rounds: it stays anyway, and looking through all of it takes
     tens of milliseconds in which every answer waits.
@@ -268,11 +254,6 @@ def _spare_the_collector() -> None:
     if _is_worker():
         gc.collect()
         gc.freeze()
-
-
-async def _cut_unread(settings: Settings) -> None:
-    if _is_worker():
-        await cut_unread(settings.port, settings.unread_seconds_max)
 
 
 def _local_model(engine: EngineEndpoint) -> LocalModel:

@@ -11,7 +11,8 @@
     │   ├── Conflict                      409     invalid_request_error    conflict
     │   ├── UnprocessableRequest          422     invalid_request_error    unprocessable_request
     │   ├── PayloadTooLarge               413     invalid_request_error    payload_too_large
-    │   └── UnsupportedMediaType          415     invalid_request_error    unsupported_media_type
+    │   ├── UnsupportedMediaType          415     invalid_request_error    unsupported_media_type
+    │   └── HeadersTooLarge               431     invalid_request_error    headers_too_large
     ├── Unauthorized                      401     authentication_error     invalid_api_key
     ├── Forbidden                         403     permission_error         permission_denied
     │   ├── InsufficientCredits           403     permission_error         insufficient_quota
@@ -143,6 +144,14 @@ class UnsupportedMediaType(InvalidRequest):
     status = 415
     default_code = "unsupported_media_type"
     name = "UnsupportedMediaTypeException"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """The request's first line and headers are more than 128 KiB, or more than 128 lines."""
+
+    status = 431
+    default_code = "headers_too_large"
+    name = "RequestHeaderFieldsTooLargeException"
 
 
 class Unauthorized(TollwayError):

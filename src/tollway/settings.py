@@ -206,8 +206,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     receive_seconds: Annotated[
         Seconds,
         Meta(
-            description="How long a request's headers may take to come, how long its body (and a second more for every 10 kB), "
-            "and how long a connection may be idle."
+            description="How long a request's headers may take to come, and how long its body (and a second more for every "
+            "10 kB); a connection may be idle five times as long."
         ),
     ] = 30.0
     heartbeat_seconds: Annotated[Seconds, Meta(description="A stream that is silent this long gets a comment line.")] = 15.0

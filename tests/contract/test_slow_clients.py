@@ -24,7 +24,7 @@ SLOW: dict[str, tuple[bytes, bytes, bytes]] = {
     "a byte of the body at a time": (CHAT + b"Content-Length: 1000\r\n\r\n{", b" ", b"408"),
     "a chunk of a byte at a time": (CHAT + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", b"408"),
     "half a form": (FORM + b"Content-Length: 1000\r\n\r\na", b"", b"408"),
-    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", b""),
+    "the preface of HTTP/2": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"", b"400"),
 }
 """What is sent first, what then ten times a second, and the status of the answer."""
 

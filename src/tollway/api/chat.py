@@ -45,7 +45,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
         return
     answer = await services.completions.start(call)
     try:
-        async with _while_connected(receive):
+        async with _while_connected(scope, receive):
             await _respond(answer, bool(request.stream), context, send)
     finally:
         answer.abandon()
@@ -156,23 +156,35 @@ async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_ma
 
 
 @asynccontextmanager
-async def _while_connected(receive: Receive) -> AsyncIterator[None]:
+async def _while_connected(scope: Scope, receive: Receive) -> AsyncIterator[None]:
     """Leaves the block, quietly, when the caller closes the connection: there is nobody left to answer."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
-    cancelled_before = task.cancelling()
+    cancelled_before, has_left = task.cancelling(), False
+
+    def leave() -> None:
+        nonlocal has_left
+        has_left = True
+        task.cancel()
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        task.cancel()
+        leave()
 
-    watching = asyncio.create_task(watch())
+    # our own server calls back; others are asked, which costs a task
+    on_disconnect = scope.get("extensions", {}).get("tollway.disconnect")
+    watching = asyncio.create_task(watch()) if on_disconnect is None else None
+    if on_disconnect is not None:
+        on_disconnect(leave)
     try:
         yield
     except asyncio.CancelledError:
         # As asyncio's own timeouts do: a cancellation by anybody else goes before ours.
-        if not watching.done() or task.uncancel() > cancelled_before:
+        if not has_left or task.uncancel() > cancelled_before:
             raise
     finally:
-        watching.cancel()
+        if watching is not None:
+            watching.cancel()
+        else:
+            on_disconnect(None)

@@ -19,7 +19,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__
-from tollway.cli.serve import free_port
+from tollway.cli.serve import bound
 from tollway.cli.terminal import AsJson, Home, out, print_json
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings, SettingsError, load
@@ -263,7 +263,7 @@ def _model(settings: Settings, *, deep: bool) -> Finding:
 def _port(settings: Settings) -> Finding:
     where = f"{settings.host}:{settings.port}"
     try:
-        free_port(settings)
+        bound(settings).close()
     except OSError as error:
         return _taken_port(settings, where, error)
     return Finding("port", True, f"{where} is free")

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from tollway.catalog import Configuration
 
 _HEADER_BYTES_MAX = 2**17
+_IDLE_FACTOR = 5
+"""An idle connection lasts longer than proxies keep theirs (nginx: 60 s, Caddy: 120 s): what they send into one that closes is
+lost.
+"""
 _OTHER_PORT = "choose another port: tollway serve --port 8081 (or TOLLWAY_PORT=8081)."
 _MEND_ADDRESS = {
     errno.EADDRINUSE: f"Stop what listens there, or {_OTHER_PORT}",
@@ -109,10 +113,11 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
 
     configure_logging(settings.log_format)
     try:
-        settings = msgspec.structs.replace(settings, port=free_port(settings))
+        listening = bound(settings)
     except OSError as error:
         mend = _MEND_ADDRESS.get(error.errno or 0, _MEND_HOST)
         fail(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. {mend}")
+    settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])  # 0 = any that is free
     store = ModelStore(settings.models_path)
     supervisor: Supervisor | None = None
     try:
@@ -125,7 +130,7 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
         engines = supervisor.endpoints()
         config = WorkerConfig(settings, engines, configuration)
         threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()
-        serve_http(config)
+        serve_http(config, listening)
     except (EngineError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(words(error))
     finally:
@@ -133,39 +138,43 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
             supervisor.stop()
 
 
-def serve_http(config: "WorkerConfig") -> None:
-    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads."""
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces, Loops
-    from granian.http import HTTP1Settings
-    from granian.log import LogLevels
+def serve_http(config: "WorkerConfig", listening: socket.socket | None = None) -> None:
+    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads. Raises OSError."""
+    from tollway.api.refusals import refusal
+    from tollway.app import create_app
+    from tollway.server import CannotStart, Limits, Place, Processes, Worker
 
     settings = config.settings
-    server = Granian(
-        "tollway.app:create_app",
-        factory=True,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        # To tell HTTP/2 from HTTP/1 the server waits for the first bytes, without a limit; over plain TCP nobody speaks it.
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=int(settings.receive_seconds * 1000), max_buffer_size=_HEADER_BYTES_MAX
-        ),
-        workers=settings.workers,
-        loop=Loops.uvloop,
-        log_level=LogLevels.warning,
-        websockets=False,
-        respawn_failed_workers=True,
-        workers_kill_timeout=int(settings.drain_seconds) + 15,  # what is stopped is still written down
-        backlog=2048,
+    limits = Limits(
+        head_bytes_max=_HEADER_BYTES_MAX,
+        head_seconds=settings.receive_seconds,
+        idle_seconds=_IDLE_FACTOR * settings.receive_seconds,
     )
+
+    def work(place: Place) -> None:
+        worker = Worker(place, limits, refusal, settings.drain_seconds)
+        worker.run(lambda worker: create_app(worker.when_stopped))
+
     hang_up = threading.Event()
-    # Granian's own answer to SIGHUP is to replace its workers, and with them running streams.
-    server.signal_handler_reload = lambda *_: hang_up.set()  # type: ignore[method-assign]
-    with config.handed_out():
+    stop_seconds = int(settings.drain_seconds) + 15  # what is stopped is still written down
+    with config.handed_out(), listening or bound(settings) as shared:
+        _cut_unread(shared, settings.unread_seconds_max)
         threading.Thread(target=_reload_on, args=(hang_up, config), daemon=True).start()
-        server.serve()
+        try:
+            Processes(work, shared, settings.workers, on_hang_up=hang_up.set, stop_seconds=stop_seconds).run()
+        except CannotStart:
+            raise OSError("the API worker processes end as soon as they start; what is wrong is written above") from None
+
+
+def _cut_unread(listening: socket.socket, seconds: float) -> None:
+    """Has the kernel close the connections of callers who do not read their answers, and of those whose network is gone.
+
+    A stalled caller costs its answer's queue and a place at the upstream for as long as it stays, and nothing above the socket
+    can see the difference between a slow caller and a stalled one. Accepted connections inherit the limit; to the application
+    it is a caller who has left.
+    """
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
 
 def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
@@ -209,14 +218,18 @@ async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]
         database.close()
 
 
-def free_port(settings: Settings) -> int:
-    """The port to listen on; of port 0, one that is free. Raises OSError when the address cannot be had."""
+def bound(settings: Settings) -> socket.socket:
+    """A socket that has the address, and does not listen yet. Raises OSError when it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((settings.host, settings.port))
-        port: int = probe.getsockname()[1]
-        return port
+    listening = socket.socket(family)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what is accepted
+        listening.bind((settings.host, settings.port))
+    except BaseException:
+        listening.close()
+        raise
+    return listening
 
 
 def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | None) -> None:

@@ -1,0 +1,16 @@
+"""What is answered to what is no request of HTTP, and never reaches the application: the shape of all other errors."""
+
+from tollway.api.errors import Headers, error_body, error_headers
+from tollway.errors import HeadersTooLarge, InternalError, InvalidRequest, TollwayError
+from tollway.ids import request_id
+
+
+def refusal(status: int, message: str) -> tuple[Headers, bytes]:
+    """Headers, but for the length, and body."""
+    error: TollwayError = InvalidRequest(message)
+    if status == HeadersTooLarge.status:
+        error = HeadersTooLarge(message)
+    elif status >= 500:
+        error = InternalError(message)
+    made = request_id()
+    return [*error_headers(error), (b"x-request-id", made.encode())], error_body(error, "", made)
