@@ -42,43 +42,46 @@ class _Batch:
         self._now = clock.now()
 
     def run(self, *, again: bool) -> list[Result]:
-        callers = [_order_of(command).caller for command in self._commands]
-        self._books.lock(caller.account_id for caller in callers)
-        self._load(callers)
+        work = [(command, rules_of(_order_of(command).caller)) for command in self._commands]
+        self._load(work)
         done = self._already_done() if again else {}
         results: list[Result] = []
-        for command in self._commands:
+        for command, rules in work:
             try:
                 if id(command) in done:
                     results.append(done[id(command)])
                 elif isinstance(command, Order):
-                    results.append(self._admit(command))
+                    results.append(self._admit(command, rules))
                 else:
-                    results.append(self._finish(command))
+                    results.append(self._finish(command, rules))
             except TollwayError as refusal:
                 results.append(refusal)
         self._state.flush()
         return results
 
-    def _load(self, callers: Sequence[Caller]) -> None:
-        """Reads what is not known of what the commands will need."""
+    def _load(self, work: Sequence[tuple[Command, Sequence[Rule]]]) -> None:
+        """Locks the accounts, and reads what is not known of what the commands will need."""
         state = self._state
-        state.rates.load(rule for caller in callers for rule in rules_of(caller))
-        state.concurrency.load(
-            (caller.account_id for caller in callers if caller.account_limits.concurrency_max is not None),
-            (caller.key_id for caller in callers if caller.limits.concurrency_max is not None),
-        )
         places: list[Place] = []
         named: list[tuple[str, str]] = []
         ending: list[str] = []
+        callers: dict[str, Caller] = {}
         for command in self._commands:
             order = _order_of(command)
+            caller = order.caller
+            callers[caller.key_id + caller.account_id] = caller
             if order.idempotency is not None:
-                named.append((order.caller.account_id, order.idempotency.key))
+                named.append((caller.account_id, order.idempotency.key))
             if isinstance(command, Outcome):
                 ending.append(command.admitted.hold.request_id)
-            elif (place := self._place(order.caller)) is not None:
+            elif (place := self._place(caller)) is not None:
                 places.append(place)
+        self._books.lock({caller.account_id for caller in callers.values()})
+        state.rates.load({rule.subject for _, rules in work for rule in rules})
+        state.concurrency.load(
+            {caller.account_id for caller in callers.values() if caller.account_limits.concurrency_max is not None},
+            {caller.key_id for caller in callers.values() if caller.limits.concurrency_max is not None},
+        )
         if unknown := [request_id for request_id in ending if request_id not in self._open]:
             self._open |= {row.request_id: Hold(*row) for row in _OPEN_HOLDS(state.connection, unknown).rows}
         holds_ending = (self._open[request_id] for request_id in ending if request_id in self._open)
@@ -88,7 +91,7 @@ class _Batch:
 
     # --- a request comes ----------------------------------------------------------------------------------------------
 
-    def _admit(self, order: Order) -> Admitted | Replay:
+    def _admit(self, order: Order, rules: Sequence[Rule]) -> Admitted | Replay:
         """Checks everything first and changes everything after, so that a refusal leaves no trace."""
         caller, now = order.caller, self._now
         if order.idempotency is not None:
@@ -98,7 +101,6 @@ class _Batch:
         for subject, what, limits in _subjects(caller):
             if limits.concurrency_max is not None:
                 self._state.concurrency.check(subject, what, limits.concurrency_max)
-        rules = rules_of(caller)
         for rule in rules:
             self._state.rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)
         place = self._place(caller)
@@ -138,7 +140,7 @@ class _Batch:
 
     # --- and ends -----------------------------------------------------------------------------------------------------
 
-    def _finish(self, outcome: Outcome) -> Settled:
+    def _finish(self, outcome: Outcome, rules: Sequence[Rule]) -> Settled:
         admitted, record = outcome.admitted, outcome.record
         caller, hold = admitted.order.caller, self._open.pop(admitted.hold.request_id, None)
         if hold is None:
@@ -169,7 +171,7 @@ class _Batch:
             self._state.spend.change(place, spent=charged, held=-hold.credits)
         for subject in (caller.account_id, caller.key_id):
             self._state.concurrency.change(subject, -1)
-        for rule in rules_of(caller):
+        for rule in rules:
             if rule.unit == "tokens" and outcome.tokens != admitted.order.tokens:
                 self._state.rates.take(rule, outcome.tokens - admitted.order.tokens, self._now)
         if admitted.order.idempotency is not None:

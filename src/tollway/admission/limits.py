@@ -4,7 +4,7 @@ An allowance refills evenly: a limit of 60 a minute gives one a second, and at m
 (the generic cell rate algorithm). Of each subject only one number is stored: when its allowance will be full again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Literal
 
 import sqlalchemy as sa
@@ -47,16 +47,15 @@ class Rates:
         self._full_at: dict[str, dict[str, float]] = {}  # by subject, then by unit
         self._changed: set[tuple[str, str]] = set()
 
-    def load(self, rules: Iterable[Rule]) -> None:
+    def load(self, subjects: Set[str]) -> None:
         """Reads what is stored of the rules' subjects. Their accounts are locked, so nobody else changes it meanwhile.
 
         What is known from the connection's transaction before is not read again.
         """
-        subjects = {rule.subject for rule in rules} - self._full_at.keys()
-        if subjects:
-            for subject in subjects:
+        if unknown := subjects - self._full_at.keys():
+            for subject in unknown:
                 self._full_at[subject] = {}
-            for row in _RATES(self._connection, sorted(subjects)).rows:
+            for row in _RATES(self._connection, sorted(unknown)).rows:
                 self._full_at[row.subject][row.unit] = row.full_at
 
     def __len__(self) -> int:
@@ -113,9 +112,9 @@ class Concurrency:
     def __len__(self) -> int:
         return len(self._open)
 
-    def load(self, account_ids: Iterable[str], key_ids: Iterable[str]) -> None:
+    def load(self, account_ids: Set[str], key_ids: Set[str]) -> None:
         for count, ids in ((_OPEN_OF_ACCOUNTS, account_ids), (_OPEN_OF_KEYS, key_ids)):
-            if subjects := set(ids) - self._open.keys():
+            if subjects := ids - self._open.keys():
                 self._open |= dict.fromkeys(subjects, 0)
                 for row in count(self._connection, sorted(subjects)).rows:
                     self._open[row.subject] = row.open

@@ -88,8 +88,15 @@ class PreparedInsert:
                 compiled.run(connection, dict(zip(names, chain.from_iterable(some), strict=True)))
 
     def _compile(self, connection: Connection, count: int) -> "_Compiled":
+        """SQLAlchemy takes 10 ms for 32 rows. Where values go by position, as many rows are one row so many times."""
         rows: list[Row] = [{name: sa.bindparam(f"{name}_{index}") for name in self.names} for index in range(count)]
-        return _Compiled(self._build(connection, rows), connection)
+        compiled = _Compiled(self._build(connection, rows[:1]), connection)
+        if compiled.pick is None:
+            return _Compiled(self._build(connection, rows), connection)
+        row = f"({', '.join('?' * len(self.names))})"
+        before, values, after = compiled.sql.partition(f"VALUES {row}")
+        compiled.sql = f"{before}{values}{f', {row}' * (count - 1)}{after}"
+        return compiled
 
 
 def insert_into(table: sa.Table, names: Sequence[str]) -> PreparedInsert:
