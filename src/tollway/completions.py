@@ -300,16 +300,13 @@ class Answer:
         self._ready.end(last)
 
     def _take(self, item: ChunkChoice | Usage) -> Awaitable[None] | None:
-        """The next item of the answer. What is returned has to be waited for: the reader is slow."""
+        """The next item of the answer: notes what charge, log and replay have to know of it, and hands it over.
+
+        What is returned has to be waited for: the reader is slow.
+        """
         if isinstance(item, Usage):
             self._usage = item
             return None
-        self._note(item)
-        self._hand_over(item)
-        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
-
-    def _note(self, item: ChunkChoice) -> None:
-        """What has to be known of each chunk for the charge, the log and a replay."""
         size = item.delta.text_bytes
         if size and self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
@@ -318,6 +315,8 @@ class Answer:
             self._finish_reason = item.finish_reason
         if self._parts is not None:
             self._parts.append(item)
+        self._hand_over(item)
+        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
 
     def _hand_over(self, choice: ChunkChoice) -> None:
         """To the reader of a stream; into the fold where the whole is waited for."""
