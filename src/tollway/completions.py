@@ -7,7 +7,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import Awaitable
 
 import msgspec
 import structlog
@@ -434,23 +434,22 @@ class Answer:
         usage = None if self._call.request.include_usage else UNSET
         return Chunk(self.id, self.created, self.answered_by, [*choices], usage=usage)
 
-    async def choices_ready(self) -> AsyncGenerator[list[ChunkChoice]]:
-        """What the stream's events bring, in the contract's order, but for the last; those together that are there together,
-        so that one write does. Raises what breaks the stream.
+    async def choices_ready(self) -> list[ChunkChoice]:
+        """What the stream's next events bring, in the contract's order: those together that are there together, so that one
+        write does. None at the end, which `last_chunks` has. Raises what breaks the stream.
 
         The last finish_reason is held back until the answer is settled, because it tells the caller that all is well.
         """
-        while choices := await self._ready.take(CHUNKS_TOGETHER_MAX):
-            ready: list[ChunkChoice] = []
-            for choice in choices:
+        ready: list[ChunkChoice] = []
+        while not ready and (taken := await self._ready.take(CHUNKS_TOGETHER_MAX)):
+            for choice in taken:
                 if choice.finish_reason is None:
                     ready.append(choice)
                     continue
                 if self._last is not None:
                     ready.append(self._last)
                 self._last = choice
-            if ready:
-                yield ready
+        return ready
 
     def last_chunks(self) -> list[Chunk]:
         """The events after those of `choices_ready`: the end, which carries the cost unless a usage chunk was asked for."""
