@@ -7,7 +7,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import Awaitable
 
 import msgspec
 import structlog
@@ -300,16 +300,13 @@ class Answer:
         self._ready.end(last)
 
     def _take(self, item: ChunkChoice | Usage) -> Awaitable[None] | None:
-        """The next item of the answer. What is returned has to be waited for: the reader is slow."""
+        """The next item of the answer: notes what charge, log and replay have to know of it, and hands it over.
+
+        What is returned has to be waited for: the reader is slow.
+        """
         if isinstance(item, Usage):
             self._usage = item
             return None
-        self._note(item)
-        self._hand_over(item)
-        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
-
-    def _note(self, item: ChunkChoice) -> None:
-        """What has to be known of each chunk for the charge, the log and a replay."""
         size = item.delta.text_bytes
         if size and self._first_token_ms is None:
             self._first_token_ms = self._elapsed_ms()
@@ -318,6 +315,8 @@ class Answer:
             self._finish_reason = item.finish_reason
         if self._parts is not None:
             self._parts.append(item)
+        self._hand_over(item)
+        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
 
     def _hand_over(self, choice: ChunkChoice) -> None:
         """To the reader of a stream; into the fold where the whole is waited for."""
@@ -435,23 +434,22 @@ class Answer:
         usage = None if self._call.request.include_usage else UNSET
         return Chunk(self.id, self.created, self.answered_by, [*choices], usage=usage)
 
-    async def choices_ready(self) -> AsyncGenerator[list[ChunkChoice]]:
-        """What the stream's events bring, in the contract's order, but for the last; those together that are there together,
-        so that one write does. Raises what breaks the stream.
+    async def choices_ready(self) -> list[ChunkChoice]:
+        """What the stream's next events bring, in the contract's order: those together that are there together, so that one
+        write does. None at the end, which `last_chunks` has. Raises what breaks the stream.
 
         The last finish_reason is held back until the answer is settled, because it tells the caller that all is well.
         """
-        while choices := await self._ready.take(CHUNKS_TOGETHER_MAX):
-            ready: list[ChunkChoice] = []
-            for choice in choices:
+        ready: list[ChunkChoice] = []
+        while not ready and (taken := await self._ready.take(CHUNKS_TOGETHER_MAX)):
+            for choice in taken:
                 if choice.finish_reason is None:
                     ready.append(choice)
                     continue
                 if self._last is not None:
                     ready.append(self._last)
                 self._last = choice
-            if ready:
-                yield ready
+        return ready
 
     def last_chunks(self) -> list[Chunk]:
         """The events after those of `choices_ready`: the end, which carries the cost unless a usage chunk was asked for."""

@@ -53,7 +53,8 @@ class Handover(Generic[T]):
 
     async def take(self, most: int) -> list[T]:
         """The next items, up to so many; none at the end. Raises the failure with which it ends."""
-        await self.ready()
+        if not self._items:
+            await self.ready()
         taken = self._items[:most]
         del self._items[:most]
         if not self._items:

@@ -105,12 +105,9 @@ def credits_for(usage: Usage, tariff: Tariff) -> int:
     details = usage.prompt_tokens_details
     cached = (details.cached_tokens or 0) if details else 0
     audio = (details.audio_tokens or 0) if details else 0
-    cost = (
-        _credits(usage.prompt_tokens - cached - audio, tariff.prompt)
-        + _credits(cached, tariff.cached_prompt)
-        + _credits(audio, tariff.audio_prompt)
-        + _credits(usage.completion_tokens, tariff.completion)
-    )
+    cost = _credits(usage.prompt_tokens - cached - audio, tariff.prompt) + _credits(usage.completion_tokens, tariff.completion)
+    if cached or audio:
+        cost += _credits(cached, tariff.cached_prompt) + _credits(audio, tariff.audio_prompt)
     return min(cost, COST_MAX)
 
 

@@ -114,7 +114,7 @@ async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
     try:
         await answer.first_chunk()
         event_of = EventWriter(answer.chunk()).event
-        async for choices in answer.choices_ready():
+        while choices := await answer.choices_ready():
             await write(b"".join(map(event_of, choices)))
         await write(b"".join([*map(event, answer.last_chunks()), _DONE]), more=False)
     except TollwayError as error:

@@ -60,20 +60,21 @@ class OpenAIProvider:
                     for chunk in reader.read_whole(await connection.rest(ANSWER_BYTES_MAX)):
                         begun = True
                         yield chunk
-                events = EventReader()
-                read = reader.read if request.stream else reader.read_together
-                while not reader.done and (data := await connection.piece(0 if request.stream else GATHER_SECONDS)):
-                    came = events.feed(data)
-                    del data  # while a slow reader takes what came, it would be there twice
-                    for chunk in read(came):
-                        begun = True
-                        yield chunk
-                if not reader.done:
-                    for chunk in read(events.finish()):
-                        begun = True
-                        yield chunk
-                    if not reader.complete:
-                        _check_stray(events.stray)
+                else:
+                    events = EventReader()
+                    read, gather_seconds = (reader.read, 0.0) if request.stream else (reader.read_together, GATHER_SECONDS)
+                    while not reader.done and (data := await connection.piece(gather_seconds)):
+                        came = events.feed(data)
+                        del data  # while a slow reader takes what came, it would be there twice
+                        for chunk in read(came):
+                            begun = True
+                            yield chunk
+                    if not reader.done:
+                        for chunk in read(events.finish()):
+                            begun = True
+                            yield chunk
+                        if not reader.complete:
+                            _check_stray(events.stray)
                 usage = reader.finish()
                 if not connection.is_read:
                     await _read_tail(connection)

@@ -154,7 +154,7 @@ class Journey:
     @property
     def stays_here(self) -> bool:
         """Whether nobody but engines of this machine may be asked, which costs nothing and tells nobody anything."""
-        return all(route.upstream.dialect == "local" for route in self.routes)
+        return not [route for route in self.routes if route.upstream.dialect != "local"]
 
     def check_room(self) -> None:
         """Raises what `answer` would raise at once because nobody can be asked, so that a refusal costs next to nothing."""
