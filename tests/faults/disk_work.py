@@ -66,7 +66,9 @@ async def record(folder: Path, steps: int) -> None:
             break
         await asyncio.gather(*(_answer(bench, number, disk, told) for number in batch))
         if batch[0] % 20 == 0:
-            await asyncio.sleep(0.005)  # on a busy machine the thread that copies the log would not have its turn before the end
+            await asyncio.sleep(
+                0.005
+            )  # on a busy machine the thread that copies the log would not have its turn before the end
     events = [(each.what, Path(each.file).name, each.offset, each.data) for each in disk.events]
     (folder / "events").write_bytes(pickle.dumps(events))
     database.close()  # only now: it copies the log into the file and deletes it, which is another moment
