@@ -170,6 +170,14 @@ class Connection(asyncio.Protocol):
 
     # --- called by the service ----------------------------------------------------------------------------------------
 
+    def late(self) -> None:
+        """The deadline has passed. Who still takes of an answer is not late; who takes nothing is the kernel's affair."""
+        self.deadline = math.inf
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self.deadline = self.service.loop.time() + self.service.limits.head_seconds
+        else:
+            self.abort()
+
     def stop(self) -> None:
         """Hangs up, unless an answer is on its way."""
         if self._exchange is None or self._exchange.ended:

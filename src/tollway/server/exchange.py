@@ -141,7 +141,7 @@ class Exchange:
         except Exception as error:
             if self._to_send is None and self._start is None:
                 log.exception("application_failed")
-            else:  # the application has told of it, and can no longer tell the caller
+            elif not self.caller_left:  # the application has told of it, and can no longer tell the caller
                 log.warning("answer_cut", error=type(error).__name__)
         finally:
             if not self.ended:
