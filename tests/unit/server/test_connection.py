@@ -343,3 +343,27 @@ def test_who_pipelines_without_reading_is_not_read() -> None:
             caller.close()
 
     on_the_loop(talk())
+
+
+def test_who_pipelines_and_reads_no_answers_gets_no_more_of_them() -> None:
+    size, count = 100_000, 400
+    asked = 0
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await answer(send, b"x" * size)
+
+    async def talk() -> None:
+        async with serving(app) as served:
+            caller = await served.open()
+            await caller.send(GET * (count - 1) + LAST)
+            await asyncio.sleep(0.3)
+            (connection,) = served.service.connections
+            assert connection._transport is not None
+            assert connection._transport.get_write_buffer_size() < 3 * size
+            assert asked < count
+            said = await caller.rest()
+            assert (said.count(b"HTTP/1.1 200"), said.count(b"x")) == (count, count * size)
+
+    on_the_loop(talk())
