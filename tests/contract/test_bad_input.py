@@ -140,6 +140,32 @@ def test_a_key_is_asked_for_before_the_body_is_read(server: LiveServer) -> None:
     check(response, 401, "invalid_api_key")
 
 
+# --- no request at all ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n", 400, "invalid_value"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "invalid_value"),
+        (b"GET /healthz HTTP/1.1\r\nX: " + b"x" * 200_000, 431, "headers_too_large"),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "headers_too_large"),
+    ],
+    ids=["a blank before a colon", "TLS", "long", "many"],
+)
+def test_what_is_no_request_is_told_so_in_the_same_shape(server: LiveServer, sent: bytes, status: int, code: str) -> None:
+    raw = b""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(sent)
+        while data := connection.recv(65536):
+            raw += data
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    check((int(first.split()[1]), headers, body), status, code, path="")
+    assert headers["connection"] == "close"
+
+
 # --- JSON -------------------------------------------------------------------------------------------------------------
 
 BROKEN_JSON: list[tuple[bytes, str]] = [

@@ -186,7 +186,13 @@ ROWS = (
         21,
         "bad JSON, 100,000-deep nesting, huge integers, wrong content type, oversize",
         "400 (or 408, 413, 415), never a 5xx",
-        ("tests/contract/test_bad_input.py", "tests/contract/test_slow_clients.py", _FUZZ, "tests/unit/wire"),
+        (
+            "tests/contract/test_bad_input.py",
+            "tests/contract/test_slow_clients.py",
+            _FUZZ,
+            "tests/unit/wire",
+            "tests/unit/server",
+        ),
     ),
     Row(
         22,

@@ -1,9 +1,9 @@
 """The table of what `make fuzz` does."""
 
-from tests.fuzz import engine, hostile_http, parsers, site
+from tests.fuzz import engine, hostile_http, http_reading, parsers, site
 from tests.fuzz.target import Suite, Target
 
-TARGETS: tuple[Target, ...] = (*parsers.TARGETS, *site.TARGETS, *hostile_http.TARGETS, *engine.TARGETS)
+TARGETS: tuple[Target, ...] = (*parsers.TARGETS, *site.TARGETS, *http_reading.TARGETS, *hostile_http.TARGETS, *engine.TARGETS)
 
 _ENDPOINTS = "schemathesis on every endpoint: with a key, a management key, a session, and nothing"
 

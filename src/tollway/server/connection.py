@@ -76,7 +76,10 @@ class Connection(asyncio.Protocol):
             else:
                 self._hold(data)
         elif self._linger_left < 0:
-            self._look(data)
+            if self.is_full:
+                self._hold(data)
+            else:
+                self._look(data)
         else:
             self._linger_left -= len(data)
             if self._linger_left < 0:
@@ -109,6 +112,9 @@ class Connection(asyncio.Protocol):
         for future in rooms:
             if not future.done():
                 future.set_result(None)
+        if self._exchange is None and self._linger_left < 0:
+            self.go_on()
+            self._look_at_held()
 
     # --- called by the exchange ---------------------------------------------------------------------------------------
 
@@ -169,6 +175,14 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     # --- called by the service ----------------------------------------------------------------------------------------
+
+    def late(self) -> None:
+        """The deadline has passed. Who still takes of an answer is not late; who takes nothing is the kernel's affair."""
+        self.deadline = math.inf
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self.deadline = self.service.loop.time() + self.service.limits.head_seconds
+        else:
+            self.abort()
 
     def stop(self) -> None:
         """Hangs up, unless an answer is on its way."""
@@ -240,6 +254,10 @@ class Connection(asyncio.Protocol):
         self._is_in_head = False
         self.deadline = self.service.loop.time() + self.service.limits.idle_seconds
         self.go_on()
+        if not self.is_full:  # who does not take the answers is not asked for more; `resume_writing` goes on
+            self._look_at_held()
+
+    def _look_at_held(self) -> None:
         if self._held:
             held, self._held = self._held, b""
             self._look(held)

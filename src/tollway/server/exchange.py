@@ -141,7 +141,7 @@ class Exchange:
         except Exception as error:
             if self._to_send is None and self._start is None:
                 log.exception("application_failed")
-            else:  # the application has told of it, and can no longer tell the caller
+            elif not self.caller_left:  # the application has told of it, and can no longer tell the caller
                 log.warning("answer_cut", error=type(error).__name__)
         finally:
             if not self.ended:
@@ -180,7 +180,7 @@ class Exchange:
             self._connection.service.loop.call_soon(self._tell)
 
     async def receive(self) -> Message:
-        while not self.caller_left:
+        while not (self.caller_left or self.ended):
             if not self._given and (self._body or not self._left):
                 body, self._body = self._body, b""
                 self._given = not self._left
@@ -204,7 +204,7 @@ class Exchange:
         kind = message["type"]
         if kind == "http.response.body":
             self._send_body(message.get("body", b""), more=message.get("more_body", False))
-            if self._connection.is_full:
+            if self._connection.is_full and not self.ended:
                 await self._connection.room()
         elif kind == "http.response.start":
             if self._start is not None or self._to_send is not None:
@@ -236,6 +236,7 @@ class Exchange:
             to_send -= len(body)
             self._to_send = to_send
             if to_send < 0 or (to_send and not more):
+                self._cut()
                 raise RuntimeError("the answer's body is not as long as its Content-Length")
         if len(body) > _JOINED_BYTES_MAX and head:
             self._connection.write(head)
@@ -244,6 +245,8 @@ class Exchange:
             self._connection.write(head + body)
         if not more:
             self.ended = True
+            if self._waiting:
+                self._wake()
             self._connection.over(self)
 
     def _head_of(self, start: Message, length: int | None) -> bytes:

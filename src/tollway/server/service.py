@@ -2,7 +2,6 @@
 
 import asyncio
 import email.utils
-import math
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -119,6 +118,5 @@ class Service:
         self._first_lines.clear()
         now = self.loop.time()
         for connection in [each for each in self.connections if each.deadline < now]:
-            connection.deadline = math.inf
-            connection.abort()
+            connection.late()
         self._looking = self.loop.call_later(self._look_seconds, self._look)

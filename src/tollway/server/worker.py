@@ -67,7 +67,8 @@ class Worker:
         except TimeoutError:
             log.warning("requests_cut", requests=len(service.running))
             await service.cut()
-        await asyncio.gather(*draining)
+        if draining:
+            await asyncio.wait(draining)
         service.close()
         await lifespan.ended()
 

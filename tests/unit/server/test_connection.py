@@ -253,6 +253,23 @@ def test_an_answer_may_take_its_time() -> None:
     assert said_to(LAST, app=app, limits=Limits(head_seconds=0.1, idle_seconds=0.1)) == ok(b"late", b"connection: close\r\n")
 
 
+def test_who_still_takes_of_an_answer_is_not_late() -> None:
+    size = 20_000_000
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        await answer(send, b"x" * size)
+
+    async def talk() -> None:
+        async with serving(app, Limits(head_seconds=0.2, idle_seconds=0.1, linger_seconds=0.1)) as served:
+            for behind in (GET[:0], b"\r\n"):
+                caller = await served.open()
+                await caller.send((LAST if behind else GET) + behind)
+                await asyncio.sleep(0.6)
+                assert (await caller.rest()).count(b"x") == size
+
+    on_the_loop(talk())
+
+
 # --- bounded memory ---------------------------------------------------------------------------------------------------
 
 
@@ -324,5 +341,29 @@ def test_who_pipelines_without_reading_is_not_read() -> None:
             sending.cancel()
             await asyncio.wait([sending])
             caller.close()
+
+    on_the_loop(talk())
+
+
+def test_who_pipelines_and_reads_no_answers_gets_no_more_of_them() -> None:
+    size, count = 100_000, 400
+    asked = 0
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await answer(send, b"x" * size)
+
+    async def talk() -> None:
+        async with serving(app) as served:
+            caller = await served.open()
+            await caller.send(GET * (count - 1) + LAST)
+            await asyncio.sleep(0.3)
+            (connection,) = served.service.connections
+            assert connection._transport is not None
+            assert connection._transport.get_write_buffer_size() < 3 * size
+            assert asked < count
+            said = await caller.rest()
+            assert (said.count(b"HTTP/1.1 200"), said.count(b"x")) == (count, count * size)
 
     on_the_loop(talk())

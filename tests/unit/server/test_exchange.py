@@ -312,3 +312,23 @@ def test_a_receive_that_is_given_up_harms_no_other() -> None:
             caller.close()
 
     on_the_loop(talk())
+
+
+def test_receive_does_not_wait_once_the_answer_is_whole() -> None:
+    done = 0
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal done
+        assert await whole_body(receive) == b""
+        waiting = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await answer(send, b"")
+        assert await waiting == await receive() == {"type": "http.disconnect"}
+        done += 1
+
+    async def talk() -> None:
+        async with serving(app) as served:
+            await served.talk(ASK, LAST)
+
+    on_the_loop(talk())
+    assert done == 2
