@@ -3,8 +3,6 @@
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
@@ -45,7 +43,7 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
         return
     answer = await services.completions.start(call)
     try:
-        async with _while_connected(scope, receive):
+        with _WhileConnected(scope, receive):
             await _respond(answer, bool(request.stream), context, send)
     finally:
         answer.abandon()
@@ -155,36 +153,38 @@ async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_ma
     return await read_body(receive, bytes_max, seconds)
 
 
-@asynccontextmanager
-async def _while_connected(scope: Scope, receive: Receive) -> AsyncIterator[None]:
-    """Leaves the block, quietly, when the caller closes the connection: there is nobody left to answer."""
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
-    cancelled_before, has_left = task.cancelling(), False
+class _WhileConnected:
+    """A block that is left, quietly, when the caller closes the connection: there is nobody left to answer."""
 
-    def leave() -> None:
-        nonlocal has_left
-        has_left = True
-        task.cancel()
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self._receive = receive
+        # our own server calls back; others are asked, which costs a task
+        self._on_disconnect = scope.get("extensions", {}).get("tollway.disconnect")
+        self._watching: asyncio.Task[None] | None = None
+        self._has_left = False
 
-    async def watch() -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        leave()
-
-    # our own server calls back; others are asked, which costs a task
-    on_disconnect = scope.get("extensions", {}).get("tollway.disconnect")
-    watching = asyncio.create_task(watch()) if on_disconnect is None else None
-    if on_disconnect is not None:
-        on_disconnect(leave)
-    try:
-        yield
-    except asyncio.CancelledError:
-        # As asyncio's own timeouts do: a cancellation by anybody else goes before ours.
-        if not has_left or task.uncancel() > cancelled_before:
-            raise
-    finally:
-        if watching is not None:
-            watching.cancel()
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine of ours always runs in a task
+        self._task, self._cancelled_before = task, task.cancelling()
+        if self._on_disconnect is not None:
+            self._on_disconnect(self._leave)
         else:
-            on_disconnect(None)
+            self._watching = asyncio.create_task(self._watch())
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        if self._on_disconnect is not None:
+            self._on_disconnect(None)
+        elif self._watching is not None:
+            self._watching.cancel()
+        # As asyncio's own timeouts do: a cancellation by anybody else goes before ours.
+        return isinstance(error, asyncio.CancelledError) and self._has_left and self._task.uncancel() <= self._cancelled_before
+
+    def _leave(self) -> None:
+        self._has_left = True
+        self._task.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._leave()
