@@ -26,6 +26,7 @@ from tollway.providers.routing import Router
 from tollway.settings import Settings
 from tollway.storage import Database
 from tollway.storage.tables import requests
+from tollway.usage.filing import read_log
 from tollway.wire.decode import decode_chat_request
 
 GRANTED = 1_000_000
@@ -60,7 +61,7 @@ async def test_a_fault_is_free_and_its_cost_is_the_operators(
         await asyncio.wait_for(answer.task, 5)
         await completions.drain(0)
     assert await bench.balance() == (GRANTED, 0)
-    row = await database.read(lambda connection: connection.execute(sa.select(requests)).one())
+    row = await read_log(database, lambda connection: connection.execute(sa.select(requests)).one())
     assert (row.status, row.credits, row.finish_reason) == ("failed", 0, None)
     begun = OUTCOMES[fault][1]
     assert (row.loss > 0) == begun, "what the upstream has begun costs the operator"
