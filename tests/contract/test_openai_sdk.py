@@ -111,7 +111,7 @@ def test_several_choices(client: OpenAI) -> None:
 
 
 def test_logprobs(client: OpenAI) -> None:
-    completion = client.chat.completions.create(**HELLO, max_tokens=4, logprobs=True, top_logprobs=2)
+    completion = client.chat.completions.create(**HELLO, max_tokens=4, temperature=0, logprobs=True, top_logprobs=2)
 
     logprobs = completion.choices[0].logprobs
     assert logprobs is not None
