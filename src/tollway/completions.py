@@ -207,6 +207,7 @@ class Answer:
         self._first_token_ms: int | None = None
         self._stopped: TollwayError | None = None
         self._settling = False  # what is being charged is no longer stopped: nobody could tell its caller whether it was
+        self._is_legacy = call.request.uses_legacy_functions
         self._ready: Handover[ChunkChoice] = Handover()
         self._last: ChunkChoice | None = None
         self._folds = None if call.request.stream else [Fold() for _ in range(call.request.choices_count)]
@@ -320,7 +321,7 @@ class Answer:
 
     def _hand_over(self, choice: ChunkChoice) -> None:
         """To the reader of a stream; into the fold where the whole is waited for."""
-        if self._call.request.uses_legacy_functions:
+        if self._is_legacy:
             choice = in_legacy_shape(choice)
         if self._folds is None:
             self._ready.put(choice)

@@ -62,9 +62,31 @@ async def _filed(database: Database, until: int) -> bool:
     """Files a piece; whether there are more up to `until`."""
     await asyncio.sleep(0)  # others come between
     try:
-        return database.at_once(lambda connection, **_: _file_some(connection, until))
-    except (NotNow, StorageUnavailable):
-        return await database.write(partial(_file_some, until=until), durable=False)
+        try:
+            return database.at_once(lambda connection, **_: _file_some(connection, until))
+        except (NotNow, StorageUnavailable):
+            return await database.write(partial(_file_some, until=until), durable=False)
+    except StorageUnavailable:
+        raise
+    except Exception:
+        log.exception("log_piece_refused")
+        await _file_apart(database, until)
+        return True
+
+
+async def _file_apart(database: Database, until: int) -> None:
+    """Files the oldest row a request at a time: one that the database refuses keeps none of the others from being filed."""
+    oldest = _waiting(until).limit(1)
+    row = await database.read(lambda connection: connection.execute(oldest).first())
+    for record in _read(row) if row is not None else ():
+        try:
+            await database.write(partial(write_records, records=[record]), durable=False)
+        except StorageUnavailable:
+            raise
+        except Exception:
+            log.exception("request_not_filed", request_id=record.request_id)
+    if row is not None:
+        await database.write(lambda connection: _strike_off(connection, [row.id]), durable=False)
 
 
 class Filer:
@@ -93,13 +115,21 @@ def _newest(connection: Connection) -> int | None:
 
 def _file_some(connection: Connection, until: int) -> bool:
     """Files the oldest rows up to `until`; whether there are more."""
-    waiting = unfiled_requests.c.id <= until
-    query = sa.select(unfiled_requests.c.id, unfiled_requests.c.body).where(waiting).order_by(unfiled_requests.c.id)
-    rows = connection.execute(query.limit(_ROWS_AT_ONCE).with_for_update()).all()  # another node may be filing them: we wait
+    query = _waiting(until).limit(_ROWS_AT_ONCE).with_for_update()  # another node may be filing them: we wait
+    rows = connection.execute(query).all()
     if rows:
         write_records(connection, [record for row in rows for record in _read(row)])
-        connection.execute(sa.delete(unfiled_requests).where(unfiled_requests.c.id.in_([row.id for row in rows])))
-    return connection.execute(sa.select(unfiled_requests.c.id).where(waiting).limit(1)).first() is not None
+        _strike_off(connection, [row.id for row in rows])
+    return connection.execute(_waiting(until).limit(1)).first() is not None
+
+
+def _waiting(until: int) -> "sa.Select[tuple[int, bytes]]":
+    columns = unfiled_requests.c
+    return sa.select(columns.id, columns.body).where(columns.id <= until).order_by(columns.id)
+
+
+def _strike_off(connection: Connection, ids: list[int]) -> None:
+    connection.execute(sa.delete(unfiled_requests).where(unfiled_requests.c.id.in_(ids)))
 
 
 def _read(row: Any) -> list[RequestRecord]:

@@ -446,10 +446,9 @@ class Delta(Struct, omit_defaults=True):
     @property
     def text_bytes(self) -> int:
         """The bytes of everything that was generated."""
-        size = 0
-        for text in (self.content, self.reasoning_content, self.refusal):
-            if text:
-                size += len(text) if text.isascii() else len(text.encode())
+        size = len(self.content.encode()) if self.content else 0
+        if self.reasoning_content or self.refusal:
+            size += len((self.reasoning_content or "").encode()) + len((self.refusal or "").encode())
         for call in self.tool_calls or ():
             if call.function:
                 size += len((call.function.name or "").encode()) + len((call.function.arguments or "").encode())
