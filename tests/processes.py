@@ -21,7 +21,7 @@ def race(count: int, work: Callable[..., T], *arguments: Any) -> list[T]:
     for process in processes:
         process.join(30)
     problems = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
-    assert problems == []
+    assert not problems, problems
     return outcomes
 
 

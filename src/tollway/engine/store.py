@@ -5,6 +5,7 @@ import difflib
 import errno
 import fcntl
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -92,13 +93,15 @@ class ModelStore:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._clear_abandoned()
-            folder = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=self.path))
+            with self._alone():  # else another one would find ours before it is locked, and clear it
+                self._clear_abandoned()
+                folder = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, dir=self.path))
+                lock = (folder / _LOCK_FILE).open("w")
+                fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError as error:
             raise PullError(f"{self.path} cannot be written: {error.strerror}.") from None
         try:
-            with (folder / _LOCK_FILE).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with lock:
                 yield folder
         except OSError as error:  # the disk is full, most likely
             raise PullError(f"Writing to {self.path} failed: {error.strerror or error}. Nothing was kept.") from None
@@ -166,6 +169,16 @@ class ModelStore:
         if facts.sees and self.projector_path(name) is None:
             return ModelBroken(f"The model {name} is broken: its {PROJECTOR_FILE} is missing. {advice}")
         return facts
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else makes or clears a staging folder meanwhile."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _clear_abandoned(self) -> None:
         for folder in self.path.glob(_STAGING_PREFIX + "*"):
