@@ -24,8 +24,9 @@ from tollway.storage.tables import unfiled_requests
 from tollway.usage.recording import RequestRecord, write_records
 
 FILING_SECONDS = 1.0
-_ROWS_AT_ONCE = 24
-"""Settlements come in batches, each of which is a row: some dozens of requests, which take less than a millisecond."""
+PIECE_PAUSE_SECONDS = 0.01
+_ROWS_AT_ONCE, _REQUESTS_AT_ONCE = 32, 64
+"""Settlements come in batches, each of which is a row. So many take about a millisecond, for which every answer waits."""
 
 T = TypeVar("T")
 
@@ -51,16 +52,17 @@ async def read_log(database: Database, work: Callable[[Connection], T]) -> T:
     return await database.read(work)
 
 
-async def file_all(database: Database) -> None:
-    """Files what is there now; not what comes meanwhile."""
+async def file_all(database: Database, pause_seconds: float = 0) -> None:
+    """Files what is there now, in pieces; not what comes meanwhile."""
     newest = await database.read(_newest)
-    while newest is not None and await _filed(database, newest):
-        pass
+    if newest is None:
+        return
+    while await _filed(database, newest):  # noqa: ASYNC110 - nothing is waited for; others come between
+        await asyncio.sleep(pause_seconds)
 
 
 async def _filed(database: Database, until: int) -> bool:
     """Files a piece; whether there are more up to `until`."""
-    await asyncio.sleep(0)  # others come between
     try:
         try:
             return database.at_once(lambda connection, **_: _file_some(connection, until))
@@ -101,7 +103,7 @@ class Filer:
         while True:
             await asyncio.sleep(FILING_SECONDS)
             try:
-                await file_all(self._database)
+                await file_all(self._database, PIECE_PAUSE_SECONDS)
                 told = False
             except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
                 if not told:
@@ -116,10 +118,16 @@ def _newest(connection: Connection) -> int | None:
 def _file_some(connection: Connection, until: int) -> bool:
     """Files the oldest rows up to `until`; whether there are more."""
     query = _waiting(until).limit(_ROWS_AT_ONCE).with_for_update()  # another node may be filing them: we wait
-    rows = connection.execute(query).all()
-    if rows:
-        write_records(connection, [record for row in rows for record in _read(row)])
-        _strike_off(connection, [row.id for row in rows])
+    records: list[RequestRecord] = []
+    ids: list[int] = []
+    for row in connection.execute(query).all():
+        records += _read(row)
+        ids.append(row.id)
+        if len(records) >= _REQUESTS_AT_ONCE:
+            break
+    if ids:
+        write_records(connection, records)
+        _strike_off(connection, ids)
     return connection.execute(_waiting(until).limit(1)).first() is not None
 
 
