@@ -35,7 +35,7 @@ from tollway.providers.routing import Router
 from tollway.settings import Hidden, Settings
 from tollway.storage import Database
 from tollway.usage import PriceList, UsageQueries
-from tollway.usage.filing import Filer, file_all
+from tollway.usage.filing import file_all, keep_filed
 from tollway.usage.latency import LatencyCounter
 from tollway.web.pages import PAGES, not_found
 from tollway.webhooks import LowBalanceNotifier
@@ -143,7 +143,6 @@ def build(config: WorkerConfig, when_stopped: WhenStopped = lambda _: None) -> A
     completions = Completions(catalog, router, desk, settings)
     price_list = PriceList(database, completions.tariffs)
     latencies = LatencyCounter(database)
-    filer = Filer(database)
     services = Services(
         settings=settings,
         database=database,
@@ -163,7 +162,7 @@ def build(config: WorkerConfig, when_stopped: WhenStopped = lambda _: None) -> A
         async with adapters.opened():
             await _opened(nodes, price_list)
             watch = asyncio.create_task(nodes.run(desk.make_good, price_list.write, latencies.count))
-            filing = asyncio.create_task(filer.run())
+            filing = asyncio.create_task(keep_filed(database))
             reloads = asyncio.create_task(_follow_reloads(config, catalog, price_list))
             when_stopped(partial(completions.drain, settings.drain_seconds))
             _spare_the_collector()

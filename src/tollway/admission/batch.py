@@ -65,23 +65,26 @@ class _Batch:
         places: list[Place] = []
         named: list[tuple[str, str]] = []
         ending: list[str] = []
-        callers: dict[str, Caller] = {}
+        accounts: set[str] = set()
+        counted_accounts: set[str] = set()
+        counted_keys: set[str] = set()
         for command in self._commands:
             order = _order_of(command)
             caller = order.caller
-            callers[caller.key_id + caller.account_id] = caller
+            accounts.add(caller.account_id)
+            if caller.account_limits.concurrency_max is not None:
+                counted_accounts.add(caller.account_id)
+            if caller.limits.concurrency_max is not None:
+                counted_keys.add(caller.key_id)
             if order.idempotency is not None:
                 named.append((caller.account_id, order.idempotency.key))
             if isinstance(command, Outcome):
                 ending.append(command.admitted.hold.request_id)
             elif (place := self._place(caller)) is not None:
                 places.append(place)
-        self._books.lock({caller.account_id for caller in callers.values()})
+        self._books.lock(accounts)
         state.rates.load({rule.subject for _, rules in work for rule in rules})
-        state.concurrency.load(
-            {caller.account_id for caller in callers.values() if caller.account_limits.concurrency_max is not None},
-            {caller.key_id for caller in callers.values() if caller.limits.concurrency_max is not None},
-        )
+        state.concurrency.load(counted_accounts, counted_keys)
         if unknown := [request_id for request_id in ending if request_id not in self._open]:
             self._open |= {row.request_id: Hold(*row) for row in _OPEN_HOLDS(state.connection, unknown).rows}
         holds_ending = (self._open[request_id] for request_id in ending if request_id in self._open)

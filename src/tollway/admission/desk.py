@@ -20,10 +20,11 @@ from sqlalchemy import Connection
 from tollway import clock
 from tollway.admission.batch import Command, Result, run_batch
 from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
-from tollway.admission.state import State
+from tollway.admission.state import TRANSACTIONS_MAX, State
 from tollway.errors import InternalError, StorageUnavailable, TollwayError
 from tollway.ledger import Books, Hold
 from tollway.storage import Database
+from tollway.storage.not_now import NotNow
 from tollway.storage.tables import ledger_entries
 
 BATCH_MAX = 256
@@ -139,15 +140,20 @@ class Desk:
         while self._waiting and self._in_thread is None:
             batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
             commands = [command for command, _ in batch]
-            self._unsure = again = False
+            self._unsure = False
             try:
                 results = self._database.at_once(partial(self._run_at_once, commands))
-            except Exception:  # noqa: BLE001 - the thread tries again, and says what is wrong
-                self._state = None
-                again = self._unsure
-                self._in_thread = asyncio.create_task(self._write_in_thread(batch, again=again))
+            except (NotNow, StorageUnavailable):  # the thread waits, and tries again
+                self._go_on_in_thread(batch)
+            except Exception:
+                log.exception("ledger_fault_at_once")
+                self._go_on_in_thread(batch)
             else:
                 self._tell_written(batch, results)
+
+    def _go_on_in_thread(self, batch: Sequence[_Waiting]) -> None:
+        self._state = None
+        self._in_thread = asyncio.create_task(self._write_in_thread(batch, again=self._unsure))
 
     def _tell_written(self, batch: Sequence[_Waiting], results: Sequence[Result]) -> None:
         """What was committed and the disk may not have yet."""
@@ -265,7 +271,7 @@ class Desk:
 
     def _run_at_once(self, commands: Sequence[Command], connection: Connection, *, is_alone: bool) -> list[Result]:
         state = self._state
-        if state is None or not is_alone or state.connection is not connection or not state.is_small:
+        if state is None or not is_alone or state.connection is not connection or state.transactions >= TRANSACTIONS_MAX:
             state = self._state = State(connection)
         return self._run_batch(state, commands)
 

@@ -58,9 +58,6 @@ class Rates:
             for row in _RATES(self._connection, sorted(unknown)).rows:
                 self._full_at[row.subject][row.unit] = row.full_at
 
-    def __len__(self) -> int:
-        return len(self._full_at)
-
     def check(self, rule: Rule, amount: int, now: float) -> None:
         """Raises RateLimited when the allowance does not cover `amount`; takes nothing."""
         wait = self._after(rule, amount, now) - now - WINDOW_SECONDS
@@ -108,9 +105,6 @@ class Concurrency:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._open: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
 
     def load(self, account_ids: Set[str], key_ids: Set[str]) -> None:
         for count, ids in ((_OPEN_OF_ACCOUNTS, account_ids), (_OPEN_OF_KEYS, key_ids)):

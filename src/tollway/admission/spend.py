@@ -45,9 +45,6 @@ class KeySpend:
             empty = {"key_id": place[0], "starts_at": place[1], "spent": 0, "held": 0}
             self._rows[place] = found.get(place, empty)
 
-    def __len__(self) -> int:
-        return len(self._rows)
-
     def used(self, place: Place) -> int:
         """Spent and held in the window, in credits."""
         row = self._rows[place]

@@ -1,7 +1,5 @@
 """What a transaction works with: balances, rates, windows and holds, as they were read and as they are being changed."""
 
-from collections.abc import Sized
-
 from sqlalchemy import Connection
 
 from tollway.admission.idempotency import Answers
@@ -10,8 +8,8 @@ from tollway.admission.spend import KeySpend
 from tollway.ledger import Books, Hold
 from tollway.usage import UsageRecorder
 
-_KNOWN_MAX = 10_000
-"""Of each kind. More are not kept, but read again."""
+TRANSACTIONS_MAX = 1000
+"""So many may use what is known; then it is read again, so that it does not grow without end."""
 
 
 class State:
@@ -30,14 +28,11 @@ class State:
         self.usage = UsageRecorder(connection)
         self.holds: dict[str, Hold] = {}
         """Those that are open, as far as they are known."""
-
-    @property
-    def is_small(self) -> bool:
-        known: tuple[Sized, ...] = (self.holds, self.books, self.spend, self.rates, self.concurrency)
-        return all(len(each) <= _KNOWN_MAX for each in known)
+        self.transactions = 0
 
     def flush(self) -> None:
-        """Writes what was changed."""
+        """Writes what was changed; the end of a transaction."""
+        self.transactions += 1
         self.books.flush()
         self.spend.flush()
         self.rates.flush()

@@ -14,6 +14,7 @@ from tollway.api.errors import Headers, error_event
 from tollway.api.patterns import IDEMPOTENCY_KEY
 from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
+from tollway.server.exchange import DISCONNECT
 from tollway.wire.chat import EventWriter, encode, event
 from tollway.wire.decode import decode_chat_request
 
@@ -159,7 +160,7 @@ class _WhileConnected:
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self._receive = receive
         # our own server calls back; others are asked, which costs a task
-        self._on_disconnect = scope.get("extensions", {}).get("tollway.disconnect")
+        self._on_disconnect = scope.get("extensions", {}).get(DISCONNECT)
         self._watching: asyncio.Task[None] | None = None
         self._has_left = False
 

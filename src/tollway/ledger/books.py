@@ -75,9 +75,6 @@ class Books:
         page = self._pages[account_id]
         return Balance(account_id, page.posted, page.held, page.number, page.head)
 
-    def __len__(self) -> int:
-        return len(self._pages)
-
     def has(self, account_id: str) -> bool:
         """Whether the account is locked."""
         return account_id in self._pages

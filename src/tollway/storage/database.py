@@ -129,7 +129,7 @@ class Database:
         return result
 
     async def sync(self) -> None:
-        """Returns once the disk has whatever was committed before the call."""
+        """Returns once the disk has whatever `at_once` has committed before the call."""
         await self._syncer.run(self._synced)
 
     def _synced(self) -> None:

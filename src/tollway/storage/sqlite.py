@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event
 
 from tollway.storage.facts import Facts
 from tollway.storage.not_now import NotNow
-from tollway.storage.turns import QuickTurn, TurnError, shared, turn
+from tollway.storage.turns import TurnError, shared, turn
 
 _BUSY_SECONDS = 10
 _STATEMENTS = 512  # kept compiled; see prepared.py
@@ -58,7 +58,6 @@ class Sqlite:
         self._writer: _Writer | None = None
         self._quick: _Writer | None = None
         self._alone = threading.Lock()  # a lock on a file keeps out other processes, not our own threads
-        self._quick_turn = QuickTurn(self._lock)
         self._log_is_doubtful = False
         self._checkpoints = _Checkpoints(self._reading, self._turn)
         self._opening = threading.Lock()
@@ -88,30 +87,25 @@ class Sqlite:
                 self._forget_writer()
                 raise
 
-    def at_once(self, work: "Callable[..., T]") -> T:
+    def at_once(self, work: Callable[..., T]) -> T:
         """`work`'s result, committed, not durable, in a thread that must not wait: raises NotNow instead. Only memory is
         written to, as long as the system has some; `sync` brings it to the disk.
         """
-        if not self._alone.acquire(blocking=False):
+        if self._log_is_doubtful:
             raise NotNow
         try:
-            if self._log_is_doubtful or not self._quick_turn.take():
-                raise NotNow
-            try:
-                if self._quick is None:
-                    self._quick = _Writer(self._writing.connect(), "busy_timeout = 0")
-                quick = self._quick
-                quick.begin("NORMAL")
-                result = work(quick.connection, is_alone=quick.is_alone())
-                quick.commit()
-                self._checkpoints.after_commit()
-            except BaseException:
-                self._forget_quick()
-                raise
-            finally:
-                self._quick_turn.give_back()
-        finally:
-            self._alone.release()
+            with self._turn(0):
+                try:
+                    quick = self._quick = self._quick or _Writer(self._writing.connect(), "busy_timeout = 0")
+                    quick.begin("NORMAL")
+                    result = work(quick.connection, is_alone=quick.is_alone())
+                    quick.commit()
+                    self._checkpoints.after_commit()
+                except BaseException:
+                    self._forget_quick()
+                    raise
+        except TurnError:
+            raise NotNow from None
         return result
 
     def sync(self) -> None:
@@ -123,9 +117,9 @@ class Sqlite:
         if not self._log_is_doubtful:
             try:
                 sync_log(self._log)
-            except OSError:
+            except OSError as error:
                 self._log_is_doubtful = True
-                raise
+                raise TurnError(f"{self.path}: {error.strerror}") from error
             return
         with self._turn(), contextlib.closing(self._reading.raw_connection()) as connection:
             busy, _, _ = connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
@@ -134,12 +128,12 @@ class Sqlite:
             self._log_is_doubtful = False
 
     @contextlib.contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Nobody else writes meanwhile. Blocks; raises TurnError when it takes too long."""
-        if not self._alone.acquire(timeout=_BUSY_SECONDS):
-            raise TurnError(f"{self.path}: another thread has written for {_BUSY_SECONDS} s")
+    def _turn(self, seconds_max: float = _BUSY_SECONDS) -> Iterator[None]:
+        """Nobody else writes meanwhile. Blocks; raises TurnError when it takes too long, with 0 without waiting."""
+        if not self._alone.acquire(timeout=seconds_max):
+            raise TurnError(f"{self.path}: another thread has written for {seconds_max:g} s")
         try:
-            with turn(self._lock, _BUSY_SECONDS):
+            with turn(self._lock, seconds_max):
                 yield
         finally:
             self._alone.release()
@@ -177,8 +171,6 @@ class Sqlite:
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if isinstance(error, TurnError):
             return str(error)
-        if isinstance(error, OSError):
-            return f"{self.path}: {error.strerror}"
         if isinstance(error, sa.exc.TimeoutError):
             return f"{self.path}: all connections are busy"
         code = getattr(cause, "sqlite_errorcode", None) or 0
@@ -187,7 +179,6 @@ class Sqlite:
     def close(self) -> None:
         self._forget_writer()
         self._forget_quick()
-        self._quick_turn.close()
         self._checkpoints.close()
         self._reading.dispose()
         self._writing.dispose()

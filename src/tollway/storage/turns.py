@@ -14,7 +14,8 @@ class TurnError(Exception):
 
 @contextlib.contextmanager
 def turn(path: Path, seconds_max: float | None = None) -> Iterator[None]:
-    """Holds the exclusive lock on a file, which is made if need be. Blocks; raises TurnError, after at most `seconds_max`.
+    """Holds the exclusive lock on a file, which is made if need be. Blocks; raises TurnError, after at most `seconds_max`, and
+    with 0 without waiting.
 
     The operating system hands the lock to one that waits as soon as it is free, and lets go of it when its holder dies.
     """
@@ -27,35 +28,6 @@ def turn(path: Path, seconds_max: float | None = None) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-class QuickTurn:
-    """The same lock, for one that never waits. Its handle is kept: to open and to close one costs as much as a small
-    transaction. Not for several threads at a time.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handle: int | None = None
-
-    def take(self) -> bool:
-        """Whether it is our turn now, until `give_back`. Raises TurnError where the file cannot be opened."""
-        if self._handle is None:
-            self._handle = _opened(self._path)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-    def give_back(self) -> None:
-        if self._handle is not None:
-            fcntl.flock(self._handle, fcntl.LOCK_UN)
-
-    def close(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
 
 
 def shared(path: Path) -> int:
@@ -81,6 +53,8 @@ def _wait(handle: int, path: Path, seconds_max: float | None) -> None:
     if seconds_max is None:
         fcntl.flock(handle, fcntl.LOCK_EX)
         return
+    if seconds_max == 0:
+        raise TurnError(f"{path}: another process has the lock")
     same, ours = os.dup(handle), threading.Event()
 
     def wait() -> None:

@@ -2,8 +2,8 @@
 where they are looked for, with their indexes and sums.
 
 What is settled together is one row of `unfiled_requests`; a row of the log is six places in as many indexes, and its sums are
-six more. Filing a hundred at once costs a tenth of filing each in the transaction that a caller waits for. Whoever reads the
-log files first, so nobody can tell the difference; `Filer` does it for those whom nobody reads.
+six more. Filing a hundred at once takes a fifth of the processor time of filing each alone. Whoever reads the
+log files first, so nobody can tell the difference; `keep_filed` does it for those whom nobody reads.
 """
 
 import asyncio
@@ -91,24 +91,18 @@ async def _file_apart(database: Database, until: int) -> None:
         await database.write(lambda connection: _strike_off(connection, [row.id]), durable=False)
 
 
-class Filer:
-    """Files what no reader has filed. One for each process; any number may."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def run(self) -> None:
-        """For good. A database that is away for a while does not end it."""
-        told = False
-        while True:
-            await asyncio.sleep(FILING_SECONDS)
-            try:
-                await file_all(self._database, PIECE_PAUSE_SECONDS)
-                told = False
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
-                if not told:
-                    log.warning("log_not_filed", error=type(error).__name__)
-                told = True
+async def keep_filed(database: Database) -> None:
+    """Files what no reader has filed, for good, in any number of processes. A database that is away does not end it."""
+    told = False
+    while True:
+        await asyncio.sleep(FILING_SECONDS)
+        try:
+            await file_all(database, PIECE_PAUSE_SECONDS)
+            told = False
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is tried again
+            if not told:
+                log.warning("log_not_filed", error=type(error).__name__)
+            told = True
 
 
 def _newest(connection: Connection) -> int | None:

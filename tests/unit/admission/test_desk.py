@@ -200,6 +200,16 @@ async def test_concurrency_is_the_number_of_open_holds(bench: Bench) -> None:
     await bench.admit(1)
 
 
+async def test_a_limit_holds_beside_a_request_that_came_when_the_key_had_none(bench: Bench) -> None:
+    admitted = await bench.admit(1)
+    limited_caller = limited(bench.caller, key=Limits(concurrency_max=1))
+    orders = (order(limited_caller, 1), order(bench.caller, 1))
+    refused, let_in = await asyncio.gather(*map(bench.desk.admit, orders), return_exceptions=True)
+    assert isinstance(refused, RateLimited)
+    assert isinstance(let_in, Admitted)
+    await bench.settle(admitted, 1)
+
+
 async def test_a_key_spends_no_more_than_its_own_limit(bench: Bench) -> None:
     bench.caller = replace(bench.caller, spend_limit_credits=100, spend_window="day")
     first = await bench.admit(60)

@@ -81,13 +81,15 @@ async def test_it_knows_whether_somebody_else_has_written(database: Database, fi
 async def test_it_waits_for_nobody(database: Database, file: Path, whose: str) -> None:
     go, begun = threading.Event(), threading.Event()
 
-    def write(of: Database) -> None:
-        with of.transaction():
+    other = Database(file)
+    writer = database if whose == "another thread" else other
+
+    def write() -> None:
+        with writer.transaction():
             begun.set()
             assert go.wait(10)
 
-    other = Database(file)
-    writing = asyncio.create_task((database if whose == "another thread" else other).in_writer(lambda: write(database)))
+    writing = asyncio.create_task(writer.in_writer(write))
     try:
         await asyncio.to_thread(begun.wait, 10)
         with pytest.raises(NotNow):

@@ -1,34 +1,23 @@
 """The log is filed behind what is settled, and nobody who reads it can tell."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
 from sqlalchemy import Connection
 from structlog.testing import capture_logs
-from tests.desks import Bench, opened, recorded
+from tests.desks import Bench, opened, record, recorded
 
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, requests, unfiled_requests, usage_buckets
-from tollway.usage import RequestRecord, UsageRecorder, filing
-from tollway.usage.filing import Filer, file_all, read_log
+from tollway.usage import filing
+from tollway.usage.filing import file_all, keep_filed, read_log
 
 
 @pytest.fixture
 async def bench(database: Database) -> Bench:
     return await opened(database, 1_000_000)
-
-
-async def _settled(database: Database, records: Sequence[RequestRecord]) -> None:
-    def work(connection: Connection) -> None:
-        recorder = UsageRecorder(connection)
-        for record in records:
-            recorder.add(record)
-        recorder.flush()
-
-    await database.write(work)
 
 
 def _count(connection: Connection, table: sa.Table = requests) -> int:
@@ -56,17 +45,17 @@ async def test_who_reads_the_log_sees_all_that_was_settled(bench: Bench) -> None
 async def test_the_log_is_in_the_order_of_settling_however_much_there_is(database: Database) -> None:
     records = [recorded("a", "k", request_id=f"r{number:04}", credits=number) for number in range(150)]
     for first in range(0, len(records), 3):
-        await _settled(database, records[first : first + 3])
+        await record(database, *records[first : first + 3])
     await file_all(database)
     query = sa.select(requests.c.request_id).order_by(requests.c.id)
     filed = await database.read(lambda connection: list(connection.execute(query).scalars()))
-    assert filed == [record.request_id for record in records]
+    assert filed == [each.request_id for each in records]
     assert await database.read(_hours) == (150, sum(range(150)))
 
 
 async def test_several_who_file_at_once_file_each_request_once(database: Database) -> None:
     for number in range(100):
-        await _settled(database, [recorded("a", "k", request_id=f"r{number}", credits=1)])
+        await record(database, recorded("a", "k", request_id=f"r{number}", credits=1))
     counts = await asyncio.gather(*(read_log(database, _count) for _ in range(5)))
     assert counts == [100] * 5
     assert await database.read(_hours) == (100, 100)
@@ -74,8 +63,8 @@ async def test_several_who_file_at_once_file_each_request_once(database: Databas
 
 async def test_what_nobody_reads_is_filed_all_the_same(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filing, "FILING_SECONDS", 0.01)
-    filer = asyncio.create_task(Filer(database).run())
-    await _settled(database, [recorded("a")])
+    filer = asyncio.create_task(keep_filed(database))
+    await record(database, recorded("a"))
     async with asyncio.timeout(10):
         while not await database.read(_count):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -84,13 +73,12 @@ async def test_what_nobody_reads_is_filed_all_the_same(database: Database, monke
 
 async def test_one_that_the_database_refuses_keeps_none_from_being_filed(database: Database) -> None:
     first = recorded("a", "k", request_id="r1", credits=5)
-    await _settled(database, [first])
+    await record(database, first)
     await file_all(database)
     again = replace(first, credits=7)
-    await _settled(
-        database, [recorded("a", "k", request_id="r2", credits=1), again, recorded("a", "k", request_id="r3", credits=1)]
-    )
-    await _settled(database, [recorded("a", "k", request_id="r4", credits=1)])
+    others = [recorded("a", "k", request_id=f"r{number}", credits=1) for number in (2, 3)]
+    await record(database, others[0], again, others[1])
+    await record(database, recorded("a", "k", request_id="r4", credits=1))
     with capture_logs() as logs:
         assert await read_log(database, _count) == 4
     assert [each["request_id"] for each in logs if each["event"] == "request_not_filed"] == ["r1"]
@@ -98,9 +86,9 @@ async def test_one_that_the_database_refuses_keeps_none_from_being_filed(databas
 
 
 async def test_a_damaged_row_is_told_of_and_keeps_none_from_being_filed(database: Database) -> None:
-    await _settled(database, [recorded("a", request_id="r1")])
+    await record(database, recorded("a", request_id="r1"))
     await database.write(lambda connection: connection.execute(sa.update(unfiled_requests).values(body=b"\xc1")))
-    await _settled(database, [recorded("a", request_id="r2")])
+    await record(database, recorded("a", request_id="r2"))
     with capture_logs() as logs:
         assert await read_log(database, _count) == 1
     assert [each["event"] for each in logs] == ["log_row_damaged"]
