@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import structs
+from tests.contract.providers.limits import ONE_TRY
 from tests.fakes.gemini import FakeGemini
 
 from tollway.accounts import Caller
@@ -31,7 +32,6 @@ CAPABILITIES = frozenset({"streaming", "tools", "parallel_tool_calls", "structur
 PRICE = Price(prompt="0.10", completion="0.40", cached_prompt="0.01", audio_prompt="0.30")
 
 CALLER = Caller("account", "Tests", "key", "tw_abcdef", "tests")
-ONE_TRY = Limits(first_token_seconds=0.3, between_tokens_seconds=0.3, total_seconds=5, attempts_max=1, breaker_failures=0)
 
 
 def cases(path: Path) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from tests.answers import chunks_of
+from tests.contract.providers.limits import ONE_TRY
 from tests.fakes.openai import API_KEY, MODEL
 
 from tollway.accounts import Caller
@@ -27,7 +28,6 @@ CALLER = Caller("account", "Tests", "key", "tw_abcdef", "tests")
 PRICE = Price("1.00", "2.00", "0.10", "1.00")
 CAPABILITIES = ("reasoning", "structured_output", "tools", "vision")
 USER = {"role": "user", "content": "Hello"}
-ONE_TRY = Limits(first_token_seconds=0.3, between_tokens_seconds=0.3, total_seconds=5, attempts_max=1, breaker_failures=0)
 
 
 @dataclass

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from tests.answers import chunks_of
 from tests.contract.providers.driving import PUBLIC_ID, cases, house
+from tests.contract.providers.limits import BRIEF, limits_for
 from tests.fakes.faults import FAULTS, Drip, Hang, Reply
 from tests.fakes.gemini import HELLO, framed, streamed, text_event
 from tests.fakes.server import left_within
@@ -69,13 +70,15 @@ async def test_each_answer_is_the_same_streamed_and_whole(case: dict[str, Any]) 
 async def test_every_fault_is_an_error_in_time_and_never_an_end(name: str, stream: bool) -> None:
     got: list[Chunk] = []
     began = asyncio.get_running_loop().time()
-    async with house() as tollway:
+    async with house(limits_for(name)) as tollway:
         tollway.fake.queue(FAULTS[name](streamed(*HELLO)))
         answer = await tollway.start(stream=stream)
         with pytest.raises(TollwayError) as caught:
             await read_all(answer, got, stream=stream)
 
-        assert asyncio.get_running_loop().time() - began < 0.3 + 5  # the promise is 1 s; other tests may be using the machine
+        assert (
+            asyncio.get_running_loop().time() - began < 1 + 5
+        )  # the promise is 1 s more than the limit; other tests may be using the machine
         assert (caught.value.status, caught.value.code) == expected_of(name), caught.value.message
         assert [choice.finish_reason for chunk in got for choice in chunk.choices if choice.finish_reason] == []
         assert answer.cost is None
@@ -99,14 +102,16 @@ def expected_of(name: str) -> tuple[int, str]:
 
 
 async def test_single_bytes_buy_no_time() -> None:
-    async with house() as tollway:
+    async with house(BRIEF) as tollway:
         body = b"".join(step for step in streamed(*HELLO).steps if isinstance(step, bytes))
         tollway.fake.queue(Reply([Drip(body, every_seconds=0.02)]))
         began = asyncio.get_running_loop().time()
         with pytest.raises(GatewayTimeout):
             await (await tollway.start()).completion()
 
-        assert asyncio.get_running_loop().time() - began < 0.3 + 5  # the promise is 1 s; other tests may be using the machine
+        assert (
+            asyncio.get_running_loop().time() - began < 1 + 5
+        )  # the promise is 1 s more than the limit; other tests may be using the machine
 
 
 async def test_many_that_leave_at_any_chunk_leave_no_connection_open() -> None:

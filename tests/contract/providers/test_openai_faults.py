@@ -10,7 +10,8 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 from tests.answers import chunks_of
-from tests.contract.providers.openai_support import ONE_TRY, Gateway, gateway, route_to
+from tests.contract.providers.limits import BRIEF, ONE_TRY, limits_for
+from tests.contract.providers.openai_support import Gateway, gateway, route_to
 from tests.fakes.faults import FAULTS, Drip, Hang, Heartbeats, Reply, Wait
 from tests.fakes.openai import API_KEY, FakeOpenAI, chunk, error_reply, stream_reply
 from tests.fakes.server import left_within
@@ -95,7 +96,7 @@ async def test_fault(fake: FakeOpenAI, fault: str) -> None:
     kind, begun = OUTCOMES[fault]
     fake.queue(FAULTS[fault](GOOD))
     with capture_logs() as logs:
-        async with gateway(route_to(fake.base_url)) as house:
+        async with gateway(route_to(fake.base_url, limits=limits_for(fault))) as house:
             async with asyncio.timeout(ONE_TRY.total_seconds or 0):
                 text, error = await outcome(house)
 
@@ -114,7 +115,7 @@ async def test_fault(fake: FakeOpenAI, fault: str) -> None:
 async def test_a_broken_stream_never_ends_well(fake: FakeOpenAI, fault: str) -> None:
     """Neither a finish_reason nor a completion, and nothing is charged as an answer."""
     fake.queue(FAULTS[fault](GOOD), FAULTS[fault](GOOD))
-    async with gateway(route_to(fake.base_url)) as house:
+    async with gateway(route_to(fake.base_url, limits=limits_for(fault))) as house:
         answer = await house.start(stream=True)
         choices, error = await read(answer)
         with pytest.raises(TollwayError):
@@ -249,12 +250,12 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeO
 
 async def test_single_bytes_are_no_content(fake: FakeOpenAI) -> None:
     fake.queue(Reply([Drip(stream_reply([chunk({"content": "x"})]).steps[0], every_seconds=0.02)]))  # type: ignore[arg-type]
-    async with gateway(route_to(fake.base_url)) as house:
+    async with gateway(route_to(fake.base_url, limits=BRIEF)) as house:
         began = asyncio.get_running_loop().time()
         _, error = await outcome(house)
 
     assert type(error) is GatewayTimeout
-    assert asyncio.get_running_loop().time() - began < 1.3
+    assert asyncio.get_running_loop().time() - began < 1 + 5  # the promise is 1 s more than the limit
 
 
 async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:

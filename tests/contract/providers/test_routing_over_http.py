@@ -27,7 +27,7 @@ from tollway.providers.openai_compatible import OpenAIProvider
 from tollway.providers.routing import Router
 from tollway.settings import Settings
 
-LIMITS = Limits(first_token_seconds=0.4, between_tokens_seconds=0.4, total_seconds=5)
+LIMITS = Limits(first_token_seconds=1, between_tokens_seconds=1, total_seconds=5)
 TEXT_WHOLE = "".join(TEXT)
 
 
@@ -124,7 +124,7 @@ async def test_a_stall_is_an_error_within_its_limit(stall: str) -> None:
             _, error = await outcome(house)
             taken = time.monotonic() - began
             assert type(error) is GatewayTimeout
-            assert taken < 0.4 + 1
+            assert taken < 1 + 1
             async with asyncio.timeout(1):
                 await fake.received[0].left.wait()  # it is not left generating
         assert len(fake.received) == 1

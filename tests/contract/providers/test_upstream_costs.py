@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from msgspec import structs
 from tests.answers import chunks_of
-from tests.contract.providers.openai_support import ONE_TRY, PUBLIC, USER, route_to
+from tests.contract.providers.limits import limits_for
+from tests.contract.providers.openai_support import PUBLIC, USER, route_to
 from tests.contract.providers.test_openai_faults import GOOD, OUTCOMES
 from tests.desks import opened
 from tests.fakes.faults import FAULTS
@@ -46,8 +46,7 @@ async def test_a_fault_is_free_and_its_cost_is_the_operators(
     async with FakeOpenAI() as fake:
         fake.queue(FAULTS[fault](GOOD))
         provider = OpenAIProvider(ImageLoader(None), HttpClient(silence_seconds=600, connect_seconds=10))
-        route = route_to(fake.base_url)
-        route = structs.replace(route, upstream=structs.replace(route.upstream, limits=ONE_TRY))
+        route = route_to(fake.base_url, limits=limits_for(fault))
         completions = Completions(
             Catalog([Plan(route.model, (route,))]), Router({"openai": provider}, Metrics()), bench.desk, Settings()
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from msgspec import structs
+from tests.contract.providers.limits import BRIEF
 from tests.contract.providers.openai_support import gateway, route_to
 from tests.fakes.faults import Hang, Reply
 from tests.fakes.openai import FakeOpenAI, chunk, stream_reply
@@ -125,7 +126,7 @@ async def test_what_is_no_sound_answer_is_an_error_and_free(reply: Reply) -> Non
 
 
 async def test_it_must_come_within_the_time_of_a_first_token() -> None:
-    async with FakeOpenAI() as fake, gateway(route_to(fake.base_url)) as house:
+    async with FakeOpenAI() as fake, gateway(route_to(fake.base_url, limits=BRIEF)) as house:
         fake.queue(Reply([Hang()], content_type="application/json"))
         with pytest.raises(GatewayTimeout):
             await house.completion(max_tokens=5)

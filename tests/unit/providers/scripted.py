@@ -23,7 +23,7 @@ MODEL = Model(
     price=PRICE,
 )
 REQUEST = ChatRequest(model=MODEL.id, messages=[UserMessage(content="Hello")])
-SHORT = Limits(first_token_seconds=0.1, between_tokens_seconds=0.1, total_seconds=2.0)
+SHORT = Limits(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=5.0)
 
 Item = ChunkChoice | Usage
 Script = Callable[[Meter], AsyncGenerator[Item]]

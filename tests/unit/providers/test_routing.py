@@ -64,7 +64,7 @@ async def test_a_failure_before_content_goes_to_the_next_route_at_once(error: To
     bench = Bench(Scripted(a=failing(error, ROLE, EMPTY), b=answering()), route("a"), route("b", priority=1))
     began = time.monotonic()
     journey = await bench.ask()
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 0.4
     assert bench.provider.calls == ["a", "b"]
     assert (journey.route.upstream.name, journey.label, journey.ignored) == ("b", "b/m; attempts=2", ("hint-of-b",))
     assert bench.value("failures_total", upstream="a", code=error.code) == 1
@@ -359,7 +359,7 @@ async def test_a_silent_upstream_falls_back_once_its_time_is_over() -> None:
 
 
 async def test_content_that_keeps_coming_may_take_longer_than_either_limit() -> None:
-    bench = Bench(Scripted(a=answering(*[text("x")] * 8, STOP, USAGE, every=0.05)), route("a"))
+    bench = Bench(Scripted(a=answering(*[text("x")] * 12, STOP, USAGE, every=0.1)), route("a"))
     assert (await bench.ask()).answered
 
 
@@ -379,7 +379,7 @@ async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytes
 
 async def test_without_limits_an_upstream_has_all_the_time() -> None:
     unlimited = limits(first_token_seconds=None, between_tokens_seconds=None, total_seconds=None)
-    bench = Bench(Scripted(a=answering(*ANSWER, every=0.15)), route("a", limits=unlimited))
+    bench = Bench(Scripted(a=answering(*ANSWER, every=0.6)), route("a", limits=unlimited))
     assert (await bench.ask()).answered
 
 
