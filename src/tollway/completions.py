@@ -7,7 +7,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
@@ -178,7 +178,7 @@ class Kept(Struct, array_like=True):
 
 
 class Answer:
-    """One answer on its way from the provider to the caller. Read it once: a stream by `choices_ready`, any other by
+    """One answer on its way from the provider to the caller. Read it once: a stream by `hand_out`, any other by
     `completion`, which has been folded by the time that it is asked for.
     """
 
@@ -435,25 +435,29 @@ class Answer:
         usage = None if self._call.request.include_usage else UNSET
         return Chunk(self.id, self.created, self.answered_by, [*choices], usage=usage)
 
-    async def choices_ready(self) -> list[ChunkChoice]:
-        """What the stream's next events bring, in the contract's order: those together that are there together, so that one
-        write does. None at the end, which `last_chunks` has. Raises what breaks the stream.
+    async def hand_out(self, write: Callable[[list[ChunkChoice]], bool]) -> bool:
+        """Calls `write` with what the stream's next events bring, in the contract's order: those together that are there
+        together, so that one write does. Returns False once `write` has, which says that there is no room for more at the
+        moment, and True at the end, which `last_chunks` has. Raises what breaks the stream.
 
         The last finish_reason is held back until the answer is settled, because it tells the caller that all is well.
         """
-        ready: list[ChunkChoice] = []
-        while not ready and (taken := await self._ready.take(CHUNKS_TOGETHER_MAX)):
-            for choice in taken:
+
+        def take(choices: list[ChunkChoice]) -> bool:
+            ready: list[ChunkChoice] = []
+            for choice in choices:
                 if choice.finish_reason is None:
                     ready.append(choice)
                     continue
                 if self._last is not None:
                     ready.append(self._last)
                 self._last = choice
-        return ready
+            return not ready or write(ready)
+
+        return await self._ready.give(take, CHUNKS_TOGETHER_MAX)
 
     def last_chunks(self) -> list[Chunk]:
-        """The events after those of `choices_ready`: the end, which carries the cost unless a usage chunk was asked for."""
+        """The events after those of `hand_out`: the end, which carries the cost unless a usage chunk was asked for."""
         final = self.chunk(*([self._last] if self._last else []))
         meta = CompletionMeta(self.cost)
         if not self._call.request.include_usage:

@@ -1,30 +1,41 @@
-"""From one task to another: a queue whose reader takes all that is there, and is woken once for it."""
+"""From one task to another: a queue whose reader is called with all that is there, and once for it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
 class Handover(Generic[T]):
-    """One task puts and then ends it, another takes. What asyncio's own queue does for each item is done for each taking."""
+    """One task puts and then ends it, another has it given. What asyncio's own queue does for each item is done once for what
+    comes in one round of the event loop, and the reader is called from there: waking its task for each piece would cost more.
+    """
 
     def __init__(self) -> None:
         self._items: list[T] = []
         self._ended = False
         self._failure: Exception | None = None
         self._dropped = False
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self._take: Callable[[list[T]], bool] | None = None
+        self._most = 1
+        self._is_due = False  # whether `_give` will be called in any case
+        self._reader: asyncio.Future[bool] | None = None
+        self._writer: asyncio.Future[bool] | None = None
 
     def __len__(self) -> int:
         """How many items wait to be taken."""
         return len(self._items)
 
     def put(self, item: T) -> None:
-        if not self._dropped:
-            self._items.append(item)
+        if self._dropped:
+            return
+        self._items.append(item)
+        if self._take is None:
             _wake(self._reader)
+        elif not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._give)
 
     async def room(self) -> None:
         """Waits until everything was taken: for a writer who has put as much as may wait."""
@@ -35,7 +46,10 @@ class Handover(Generic[T]):
     def end(self, failure: Exception | None = None) -> None:
         """Nothing more comes. The reader gets what was put before it gets the failure."""
         self._ended, self._failure = True, failure
-        _wake(self._reader)
+        if self._take is None:
+            _wake(self._reader)
+        elif not self._is_due:
+            self._give()
 
     def drop(self) -> None:
         """The reader has left: what is put from now on is gone, and there is always room."""
@@ -51,17 +65,43 @@ class Handover(Generic[T]):
         if self._failure is not None and not self._items:
             raise self._failure
 
-    async def take(self, most: int) -> list[T]:
-        """The next items, up to so many; none at the end. Raises the failure with which it ends."""
-        if not self._items:
-            await self.ready()
-        taken = self._items[:most]
-        del self._items[:most]
+    async def give(self, take: Callable[[list[T]], bool], most: int) -> bool:
+        """Calls `take` with the next items, up to so many, whenever there are any, until it says False: no more for now.
+
+        Returns False then, and True at the end. Raises the failure with which that comes, or what `take` raises.
+        """
+        self._reader = asyncio.get_running_loop().create_future()
+        self._take, self._most = take, most
+        try:
+            self._give()
+            is_all = await self._reader
+        finally:
+            self._take = None
+        if is_all and self._failure is not None:
+            raise self._failure
+        return is_all
+
+    def _give(self) -> None:
+        self._is_due = False
+        take, reader = self._take, self._reader
+        if take is None or reader is None or reader.done():
+            return
+        try:
+            while self._items:
+                taken = self._items[: self._most]
+                del self._items[: self._most]
+                if not take(taken):
+                    reader.set_result(False)
+                    break
+            else:
+                if self._ended:
+                    reader.set_result(True)
+        except Exception as error:  # noqa: BLE001 - the reader raises it
+            reader.set_exception(error)
         if not self._items:
             _wake(self._writer)
-        return taken
 
 
-def _wake(waiting: "asyncio.Future[None] | None") -> None:
+def _wake(waiting: "asyncio.Future[bool] | None") -> None:
     if waiting is not None and not waiting.done():
-        waiting.set_result(None)
+        waiting.set_result(True)

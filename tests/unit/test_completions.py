@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.answers import chunks_of
+from tests.answers import chunks_of, handed_out
 from tests.desks import limited
 from tests.houses import END, GOOD, USAGE, WORDS, House, Script, house_with, say
 
@@ -58,9 +58,7 @@ async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: H
 async def test_chunks_that_are_there_together_are_handed_out_together(house: House) -> None:
     house.script.steps = (say("one "), say("two "), 0.2, *(say(f"{number} ") for number in range(20)), END, USAGE)
     answer = await house.start(stream=True)
-    seen = []
-    while choices := await answer.choices_ready():
-        seen.append([choice.delta.content for choice in choices])
+    seen = [[choice.delta.content for choice in choices] async for choices in handed_out(answer)]
     assert seen[0] == ["one ", "two "]
     assert max(map(len, seen)) == CHUNKS_TOGETHER_MAX
     assert [*itertools.chain(*seen)] == ["one ", "two ", *(f"{number} " for number in range(20))]
@@ -69,9 +67,10 @@ async def test_chunks_that_are_there_together_are_handed_out_together(house: Hou
 async def test_what_came_before_a_failure_is_handed_out_before_it(house: House) -> None:
     house.script.steps = (say("one "), say("two "), BadGateway("broken"))
     answer = await house.start(stream=True)
-    assert [choice.delta.content for choice in await answer.choices_ready()] == ["one ", "two "]
+    given = handed_out(answer)
+    assert [choice.delta.content for choice in await anext(given)] == ["one ", "two "]
     with pytest.raises(BadGateway):
-        await answer.choices_ready()
+        await anext(given)
 
 
 async def test_cached_tokens_cost_their_own_price(house: House) -> None:

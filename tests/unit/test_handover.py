@@ -1,29 +1,104 @@
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from tollway.handover import Handover
 
 
-async def test_what_is_there_is_taken_together_and_in_order() -> None:
+def taker(into: list[list[int]], room_for: int = 1000) -> Callable[[list[int]], bool]:
+    """Takes what comes, and has no more room after so many times."""
+
+    def take(items: list[int]) -> bool:
+        into.append(items)
+        return len(into) < room_for
+
+    return take
+
+
+async def test_what_is_there_is_given_together_and_in_order() -> None:
     line: Handover[int] = Handover()
     for number in range(5):
         line.put(number)
     line.end()
-    assert [await line.take(3), await line.take(3), await line.take(3), await line.take(3)] == [[0, 1, 2], [3, 4], [], []]
+    taken: list[list[int]] = []
+    assert await line.give(taker(taken), 3)
+    assert taken == [[0, 1, 2], [3, 4]]
+    assert await line.give(taker(taken), 3)
+    assert len(taken) == 2
 
 
-async def test_who_takes_waits_and_what_was_put_comes_before_the_failure() -> None:
+async def test_what_comes_in_one_round_is_given_together_and_before_the_failure() -> None:
     line: Handover[int] = Handover()
-    taking = asyncio.create_task(line.take(8))
+    taken: list[list[int]] = []
+    giving = asyncio.create_task(line.give(taker(taken), 8))
     await asyncio.sleep(0)
-    assert not taking.done()
     line.put(1)
+    line.put(2)
+    await asyncio.sleep(0)
+    assert taken == [[1, 2]]
+    line.put(3)
     line.end(ValueError("broken"))
-    assert await taking == [1]
-    for _ in range(2):
-        with pytest.raises(ValueError, match="broken"):
-            await line.take(8)
+    with pytest.raises(ValueError, match="broken"):
+        await giving
+    assert taken == [[1, 2], [3]]
+    with pytest.raises(ValueError, match="broken"):
+        await line.ready()
+
+
+async def test_who_has_no_room_is_given_nothing_until_he_asks_again() -> None:
+    line: Handover[int] = Handover()
+    taken: list[list[int]] = []
+    giving = asyncio.create_task(line.give(taker(taken, 1), 2))
+    await asyncio.sleep(0)
+    for number in range(5):
+        line.put(number)
+    assert not await giving
+    line.put(5)
+    await asyncio.sleep(0.01)
+    assert (taken, len(line)) == ([[0, 1]], 4)
+    line.end()
+    assert await line.give(taker(taken), 8)
+    assert taken == [[0, 1], [2, 3, 4, 5]]
+
+
+async def test_no_room_at_the_very_end_is_not_the_end_yet() -> None:
+    line: Handover[int] = Handover()
+    line.put(1)
+    line.end()
+    taken: list[list[int]] = []
+    assert not await line.give(taker(taken, 1), 8)
+    assert await line.give(taker(taken), 8)
+    assert taken == [[1]]
+
+
+async def test_what_the_reader_raises_is_raised_where_it_is_given() -> None:
+    line: Handover[int] = Handover()
+
+    def take(_: list[int]) -> bool:
+        raise ZeroDivisionError
+
+    giving = asyncio.create_task(line.give(take, 8))
+    await asyncio.sleep(0)
+    line.put(1)
+    with pytest.raises(ZeroDivisionError):
+        await giving
+
+
+async def test_who_left_is_given_nothing() -> None:
+    line: Handover[int] = Handover()
+    taken: list[list[int]] = []
+    giving = asyncio.create_task(line.give(taker(taken), 8))
+    await asyncio.sleep(0)
+    line.put(1)
+    giving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await giving
+    await asyncio.sleep(0)
+    line.put(2)
+    line.end()
+    await asyncio.sleep(0)
+    assert taken == []
 
 
 async def test_who_gave_up_waiting_may_wait_again() -> None:
@@ -33,7 +108,10 @@ async def test_who_gave_up_waiting_may_wait_again() -> None:
             await line.ready()
     line.put(1)
     await line.ready()
-    assert await line.take(8) == [1]
+    line.end()
+    taken: list[list[int]] = []
+    assert await line.give(taker(taken), 8)
+    assert taken == [[1]]
 
 
 @pytest.mark.parametrize("reader", ["takes", "leaves"])
@@ -45,10 +123,10 @@ async def test_who_puts_waits_for_room(reader: str) -> None:
     waiting = asyncio.create_task(line.room())
     await asyncio.sleep(0)
     if reader == "takes":
-        await line.take(1)
+        assert not await line.give(lambda _: False, 1)
         await asyncio.sleep(0)
         assert not waiting.done()
-        await line.take(1)
+        assert not await line.give(lambda _: False, 1)
     else:
         line.drop()
     await waiting

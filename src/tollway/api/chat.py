@@ -3,19 +3,20 @@
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable
 from urllib.parse import quote
 
 from starlette.types import Receive, Scope, Send
 
 from tollway.admission import Idempotency
 from tollway.api.body import read_body
-from tollway.api.context import RequestContext, context_of
+from tollway.api.context import context_of
 from tollway.api.errors import Headers, error_event
 from tollway.api.patterns import IDEMPOTENCY_KEY
 from tollway.completions import Answer, Call
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
-from tollway.server.exchange import DISCONNECT
-from tollway.wire.chat import EventWriter, encode, event
+from tollway.server.exchange import DISCONNECT, WRITE
+from tollway.wire.chat import ChunkChoice, EventWriter, encode, event
 from tollway.wire.decode import decode_chat_request
 
 _DONE = b"data: [DONE]\n\n"
@@ -45,7 +46,11 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     answer = await services.completions.start(call)
     try:
         with _WhileConnected(scope, receive):
-            await _respond(answer, bool(request.stream), context, send)
+            if request.stream:
+                await answer.first_chunk(services.settings.heartbeat_seconds)
+                await _Stream(answer, scope, send).send(services.settings.heartbeat_seconds)
+            else:
+                await _send_whole(answer, send)
     finally:
         answer.abandon()
 
@@ -66,12 +71,7 @@ def _wants_dry_run(headers: dict[bytes, bytes]) -> bool:
     return value == b"true"
 
 
-async def _respond(answer: Answer, streams: bool, context: RequestContext, send: Send) -> None:
-    settings = context.services.settings
-    if streams:
-        await answer.first_chunk(settings.heartbeat_seconds)
-        await _stream(answer, settings.heartbeat_seconds, send)
-        return
+async def _send_whole(answer: Answer, send: Send) -> None:
     completion = await answer.completion()
     headers: Headers = []
     if answer.cost is not None:
@@ -86,40 +86,56 @@ async def _send_json(send: Send, body: bytes, headers: Headers) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _stream(answer: Answer, heartbeat_seconds: float, send: Send) -> None:
-    headers = [
-        (b"content-type", b"text/event-stream; charset=utf-8"),
-        (b"cache-control", b"no-cache"),
-        (b"x-accel-buffering", b"no"),
-        *_answer_headers(answer),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    written = 0
+class _Stream:
+    """The server-sent events of one answer. Each write is of whole events, so that a heartbeat never lands inside of one."""
 
-    async def write(data: bytes, *, more: bool = True) -> None:
-        """Whole events, so that a heartbeat never lands inside of one."""
-        nonlocal written
-        written += 1
-        await send({"type": "http.response.body", "body": data, "more_body": more})
+    def __init__(self, answer: Answer, scope: Scope, send: Send) -> None:
+        self._answer = answer
+        self._send = send
+        self._write_at_once: Callable[[bytes], bool] | None = scope.get("extensions", {}).get(WRITE)
+        self._unsent = b""
+        self._writes = 0
 
-    async def beat() -> None:
+    async def send(self, heartbeat_seconds: float) -> None:
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-cache"),
+            (b"x-accel-buffering", b"no"),
+            *_answer_headers(self._answer),
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        heart = asyncio.create_task(self._beat(heartbeat_seconds))
+        try:
+            await self._answer.first_chunk()
+            self._event_of = EventWriter(self._answer.chunk()).event
+            while not await self._answer.hand_out(self._write):
+                await self._send_body()  # which waits for room
+            await self._send_body(b"".join([*map(event, self._answer.last_chunks()), _DONE]), more=False)
+        except TollwayError as error:
+            await self._send_body(error_event(error), more=False)
+        finally:
+            heart.cancel()
+
+    def _write(self, choices: list[ChunkChoice]) -> bool:
+        """Whether there is room for more."""
+        self._writes += 1
+        events = b"".join(map(self._event_of, choices))
+        if self._write_at_once is not None:
+            return self._write_at_once(events)
+        self._unsent = events
+        return False
+
+    async def _send_body(self, data: bytes = b"", *, more: bool = True) -> None:
+        data, self._unsent = self._unsent + data, b""
+        self._writes += 1
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def _beat(self, seconds: float) -> None:
         while True:
-            before = written
-            await asyncio.sleep(heartbeat_seconds)
-            if written == before:
-                await write(_HEARTBEAT)
-
-    heart = asyncio.create_task(beat())
-    try:
-        await answer.first_chunk()
-        event_of = EventWriter(answer.chunk()).event
-        while choices := await answer.choices_ready():
-            await write(b"".join(map(event_of, choices)))
-        await write(b"".join([*map(event, answer.last_chunks()), _DONE]), more=False)
-    except TollwayError as error:
-        await write(error_event(error), more=False)
-    finally:
-        heart.cancel()
+            before = self._writes
+            await asyncio.sleep(seconds)
+            if self._writes == before:
+                await self._send_body(_HEARTBEAT)
 
 
 def _answer_headers(answer: Answer) -> Headers:

@@ -23,6 +23,10 @@ DISCONNECT = "tollway.disconnect"
 """The scope's extension by which an application hears at once that the caller has left: call it with what is to be called then,
 or with None when that is of no interest any more. One at a time. Waiting in `receive` tells the same and costs a task.
 """
+WRITE = "tollway.write"
+"""The scope's extension that sends a piece of a body at once, not its last: call it with the bytes. It says whether there is
+room for more; where there is none, `send` waits for it, also with an empty piece. `send` alone does the same and costs more.
+"""
 _UNTAKEN_BYTES_MAX = 65536
 """So much of a body waits for the application; then no more is read. One read may be larger."""
 _PASSED_OVER_BYTES_MAX = 65536
@@ -101,7 +105,7 @@ class Exchange:
             "client": connection.client,
             "server": connection.server,
             "state": service.state.copy(),
-            "extensions": {DISCONNECT: self.on_disconnect},
+            "extensions": {DISCONNECT: self.on_disconnect, WRITE: self.write},
         }
         service.running.add(self)
         self.task = service.loop.create_task(self._run(scope))
@@ -198,6 +202,10 @@ class Exchange:
                     self._waiting.remove(future)
                 raise
         return {"type": "http.disconnect"}
+
+    def write(self, body: bytes) -> bool:
+        self._send_body(body)
+        return self.ended or not self._connection.is_full
 
     async def send(self, message: Message) -> None:
         """To a caller who has left, it does nothing."""

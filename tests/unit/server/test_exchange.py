@@ -291,6 +291,56 @@ def test_a_sender_that_waits_for_room_hears_of_it() -> None:
     on_the_loop(talk())
 
 
+def test_what_is_written_at_once_is_sent_in_order_and_tells_when_there_is_no_more_room() -> None:
+    done = asyncio.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        write = scope["extensions"]["tollway.write"]
+        await send(start())
+        assert write(b"begin ")
+        await send(body(b"and ", more=True))
+        while write(b"x" * 10_000):
+            pass
+        await send(body(b"", more=True))  # waits for room
+        assert write(b" end")
+        await send(body(b""))
+        assert write(b"too late")
+        done.set()
+
+    async def talk() -> None:
+        async with serving(app) as served:
+            caller = await served.open()
+            await caller.send(ASK)
+            await asyncio.sleep(0.1)
+            assert not done.is_set()
+            text = await caller.until(b"0\r\n\r\n")
+            await done.wait()
+            assert b"\r\n\r\n6\r\nbegin \r\n4\r\nand \r\n2710\r\nx" in text
+            assert text.endswith(b"\r\n4\r\n end\r\n0\r\n\r\n")
+            caller.close()
+
+    on_the_loop(talk())
+
+
+@pytest.mark.parametrize("written", [b"", b"x"])
+def test_nothing_is_written_before_the_start(written: bytes) -> None:
+    raised = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        try:
+            scope["extensions"]["tollway.write"](written)
+        except RuntimeError as error:
+            raised.append(str(error))
+        await answer(send, b"")
+
+    async def talk() -> None:
+        async with serving(app) as served:
+            await served.talk(ASK, LAST)
+
+    on_the_loop(talk())
+    assert raised == ["an answer begins with its start"] * 2
+
+
 def test_a_receive_that_is_given_up_harms_no_other() -> None:
     async def app(scope: Message, receive: Any, send: Any) -> None:
         waiting = [asyncio.ensure_future(receive()) for _ in range(2)]
