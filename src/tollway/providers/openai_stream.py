@@ -176,12 +176,12 @@ class AnswerReader:
         events.reverse()
         while events and not self.done:
             data = events.pop()
-            if data == b"[DONE]" or data.strip() == b"[DONE]":
-                self.done = True
-                return
             try:
                 event = _decode_event(data)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+                if data.strip() == b"[DONE]":  # no JSON either
+                    self.done = True
+                    return
                 raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
             yield from self._read_event(event)
 

@@ -37,10 +37,12 @@ class EventReader:
 
     def _feed_plain(self, chunk: bytes) -> list[bytes]:
         """A chunk that begins with an event and has no CR, as nearly all do: whole events are split off at once."""
+        if chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and 8 < chunk.find(b"\n") + 2 == len(chunk):
+            return [chunk[6:-2]]  # one event, as they come from a model
         *blocks, rest = chunk.split(b"\n\n")
         events: list[bytes] = []
         for block in blocks:
-            if block.startswith(b"data: ") and b"\n" not in block:
+            if block.startswith(b"data: ") and b"\n" not in block and len(block) > 6:
                 events.append(block[6:])
             else:
                 events += self._feed(block + b"\n\n")

@@ -8,7 +8,19 @@ from tollway.errors import BadGateway
 from tollway.providers.sse import STRAY_BYTES_MAX, EventReader
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
-FIELDS = [b"data: {}", b"data:x", b"data:  y", b"data", b"data:", b": ping", b":", b"event: e", b"id: 1", b"retry: 5"]
+FIELDS = [
+    b"data: {}",
+    b"data: ",
+    b"data:x",
+    b"data:  y",
+    b"data",
+    b"data:",
+    b": ping",
+    b":",
+    b"event: e",
+    b"id: 1",
+    b"retry: 5",
+]
 OTHERS = [b"", b"{", b'"error": 1', b"dat", b"data: \xc3\xa9", b"data: \xff", b"data: \x0b\x0c\xc2\x85"]
 PIECES = st.sampled_from([*FIELDS, b"", *OTHERS])
 
@@ -94,6 +106,11 @@ def test_heartbeats_are_no_events() -> None:
 
     assert reader.feed(b": OPENROUTER PROCESSING\n\n:\n\ndata:\n\ndata: \n\n\n\n") == []
     assert not reader.stray
+
+
+@pytest.mark.parametrize("stream", [b"data: \n\n", b"data: \n\ndata: x\n\n", b"data: x\n\ndata: \n\n"])
+def test_an_event_without_data_is_none(stream: bytes) -> None:
+    assert read([stream]) == read([stream[:7], stream[7:]]) == ([b"x"] if b"x" in stream else [], b"")
 
 
 def test_plain_json_in_the_midst_of_a_stream_is_kept() -> None:
