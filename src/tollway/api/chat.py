@@ -89,6 +89,9 @@ async def _send_json(send: Send, body: bytes, headers: Headers) -> None:
 class _Stream:
     """The server-sent events of one answer. Each write is of whole events, so that a heartbeat never lands inside of one."""
 
+    _event_of: Callable[[ChunkChoice], bytes]
+    """Known once it is known who answers."""
+
     def __init__(self, answer: Answer, scope: Scope, send: Send) -> None:
         self._answer = answer
         self._send = send
