@@ -105,8 +105,11 @@ def in_a_thread(fake: _Fake) -> Iterator[_Fake]:
         loop.close()
 
 
-async def left_within(received: Received, seconds: float) -> bool:
-    """Whether the client closes this request's connection within so many seconds."""
+async def left_within(received: Received, seconds: float = 3) -> bool:
+    """Whether the client closes this request's connection within so many seconds.
+
+    What is promised, 250 ms (p99), is for tests that have the machine to themselves to measure: tests/faults/test_leaving.py.
+    """
     try:
         async with asyncio.timeout(seconds):
             await received.left.wait()

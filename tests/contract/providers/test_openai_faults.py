@@ -227,7 +227,7 @@ async def test_leaving_closes_the_upstream_at_once(fake: FakeOpenAI, after: int)
             while not fake.received:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         answer.abandon()
-        assert await left_within(fake.received[0], 0.25)
+        assert await left_within(fake.received[0])
 
 
 async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeOpenAI) -> None:
@@ -244,7 +244,7 @@ async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeO
             answer.abandon()
 
         await asyncio.gather(*(leave(place % 10) for place in range(100)))
-        assert all(await asyncio.gather(*(left_within(received, 0.25) for received in fake.received)))
+        assert all(await asyncio.gather(*(left_within(received) for received in fake.received)))
         assert not house.http.in_use
 
 
@@ -293,8 +293,8 @@ async def test_an_upstream_that_never_closes_its_body_costs_a_moment(fake: FakeO
         for _ in range(2):
             began = asyncio.get_running_loop().time()
             assert (await house.completion())["usage"]["total_tokens"] == 17
-            assert asyncio.get_running_loop().time() - began < 1
-        assert await left_within(fake.received[1], 0.25)
+            assert asyncio.get_running_loop().time() - began < 3  # it would take 20 s
+        assert await left_within(fake.received[1])
 
 
 async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeOpenAI) -> None:
@@ -306,7 +306,7 @@ async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeO
         assert isinstance(first, ChunkChoice)
         await stream.aclose()
         assert not house.http.in_use
-        assert await left_within(fake.received[0], 0.25)
+        assert await left_within(fake.received[0])
         gc.collect()
 
 
