@@ -37,7 +37,7 @@ class EventReader:
 
     def _feed_plain(self, chunk: bytes) -> list[bytes]:
         """A chunk that begins with an event and has no CR, as nearly all do: whole events are split off at once."""
-        if chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and 8 < chunk.find(b"\n") + 2 == len(chunk):
+        if chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and 6 < chunk.find(b"\n") == len(chunk) - 2:
             return [chunk[6:-2]]  # one event, as they come from a model
         *blocks, rest = chunk.split(b"\n\n")
         events: list[bytes] = []

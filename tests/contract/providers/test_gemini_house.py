@@ -76,9 +76,7 @@ async def test_every_fault_is_an_error_in_time_and_never_an_end(name: str, strea
         with pytest.raises(TollwayError) as caught:
             await read_all(answer, got, stream=stream)
 
-        assert (
-            asyncio.get_running_loop().time() - began < 1 + 5
-        )  # the promise is 1 s more than the limit; other tests may be using the machine
+        assert asyncio.get_running_loop().time() - began < 1 + 5  # 1 s more is promised; other tests may be using the machine
         assert (caught.value.status, caught.value.code) == expected_of(name), caught.value.message
         assert [choice.finish_reason for chunk in got for choice in chunk.choices if choice.finish_reason] == []
         assert answer.cost is None
@@ -109,9 +107,7 @@ async def test_single_bytes_buy_no_time() -> None:
         with pytest.raises(GatewayTimeout):
             await (await tollway.start()).completion()
 
-        assert (
-            asyncio.get_running_loop().time() - began < 1 + 5
-        )  # the promise is 1 s more than the limit; other tests may be using the machine
+        assert asyncio.get_running_loop().time() - began < 1 + 5  # 1 s more is promised; other tests may be using the machine
 
 
 async def test_many_that_leave_at_any_chunk_leave_no_connection_open() -> None:

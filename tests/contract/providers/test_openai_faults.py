@@ -231,7 +231,6 @@ async def test_leaving_closes_the_upstream_at_once(fake: FakeOpenAI, after: int)
 
 
 async def test_many_that_leave_at_any_chunk_leave_no_connection_open(fake: FakeOpenAI) -> None:
-    """No request is still being answered 250 ms after its caller has left."""
     events = [chunk({"content": piece}) for piece in "abcdefgh"]
     fake.queue(*[Reply([*stream_reply(events, done=False).steps, Hang()]) for _ in range(100)])
     async with gateway(route_to(fake.base_url, limits=Limits())) as house:
@@ -255,7 +254,7 @@ async def test_single_bytes_are_no_content(fake: FakeOpenAI) -> None:
         _, error = await outcome(house)
 
     assert type(error) is GatewayTimeout
-    assert asyncio.get_running_loop().time() - began < 1 + 5  # the promise is 1 s more than the limit
+    assert asyncio.get_running_loop().time() - began < 1 + 5  # 1 s more is promised; other tests may be using the machine
 
 
 async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
@@ -293,7 +292,7 @@ async def test_an_upstream_that_never_closes_its_body_costs_a_moment(fake: FakeO
         for _ in range(2):
             began = asyncio.get_running_loop().time()
             assert (await house.completion())["usage"]["total_tokens"] == 17
-            assert asyncio.get_running_loop().time() - began < 3  # it would take 20 s
+            assert asyncio.get_running_loop().time() - began < 3  # the end of the body is waited for 0.05 s, not for the limit
         assert await left_within(fake.received[1])
 
 

@@ -313,8 +313,9 @@ def test_what_is_written_at_once_is_sent_in_order_and_tells_when_there_is_no_mor
             await caller.send(ASK)
             await asyncio.sleep(0.1)
             assert not done.is_set()
-            text = await caller.until(b"0\r\n\r\n")
-            await done.wait()
+            async with asyncio.timeout(10):
+                text = await caller.until(b"0\r\n\r\n")
+                await done.wait()
             assert b"\r\n\r\n6\r\nbegin \r\n4\r\nand \r\n2710\r\nx" in text
             assert text.endswith(b"\r\n4\r\n end\r\n0\r\n\r\n")
             caller.close()
