@@ -15,7 +15,7 @@ from tollway.catalog import LOCAL, Catalog, Model, Plan, Price, Route
 from tollway.completions import Answer, Call, Completions
 from tollway.ids import request_id
 from tollway.observability import Metrics
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.routing import Router
 from tollway.settings import Settings
 from tollway.storage import Database
@@ -54,7 +54,10 @@ class Script:
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         return []
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
+        await hand_on(self._items(request, meter), take)
+
+    async def _items(self, request: ChatRequest, meter: Meter) -> AsyncGenerator[Item]:
         self.requests.append(request)
         try:
             for step in self.steps:

@@ -7,7 +7,7 @@ charged never depends on the HTTP server telling us that a client left. The last
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -31,7 +31,7 @@ from tollway.metering import (
     trusted_usage,
 )
 from tollway.money import usd
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter
 from tollway.providers.routing import Journey, Router
 from tollway.settings import Settings
 from tollway.usage import Origin, RequestRecord, Status
@@ -300,11 +300,8 @@ class Answer:
             last = InternalError("The answer could not be charged because of a fault of ours; it is free.")
         self._ready.end(last)
 
-    def _take(self, item: ChunkChoice | Usage) -> Awaitable[None] | None:
-        """The next item of the answer: notes what charge, log and replay have to know of it, and hands it over.
-
-        What is returned has to be waited for: the reader is slow.
-        """
+    def _take(self, item: Item) -> asyncio.Future[bool] | None:
+        """The next item of the answer: notes what charge, log and replay have to know of it, and hands it over. See Take."""
         if isinstance(item, Usage):
             self._usage = item
             return None
@@ -316,17 +313,16 @@ class Answer:
             self._finish_reason = item.finish_reason
         if self._parts is not None:
             self._parts.append(item)
-        self._hand_over(item)
-        return self._ready.room() if len(self._ready) >= QUEUE_CHUNKS_MAX else None
+        return self._ready.room() if self._hand_over(item) >= QUEUE_CHUNKS_MAX else None
 
-    def _hand_over(self, choice: ChunkChoice) -> None:
-        """To the reader of a stream; into the fold where the whole is waited for."""
+    def _hand_over(self, choice: ChunkChoice) -> int:
+        """To the reader of a stream; into the fold where the whole is waited for. How many wait to be taken now."""
         if self._is_legacy:
             choice = in_legacy_shape(choice)
         if self._folds is None:
-            self._ready.put(choice)
-        else:
-            self._folds[choice.index].add(choice)
+            return self._ready.put(choice)
+        self._folds[choice.index].add(choice)
+        return 0
 
     async def _settle(
         self, desk: FrontDesk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None

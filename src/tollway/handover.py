@@ -13,6 +13,7 @@ class Handover(Generic[T]):
     """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._items: list[T] = []
         self._ended = False
         self._failure: Exception | None = None
@@ -23,25 +24,25 @@ class Handover(Generic[T]):
         self._reader: asyncio.Future[bool] | None = None
         self._writer: asyncio.Future[bool] | None = None
 
-    def __len__(self) -> int:
-        """How many items wait to be taken."""
-        return len(self._items)
-
-    def put(self, item: T) -> None:
+    def put(self, item: T) -> int:
+        """Returns how many items wait to be taken now."""
         if self._dropped:
-            return
+            return 0
         self._items.append(item)
         if self._take is None:
             _wake(self._reader)
         elif not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._give)
+            self._loop.call_soon(self._give)
+        return len(self._items)
 
-    async def room(self) -> None:
-        """Waits until everything was taken: for a writer who has put as much as may wait."""
-        if self._items:
-            self._writer = asyncio.get_running_loop().create_future()
-            await self._writer
+    def room(self) -> "asyncio.Future[bool]":
+        """Is done once everything was taken: for a writer who has put as much as may wait."""
+        if self._writer is None or self._writer.done():
+            self._writer = self._loop.create_future()
+            if not self._items:
+                self._writer.set_result(True)
+        return self._writer
 
     def end(self, failure: Exception | None = None) -> None:
         """Nothing more comes. The reader gets what was put before it gets the failure."""
@@ -60,7 +61,7 @@ class Handover(Generic[T]):
     async def ready(self) -> None:
         """Waits until there is something to take, or the end. Raises the failure where there is nothing but that."""
         if not self._items and not self._ended:
-            self._reader = asyncio.get_running_loop().create_future()
+            self._reader = self._loop.create_future()
             await self._reader
         if self._failure is not None and not self._items:
             raise self._failure
@@ -70,7 +71,7 @@ class Handover(Generic[T]):
 
         Returns False then, and True at the end. Raises the failure with which that comes, or what `take` raises.
         """
-        self._reader = asyncio.get_running_loop().create_future()
+        self._reader = self._loop.create_future()
         self._take, self._most = take, most
         try:
             self._give()

@@ -56,7 +56,7 @@ async def test_who_has_no_room_is_given_nothing_until_he_asks_again() -> None:
     assert not await giving
     line.put(5)
     await asyncio.sleep(0.01)
-    assert (taken, len(line)) == ([[0, 1]], 4)
+    assert taken == [[0, 1]]
     line.end()
     assert await line.give(taker(taken), 8)
     assert taken == [[0, 1], [2, 3, 4, 5]]
@@ -120,7 +120,7 @@ async def test_who_puts_waits_for_room(reader: str) -> None:
     await line.room()
     line.put(1)
     line.put(2)
-    waiting = asyncio.create_task(line.room())
+    waiting = line.room()
     await asyncio.sleep(0)
     if reader == "takes":
         assert not await line.give(lambda _: False, 1)
@@ -130,5 +130,4 @@ async def test_who_puts_waits_for_room(reader: str) -> None:
     else:
         line.drop()
     await waiting
-    line.put(3)
-    assert len(line) == (1 if reader == "takes" else 0)
+    assert line.put(3) == (1 if reader == "takes" else 0)

@@ -4,7 +4,8 @@ Holds do not wait for the disk: a crash of the machine then loses holds, which i
 answer ended is told once the disk has it, and with it everything before: the log of both databases is written in order.
 
 A database that is a file is written to on the event loop, as long as nobody else writes to it: handing a batch to a thread and
-back costs more than the batch. What waits there is the disk's part alone, one sync for all batches of the last milliseconds.
+back costs more than the batch. What waits there is the disk's part alone, one sync for all that ended in the last milliseconds;
+an end is written right before its sync, or earlier with the next hold, because a transaction costs more than what is in it.
 Everything else is the writer's thread's: PostgreSQL, a file that another process is writing to, and whatever went wrong.
 """
 
@@ -51,7 +52,8 @@ class Desk:
         self._database = database
         self._node_id = node_id
         self._on_balance = on_balance
-        self._waiting: list[_Waiting] = []
+        self._orders: list[_Waiting] = []
+        self._outcomes: list[_Waiting] = []
         self._owed: dict[str, Admitted] = {}
         self._vouched: set[tuple[str, str]] = set()
         self._unsure = False  # whether the last batch had come to its commit
@@ -123,22 +125,29 @@ class Desk:
 
     async def close(self) -> None:
         """Waits until everything that was asked for is written."""
-        while self._waiting or self._in_thread or self._syncing:
+        while self._orders or self._outcomes or self._in_thread or self._syncing:
             await (self._in_thread or self._syncing or asyncio.sleep(0))
 
     def _submit(self, command: Command) -> "asyncio.Future[Result]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._waiting.append((command, future))
-        if not self._is_due and self._in_thread is None:
+        (self._orders if isinstance(command, Order) else self._outcomes).append((command, future))
+        if self._in_thread is not None:
+            return future  # which goes on with what waits
+        if isinstance(command, Outcome):
+            self._sync_soon()
+        elif not self._is_due:
             self._is_due = True
             loop.call_soon(self._write_what_waits)  # so that what comes in the same round of the loop is one batch
         return future
 
     def _write_what_waits(self) -> None:
         self._is_due = False
-        while self._waiting and self._in_thread is None:
-            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+        while (self._outcomes or self._orders) and self._in_thread is None:
+            ends, self._outcomes = self._outcomes[:BATCH_MAX], self._outcomes[BATCH_MAX:]
+            room = BATCH_MAX - len(ends)
+            begins, self._orders = self._orders[:room], self._orders[room:]
+            batch = ends + begins
             commands = [command for command, _ in batch]
             self._unsure = False
             try:
@@ -162,22 +171,29 @@ class Desk:
                 self._unsynced.append((command, future, result))
             else:
                 self._tell(command, future, result)
-        if self._unsynced and self._syncing is None:
+        if self._unsynced:
+            self._sync_soon()
+
+    def _sync_soon(self) -> None:
+        if self._syncing is None:
             self._syncing = asyncio.create_task(self._sync())
         elif not self._may_share:
             self._end_pause()
 
     async def _sync(self) -> None:
-        """Tells of what was settled, once the disk has it."""
+        """Writes what has ended and was not written with a hold, and tells of it once the disk has it."""
         loop = asyncio.get_running_loop()
         try:
-            while self._unsynced:
+            while self._unsynced or (self._outcomes and self._in_thread is None):
                 if self._may_share and loop.time() < (until := self._synced_at + SYNC_PAUSE_SECONDS):
                     self._pause = loop.create_future()
                     timer = loop.call_at(until, self._end_pause)
                     await self._pause
                     timer.cancel()
+                self._write_what_waits()
                 group, self._unsynced = self._unsynced, []
+                if not group:
+                    continue  # the thread has it
                 failure = await self._synced(loop.time() + RETRY_SECONDS_MAX)
                 self._synced_at = loop.time()
                 for command, future, result in group:
@@ -188,7 +204,7 @@ class Desk:
     @property
     def _may_share(self) -> bool:
         """Whether a sync could serve more than those who wait for it: requests that have not ended."""
-        return len(self._in_work) > len(self._unsynced)
+        return len(self._in_work) > len(self._unsynced) + len(self._outcomes)
 
     def _end_pause(self) -> None:
         if self._pause is not None and not self._pause.done():

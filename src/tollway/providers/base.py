@@ -1,18 +1,24 @@
 """What every provider is."""
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from tollway.catalog import Route
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
 
+Item = ChunkChoice | Usage
+Take = Callable[[Item], "asyncio.Future[Any] | None"]
+"""Takes the next item of an answer. What it returns is waited for: there is no room for more until then."""
+
 
 class Meter(Struct):
     """What has been counted so far of an answer that may be broken off: the last figures of the engine or upstream, else None.
 
-    The provider writes it as it goes. It is read only when the stream did not reach its end and so yielded no Usage.
+    The provider writes it as it goes. It is read only when the answer did not reach its end and so has no Usage.
     """
 
     prompt_tokens: int | None = None
@@ -22,18 +28,26 @@ class Meter(Struct):
 class Provider(Protocol):
     """The adapter for one dialect.
 
-    `stream` yields chunk choices in the order in which they arise (deltas, then one with a finish_reason per choice) and
-    exactly one Usage as its last item. It raises a TollwayError for anything that goes wrong; before the first item that
-    keeps its HTTP status, afterwards it becomes the stream's error event. Closing the generator cancels the upstream's work
-    at once.
+    `answer` gives `take` chunk choices in the order in which they arise (deltas, then one with a finish_reason per choice) and
+    exactly one Usage as the last item. It raises a TollwayError for anything that goes wrong; before the first item that
+    keeps its HTTP status, afterwards it becomes the stream's error event. Cancelling it cancels the upstream's work at once;
+    nothing is taken after that.
 
     Before the first item, BadGateway, ServiceUnavailable, GatewayTimeout and RateLimited are retryable: the same request may
     succeed at another time (after `retry_after_seconds`, where given) or at another upstream. InvalidRequest and its
     subclasses are not: they say that the request is at fault.
     """
 
-    def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]: ...
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None: ...
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """Raises UnsupportedParameter for what the route cannot honour; returns the names of hints that it will ignore."""
         ...
+
+
+async def hand_on(items: AsyncGenerator[Item], take: Take) -> None:
+    """Gives `take` whatever the generator yields, and closes it."""
+    async with aclosing(items):
+        async for item in items:
+            if (room := take(item)) is not None:
+                await room

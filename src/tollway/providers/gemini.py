@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from tollway.catalog import Route
 from tollway.errors import BadGateway, InvalidRequest
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.gemini_answer import CallUsage, ChoiceReader, Event, Tally, decode_event, prompt_estimate
 from tollway.providers.gemini_errors import connection_error, error_of, upstream_error
 from tollway.providers.gemini_request import check_request, encode_for_choice, request_body
@@ -22,7 +22,7 @@ from tollway.providers.http_connection import Connection
 from tollway.providers.images import ImageLoader
 from tollway.providers.merging import merged
 from tollway.providers.sse import EventReader
-from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
+from tollway.wire.chat import ChatRequest, ChunkChoice
 
 INLINE_BYTES_MAX = 20_000_000
 """Images in base64, for one request; Gemini's own limit of a request's size."""
@@ -47,8 +47,11 @@ class GeminiProvider:
         """See Provider."""
         return check_request(request, route)
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
         """See Provider. The first chunk of a choice has content, or is followed by one that has without waiting."""
+        await hand_on(self._items(request, route, meter), take)
+
+    async def _items(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[Item]:
         body = await request_body(request, route, self._images, self._inline_bytes_max)
         tally = Tally(meter)
         begun = False

@@ -30,7 +30,7 @@ class BrokenAnswer(ConnectionError):
 
 
 class Connection(asyncio.Protocol):
-    """One exchange after the other: `head`, then `piece` until it is empty, then `close`.
+    """One exchange after the other: `head`, then `piece` until it is empty, or `pour`, then `close`.
 
     Everything raises OSError when the far end breaks off or is silent for too long.
     """
@@ -49,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._silence_seconds = silence_seconds
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Callable[[bytes], bool] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._is_paused = False
         self._gathers = False
@@ -103,13 +104,24 @@ class Connection(asyncio.Protocol):
                 timer.cancel()
         while not self._body and not self._is_complete:
             await self._more()
-        data = bytes(self._body)
-        self._body.clear()
-        if self._is_paused and self._transport:
-            self._is_paused = False
-            self.heard_at = self._loop.time()  # the time that the reader took is not the far end's silence
-            self._transport.resume_reading()
-        return data
+        return self._taken()
+
+    async def pour(self, take: Callable[[bytes], bool]) -> None:
+        """Calls `take` with what has come of the body and with each piece that comes, from where it comes, until it says False
+        or nothing is left (`is_read`). Raises what `take` raises. Waking a task for each piece would cost a stream more.
+        """
+        while not self.is_read:
+            if self._body:
+                if not take(self._taken()):
+                    return
+                continue
+            self._take = take
+            try:
+                await self._more()
+            finally:
+                has_enough, self._take = self._take is None, None
+            if has_enough:
+                return
 
     async def rest(self, bytes_max: int | None = None) -> bytes:
         """What is left of the body. Raises BrokenAnswer for more than `bytes_max`."""
@@ -153,6 +165,30 @@ class Connection(asyncio.Protocol):
             self._watch.cancel()
         if self._transport is not None:
             self._transport.abort()
+
+    def _taken(self) -> bytes:
+        """What is there of the body, for who exchanges."""
+        data = bytes(self._body)
+        self._body.clear()
+        if self._is_paused and self._transport:
+            self._is_paused = False
+            self.heard_at = self._loop.time()  # the time that the reader took is not the far end's silence
+            self._transport.resume_reading()
+        return data
+
+    def _pass_on(self, take: Callable[[bytes], bool]) -> None:
+        """To `pour`'s reader, who is woken when there is no more to pass on."""
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return  # he leaves, or looks for himself
+        try:
+            if not take(self._taken()):
+                self._take = None
+            elif not self._is_complete:
+                return
+        except Exception as error:  # noqa: BLE001 - the reader raises it
+            waiter.set_exception(error)
+        self._wake()
 
     async def _more(self) -> None:
         if self._failure:
@@ -200,6 +236,8 @@ class Connection(asyncio.Protocol):
         except (ValueError, zlib.error) as problem:
             self._fail(BrokenAnswer(f"the answer is no HTTP: {problem}"))
             return
+        if self._take is not None and self._body:
+            self._pass_on(self._take)
         if len(self._body) > _UNREAD_BYTES_MAX and self._transport and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()

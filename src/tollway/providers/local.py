@@ -17,7 +17,7 @@ from tollway.catalog import HINTS, Route
 from tollway.engine import EngineEndpoint
 from tollway.errors import ContextLengthExceeded, RateLimited
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, PromptValue
@@ -25,7 +25,7 @@ from tollway.providers.generation import SEED_MODULUS, ChoiceStream, Prompt, gen
 from tollway.providers.images import ImageLoader, check_images
 from tollway.providers.template import Templates
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
-from tollway.wire.chat import ChatRequest, ChunkChoice, Usage, images_of, text_of
+from tollway.wire.chat import ChatRequest, images_of, text_of
 
 # What a request gets that names neither temperature nor top_p. Small models ramble at OpenAI's default of 1.0; a caller who
 # names either gets exactly that and no further truncation.
@@ -63,8 +63,11 @@ class LocalProvider:
         answers = await asyncio.gather(*(engine.client.healthy() for engine in self._engines.values()))
         return dict(zip(self._engines, answers, strict=True))
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
         """See Provider. More choices than the engine has slots are made in groups, one after the other."""
+        await hand_on(self._items(request, route, meter), take)
+
+    async def _items(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[Item]:
         engine = self._engines[route.upstream_model]
         slots = engine.endpoint.slots
         places = min(request.choices_count, slots)

@@ -6,14 +6,15 @@ closed at once, which is what makes the far end stop generating.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from tollway.catalog import Route
 from tollway.errors import BadGateway, TollwayError
-from tollway.providers.base import Meter
+from tollway.providers.base import Meter, Take
 from tollway.providers.http import HttpClient, Target, post_head, target_of
 from tollway.providers.http_connection import Connection
 from tollway.providers.images import ImageLoader
@@ -43,11 +44,11 @@ class OpenAIProvider:
         """See Provider."""
         return check_request(request, route)
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
         """See Provider."""
         payload = await payload_for(request, route, self._images)
         reader = AnswerReader(request, route, payload.prompt_tokens, meter)
-        begun = False
+        stream = _Stream(reader, take, together=not request.stream)
         usage: Usage | None = None
         try:
             connection = await self._http.post(*_address(route.upstream.base_url, route.upstream.api_key), payload.data)
@@ -57,24 +58,20 @@ class OpenAIProvider:
                 if status != 200 or kind == "text/html" or (kind == "application/json" and payload.streams):
                     raise failed_answer(route, status, connection.headers, await connection.error_body())
                 if not payload.streams and kind != "text/event-stream":
-                    for chunk in reader.read_whole(await connection.rest(ANSWER_BYTES_MAX)):
-                        begun = True
-                        yield chunk
+                    stream.hand_on(reader.read_whole(await connection.rest(ANSWER_BYTES_MAX)))
+                    await stream.taken()
                 else:
-                    events = EventReader()
-                    read, gather_seconds = (reader.read, 0.0) if request.stream else (reader.read_together, GATHER_SECONDS)
-                    while not reader.done and (data := await connection.piece(gather_seconds)):
-                        came = events.feed(data)
-                        del data  # while a slow reader takes what came, it would be there twice
-                        for chunk in read(came):
-                            begun = True
-                            yield chunk
+                    while not reader.done and not connection.is_read:
+                        if request.stream:
+                            await connection.pour(stream.feed)
+                        else:
+                            stream.feed(await connection.piece(GATHER_SECONDS))
+                        await stream.taken()
                     if not reader.done:
-                        for chunk in read(events.finish()):
-                            begun = True
-                            yield chunk
+                        stream.finish()
+                        await stream.taken()
                         if not reader.complete:
-                            _check_stray(events.stray)
+                            _check_stray(stream.stray)
                 usage = reader.finish()
                 if not connection.is_read:
                     await _read_tail(connection)
@@ -82,14 +79,58 @@ class OpenAIProvider:
                 if usage is None:
                     reader.break_off()
                 connection.close()
-            yield usage
+            take(usage)
         except UpstreamStreamError as problem:
-            raise failed_stream(route, problem.error, begun=begun) from None
+            raise failed_stream(route, problem.error, begun=stream.begun) from None
         except OSError as problem:
-            raise failed_connection(route, problem, begun=begun) from problem
+            raise failed_connection(route, problem, begun=stream.begun) from problem
         except TollwayError as problem:
             # Nothing that breaks an answer that has begun is the caller's fault any more.
-            raise problem if not begun or isinstance(problem, BadGateway) else BadGateway(problem.message) from None
+            raise problem if not stream.begun or isinstance(problem, BadGateway) else BadGateway(problem.message) from None
+
+
+class _Stream:
+    """An answer's bytes in, its items out, as far as there is room for them."""
+
+    def __init__(self, reader: AnswerReader, take: Take, *, together: bool) -> None:
+        self.begun = False
+        """Whether an item was handed on."""
+        self._reader = reader
+        self._read = reader.read_together if together else reader.read
+        self._events = EventReader()
+        self._take = take
+        self._chunks: Iterator[ChunkChoice] = iter(())
+        self._room: asyncio.Future[Any] | None = None
+
+    def feed(self, data: bytes) -> bool:
+        """Whether there may be more: not once the answer has ended, nor before `taken` where there is no room left."""
+        return self.hand_on(self._read(self._events.feed(data)))
+
+    def finish(self) -> None:
+        """The bytes have ended, the answer has not."""
+        self.hand_on(self._read(self._events.finish()))
+
+    def hand_on(self, chunks: Iterable[ChunkChoice]) -> bool:
+        """As `feed`."""
+        self._chunks = iter(chunks)
+        for chunk in self._chunks:
+            self.begun = True
+            self._room = self._take(chunk)
+            if self._room is not None:
+                return False
+        return not self._reader.done
+
+    async def taken(self) -> None:
+        """Waits until all that came is handed on and there is room for more."""
+        while (room := self._room) is not None:
+            self._room = None
+            await room
+            self.hand_on(self._chunks)
+
+    @property
+    def stray(self) -> bytearray:
+        """See EventReader."""
+        return self._events.stray
 
 
 @lru_cache(maxsize=256)

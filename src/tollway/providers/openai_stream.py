@@ -5,7 +5,7 @@ tool calls without an index or all with index 0, the role in every delta, a last
 finish_reason, a finish_reason that comes twice. What is no sound answer raises BadGateway; it is never mended into one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -168,22 +168,27 @@ class AnswerReader:
         self._reported: object = None
         self._choices = [_ChoiceReader(index, request) for index in range(request.choices_count)]
 
-    def read(self, events: list[bytes]) -> Iterator[ChunkChoice]:
+    def read(self, events: list[bytes]) -> Iterable[ChunkChoice]:
         """What the events add, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error.
 
         Empties the list: what a slow reader has not taken yet is memory.
         """
+        return self._read_one(events[0]) if len(events) == 1 else self._read_each(events)
+
+    def _read_each(self, events: list[bytes]) -> Iterator[ChunkChoice]:
         events.reverse()
         while events and not self.done:
-            data = events.pop()
-            try:
-                event = _decode_event(data)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
-                if data.strip() == b"[DONE]":  # no JSON either
-                    self.done = True
-                    return
-                raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
-            yield from self._read_event(event)
+            yield from self._read_one(events.pop())
+
+    def _read_one(self, data: bytes) -> list[ChunkChoice]:
+        try:
+            event = _decode_event(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            if data.strip() == b"[DONE]":  # no JSON either
+                self.done = True
+                return []
+            raise self._broken("sent an event that is no chunk", type(problem).__name__) from None
+        return self._read_event(event)
 
     def read_together(self, events: list[bytes]) -> Iterator[ChunkChoice]:
         """As `read`, for a caller who waits for the whole answer: text that follows on text is one chunk."""

@@ -2,13 +2,12 @@
 
 import asyncio
 import math
-from typing import Self
+from typing import Any, Self
 
 from tollway.catalog import Limits
 from tollway.errors import GatewayTimeout
-from tollway.wire.chat import ChunkChoice, Usage
-
-Item = ChunkChoice | Usage
+from tollway.providers.base import Item
+from tollway.wire.chat import Usage
 
 TOTAL_TIME_CODE = "total_time_exceeded"
 LOOK_SECONDS, SHORTEST_SECONDS = 0.5, 0.01
@@ -31,8 +30,7 @@ class Patience:
 
     def __init__(self, limits: Limits, total_at: float | None) -> None:
         """`total_at` in the event loop's time."""
-        self.waiting = True
-        """For the reader to set: whether it waits for the upstream now."""
+        self._is_waiting = True  # for the upstream, not for the reader
         self._fresh = False
         self._between = limits.between_tokens_seconds
         self._limit = limits.first_token_seconds
@@ -53,17 +51,24 @@ class Patience:
 
     def heard(self, item: Item) -> None:
         """Something has come; whether it counts is looked at once between two looks at the clock."""
-        self.waiting = False
         self._fresh = self._fresh or has_content(item)
+
+    def rest_until(self, room: "asyncio.Future[Any]") -> None:
+        """The reader is waited for, not the upstream."""
+        self._is_waiting = False
+        room.add_done_callback(self._go_on)
+
+    def _go_on(self, _: object) -> None:
+        self._is_waiting = True
 
     def _look(self) -> None:
         now = self._loop.time()
         if self._fresh:
             self._limit, self._what = self._between, "to go on with its answer"
-        if self._fresh or not self.waiting:
+        if self._fresh or not self._is_waiting:
             self._heard_at, self._fresh = now, False
         limit_at = self._limit_at()
-        if self.waiting and now >= limit_at:
+        if self._is_waiting and now >= limit_at:
             self._expired = True
             self._task.cancel()
         else:

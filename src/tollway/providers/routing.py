@@ -7,9 +7,9 @@ that was not tried yet, at once, or else to the same one after a pause. Nothing 
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -27,13 +27,10 @@ from tollway.errors import (
     UnsupportedParameter,
 )
 from tollway.observability import Metrics
-from tollway.providers.base import Meter, Provider
+from tollway.providers.base import Item, Meter, Provider, Take
 from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
 from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics, UpstreamState
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
-
-Take = Callable[[ChunkChoice | Usage], Awaitable[None] | None]
-"""Takes the next item of an answer. What it returns is waited for: there is no room for more until then."""
 
 ATTEMPTS_MAX = 3
 RETRY_AFTER_SECONDS_MAX = 5.0
@@ -165,9 +162,7 @@ class Journey:
         raise self._nobody(now)
 
     async def answer(self, meter: Meter, take: Take) -> None:
-        """Gives `take` what Provider.stream would yield. The first item has content, or is followed by one that has without
-        waiting. Cancelling it cancels the upstream's work at once.
-        """
+        """As Provider.answer. The first item has content, or is followed by one that has without waiting."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         failure: TollwayError | None = None
@@ -177,30 +172,15 @@ class Journey:
             self.attempts += 1
             limits = choice.route.upstream.limits
             total_at = None if limits.total_seconds is None else began_at + limits.total_seconds
-            held: dict[int, ChunkChoice] = {}
             call = Call(choice.health, choice.route, self.attempts, self._request_id)
             try:
                 with call, Patience(limits, total_at) as patience:
-                    async with aclosing(choice.provider.stream(self._request, choice.route, meter)) as items:
-                        async for item in items:
-                            patience.heard(item)
-                            if not self.answered:
-                                if isinstance(item, ChunkChoice) and not has_content(item):
-                                    held.setdefault(item.index, item)  # the role: it says nothing of the upstream's health
-                                    patience.waiting = True
-                                    continue
-                                self.answered = True
-                                call.answering()
-                                for early in held.values():
-                                    if (room := take(early)) is not None:
-                                        await room
-                            if (room := take(item)) is not None:
-                                await room
-                            patience.waiting = True
-                        if not self.answered:
-                            raise BadGateway("The model's upstream sent an empty answer.")
-                        if isinstance(item, Usage):
-                            choice.health.use(item)
+                    attempt = _Attempt(self, call, patience, take)
+                    await choice.provider.answer(self._request, choice.route, meter, attempt.take)
+                    if not self.answered:
+                        raise BadGateway("The model's upstream sent an empty answer.")
+                    if attempt.usage is not None:
+                        choice.health.use(attempt.usage)
                 return
             except TollwayError as error:
                 if self.answered or not isinstance(error, (*_RETRYABLE, *_CANNOT)):
@@ -278,3 +258,35 @@ class Journey:
             code="upstream_unavailable",
             retry_after_seconds=max(1, math.ceil(seconds)),
         )
+
+
+class _Attempt:
+    """What one upstream sends, on its way: what comes before the first content is held back, for another may answer instead."""
+
+    def __init__(self, journey: Journey, call: Call, patience: Patience, take: Take) -> None:
+        self.usage: Usage | None = None
+        """Once it has come, which is the end."""
+        self._journey = journey
+        self._call = call
+        self._patience = patience
+        self._take = take
+        self._held: dict[int, ChunkChoice] = {}
+        self._has_begun = False
+
+    def take(self, item: Item) -> "asyncio.Future[Any] | None":
+        """See Take."""
+        self._patience.heard(item)
+        if not self._has_begun:
+            if isinstance(item, ChunkChoice) and not has_content(item):
+                self._held.setdefault(item.index, item)  # the role: it says nothing of the upstream's health
+                return None
+            self._has_begun = self._journey.answered = True
+            self._call.answering()
+            for early in self._held.values():
+                self._take(early)
+        if isinstance(item, Usage):
+            self.usage = item
+        room = self._take(item)
+        if room is not None:
+            self._patience.rest_until(room)
+        return room

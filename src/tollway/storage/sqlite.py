@@ -14,7 +14,7 @@ from sqlalchemy import Connection, event
 
 from tollway.storage.facts import Facts
 from tollway.storage.not_now import NotNow
-from tollway.storage.turns import TurnError, shared, turn
+from tollway.storage.turns import QuickTurn, TurnError, shared, turn
 
 _BUSY_SECONDS = 10
 _STATEMENTS = 512  # kept compiled; see prepared.py
@@ -57,6 +57,7 @@ class Sqlite:
         self._writing = sa.create_engine(url, pool_size=2, max_overflow=0, hide_parameters=True, connect_args=statements)
         self._writer: _Writer | None = None
         self._quick: _Writer | None = None
+        self._quick_turn = QuickTurn(self._lock)
         self._alone = threading.Lock()  # a lock on a file keeps out other processes, not our own threads
         self._log_is_doubtful = False
         self._checkpoints = _Checkpoints(self._reading, self._turn)
@@ -91,21 +92,26 @@ class Sqlite:
         """`work`'s result, committed, not durable, in a thread that must not wait: raises NotNow instead. Only memory is
         written to, as long as the system has some; `sync` brings it to the disk.
         """
-        if self._log_is_doubtful:
+        if self._log_is_doubtful or not self._alone.acquire(blocking=False):
             raise NotNow
         try:
-            with self._turn(0):
-                try:
-                    quick = self._quick = self._quick or _Writer(self._writing.connect(), "busy_timeout = 0")
-                    quick.begin("NORMAL")
-                    result = work(quick.connection, is_alone=quick.is_alone())
-                    quick.commit()
-                    self._checkpoints.after_commit()
-                except BaseException:
-                    self._forget_quick()
-                    raise
+            if not self._quick_turn.take():
+                raise NotNow
+            try:
+                quick = self._quick = self._quick or _Writer(self._writing.connect(), "busy_timeout = 0")
+                quick.begin("NORMAL")
+                result = work(quick.connection, is_alone=quick.is_alone())
+                quick.commit()
+                self._checkpoints.after_commit()
+            except BaseException:
+                self._forget_quick()
+                raise
+            finally:
+                self._quick_turn.give_back()
         except TurnError:
             raise NotNow from None
+        finally:
+            self._alone.release()
         return result
 
     def sync(self) -> None:
@@ -128,12 +134,12 @@ class Sqlite:
             self._log_is_doubtful = False
 
     @contextlib.contextmanager
-    def _turn(self, seconds_max: float = _BUSY_SECONDS) -> Iterator[None]:
-        """Nobody else writes meanwhile. Blocks; raises TurnError when it takes too long, with 0 without waiting."""
-        if not self._alone.acquire(timeout=seconds_max):
-            raise TurnError(f"{self.path}: another thread has written for {seconds_max:g} s")
+    def _turn(self) -> Iterator[None]:
+        """Nobody else writes meanwhile. Blocks; raises TurnError when it takes too long."""
+        if not self._alone.acquire(timeout=_BUSY_SECONDS):
+            raise TurnError(f"{self.path}: another thread has written for {_BUSY_SECONDS:g} s")
         try:
-            with turn(self._lock, seconds_max):
+            with turn(self._lock, _BUSY_SECONDS):
                 yield
         finally:
             self._alone.release()
@@ -179,6 +185,7 @@ class Sqlite:
     def close(self) -> None:
         self._forget_writer()
         self._forget_quick()
+        self._quick_turn.close()
         self._checkpoints.close()
         self._reading.dispose()
         self._writing.dispose()

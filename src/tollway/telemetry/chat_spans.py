@@ -1,7 +1,6 @@
 """One answer as a span `chat {model}` and as values in histograms, in the words of the GenAI semantic conventions."""
 
 import asyncio
-from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,11 +10,11 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from tollway import clock
 from tollway.errors import TollwayError
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take
 from tollway.providers.patience import has_content
-from tollway.providers.routing import Journey, Take
+from tollway.providers.routing import Journey
 from tollway.telemetry.content import input_attributes, output_attribute
-from tollway.wire.chat import ChatRequest, ChunkChoice, JsonObjectFormat, JsonSchemaFormat, Usage
+from tollway.wire.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat, Usage
 from tollway.wire.folding import Fold
 
 # The buckets are the conventions'.
@@ -70,7 +69,7 @@ class TracedJourney(Journey):
         token = context.attach(trace.set_span_in_context(span))
         failure: BaseException | None = None
 
-        def seen(item: ChunkChoice | Usage) -> Awaitable[None] | None:
+        def seen(item: Item) -> asyncio.Future[Any] | None:
             self._see(item)
             return take(item)
 
@@ -83,7 +82,7 @@ class TracedJourney(Journey):
             context.detach(token)
             self._end(span, meter, clock.monotonic() - began_at, began_at, failure)
 
-    def _see(self, item: ChunkChoice | Usage) -> None:
+    def _see(self, item: Item) -> None:
         if isinstance(item, Usage):
             self._usage = item
             return

@@ -1,8 +1,9 @@
 """Drives one provider against a fake upstream: a request in, chunks and the folded completion out."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tollway.admission import OpenDesk
 from tollway.catalog import Catalog, Limits, Model, Plan, Price, Route, Upstream
 from tollway.completions import Answer, Call, Completions
 from tollway.observability import Metrics
-from tollway.providers.base import Meter, Provider
+from tollway.providers.base import Item, Meter, Provider
 from tollway.providers.gemini import GeminiProvider
 from tollway.providers.http import HttpClient
 from tollway.providers.images import ImageLoader
@@ -89,19 +90,29 @@ async def gemini(model: str = "gemini-2.5-flash-lite") -> AsyncIterator[tuple[Ge
 async def collect(
     provider: Provider, request: ChatRequest, route: Route, meter: Meter | None = None
 ) -> tuple[list[ChunkChoice], Usage]:
-    """The whole stream: chunks, then the one usage."""
+    """The whole answer: chunks, then the one usage."""
     provider.check(request, route)
-    chunks: list[ChunkChoice] = []
-    usage: Usage | None = None
-    async with aclosing(provider.stream(request, route, meter or Meter())) as stream:
-        async for item in stream:
-            assert usage is None, "something came after the usage"
-            if isinstance(item, Usage):
-                usage = item
-            else:
-                chunks.append(item)
-    assert usage is not None
+    items: list[Item] = []
+    await provider.answer(request, route, meter or Meter(), items.append)
+    *before, usage = items
+    chunks = [item for item in before if isinstance(item, ChunkChoice)]
+    assert isinstance(usage, Usage)
+    assert len(chunks) == len(before), "there is more than one usage"
     return chunks, usage
+
+
+async def items_of(provider: Provider, request: ChatRequest, route: Route, meter: Meter | None = None) -> AsyncGenerator[Item]:
+    """An answer as it comes. Closing it cancels the answer, and waits until that is done."""
+    items: asyncio.Queue[Item | None] = asyncio.Queue()
+    answering = asyncio.create_task(provider.answer(request, route, meter or Meter(), items.put_nowait))
+    answering.add_done_callback(lambda _: items.put_nowait(None))
+    try:
+        while (item := await items.get()) is not None:
+            yield item
+        await answering
+    finally:
+        answering.cancel()
+        await asyncio.wait([answering])
 
 
 @dataclass

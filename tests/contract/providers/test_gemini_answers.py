@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.contract.providers.driving import cases, chat_request, collect, folded, gemini, gemini_route
+from tests.contract.providers.driving import cases, chat_request, collect, folded, gemini, gemini_route, items_of
 from tests.fakes.faults import Reply, Step, Wait
 from tests.fakes.gemini import HELLO, FakeGemini, event, framed, signature, streamed, usage
 
@@ -151,7 +151,7 @@ async def test_a_signature_makes_its_way_through_the_callers_hands_and_back() ->
 async def test_one_of_several_choices_that_fails_at_once_fails_the_request_before_anything_is_handed_out() -> None:
     async with gemini() as (provider, fake, route):
         fake.queue(streamed(*HELLO), Reply(before=[Wait(0.1)], status=503), streamed(*HELLO))
-        stream = provider.stream(chat_request(n=3), route, Meter())
+        stream = items_of(provider, chat_request(n=3), route)
 
         with pytest.raises(ServiceUnavailable):
             await anext(stream)

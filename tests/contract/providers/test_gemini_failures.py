@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
-from tests.contract.providers.driving import cases, chat_request, collect, gemini, gemini_provider, gemini_route
+from tests.contract.providers.driving import cases, chat_request, collect, gemini, gemini_provider, gemini_route, items_of
 from tests.fakes.faults import FAULTS, Hang, Heartbeats, Reply, failing
 from tests.fakes.gemini import HELLO, FakeGemini, event, framed, streamed, text_event, usage
 from tests.fakes.server import left_within
@@ -20,7 +20,7 @@ from tests.fakes.server import left_within
 from tollway.errors import BadGateway, GatewayTimeout, ServiceUnavailable, TollwayError
 from tollway.metering import credits_for, tariff_of
 from tollway.providers import gemini as gemini_module
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter
 from tollway.providers.gemini_answer import CallUsage, Tally
 from tollway.wire.chat import ChunkChoice, Delta
 
@@ -125,7 +125,7 @@ async def test_silence_and_heartbeats_give_no_items(name: str) -> None:
     """So that the router's limits, which count items with content, see them as silence."""
     async with gemini() as (provider, fake, route):
         fake.queue(FAULTS[name](streamed(*HELLO)))
-        async with aclosing(provider.stream(chat_request(), route, Meter())) as stream:
+        async with aclosing(items_of(provider, chat_request(), route)) as stream:
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(stream), 0.2)
 
@@ -137,7 +137,7 @@ async def test_a_stall_in_mid_answer_gives_no_more_items(name: str) -> None:
     async with gemini() as (provider, fake, route):
         fake.queue(FAULTS[name](streamed(*HELLO)))
         meter = Meter()
-        async with aclosing(provider.stream(chat_request(), route, meter)) as stream:
+        async with aclosing(items_of(provider, chat_request(), route, meter)) as stream:
             assert [(await anext(stream)).delta.content for _ in range(2)] == ["", "Hello"]  # type: ignore[union-attr]
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(anext(stream), 0.2)
@@ -190,7 +190,7 @@ async def test_an_error_in_plain_json_in_the_midst_of_a_stream(form: str) -> Non
 async def test_a_caller_who_leaves_takes_the_upstreams_calls_along(choices: int, items: int) -> None:
     async with gemini() as (provider, fake, route):
         fake.queue(*[FAULTS["heartbeats_after_first_event"](streamed(*HELLO)) for _ in range(choices)])
-        stream = provider.stream(chat_request(n=choices), route, Meter())
+        stream = items_of(provider, chat_request(n=choices), route)
         for _ in range(items):
             await anext(stream)
         await stream.aclose()
@@ -298,11 +298,13 @@ async def test_the_meter_keeps_up_with_the_stream() -> None:
         last = text_event("z", candidates=9, finish="STOP")
         fake.queue(streamed(text_event("x" * 8, candidates=1), text_event("y" * 8), last))
         meter = Meter()
-        seen = [
-            (meter.prompt_tokens, meter.completion_tokens)
-            async for item in provider.stream(chat_request(), route, meter)
-            if isinstance(item, ChunkChoice) and item.delta.content
-        ]
+        seen: list[tuple[int | None, int | None]] = []
+
+        def take(item: Item) -> None:
+            if isinstance(item, ChunkChoice) and item.delta.content:
+                seen.append((meter.prompt_tokens, meter.completion_tokens))
+
+        await provider.answer(chat_request(), route, meter, take)
 
     assert seen == [(7, 1), (7, 3), (7, 9)]
 

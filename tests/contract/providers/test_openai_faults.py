@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 from tests.answers import chunks_of
+from tests.contract.providers.driving import collect, items_of
 from tests.contract.providers.limits import BRIEF, ONE_TRY, limits_for
 from tests.contract.providers.openai_support import Gateway, gateway, route_to
 from tests.fakes.faults import FAULTS, Drip, Hang, Heartbeats, Reply, Wait
@@ -19,8 +20,8 @@ from tests.fakes.server import left_within
 from tollway.catalog import Limits
 from tollway.completions import Answer
 from tollway.errors import BadGateway, GatewayTimeout, RateLimited, ServiceUnavailable, TollwayError
-from tollway.providers.base import Meter
-from tollway.wire.chat import ChunkChoice, Usage
+from tollway.providers.base import Item, Meter
+from tollway.wire.chat import ChunkChoice
 from tollway.wire.decode import decode_chat_request
 
 TEXT = ["Grüße", " aus", " Köln, hier ist", " es schön"]
@@ -267,7 +268,7 @@ async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
             request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
             meter = Meter()
             with pytest.raises(BadGateway):
-                _ = [item async for item in house.provider.stream(request, house.route, meter)]
+                await collect(house.provider, request, house.route, meter)
         assert (meter.prompt_tokens, meter.completion_tokens) == expected
 
 
@@ -300,13 +301,38 @@ async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeO
     fake.queue(Reply([*GOOD.steps[:2], Hang()]))
     async with gateway(route_to(fake.base_url)) as house:
         request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
-        stream = house.provider.stream(request, house.route, Meter())
-        first: ChunkChoice | Usage = await anext(stream)
+        stream = items_of(house.provider, request, house.route)
+        first = await anext(stream)
         assert isinstance(first, ChunkChoice)
         await stream.aclose()
         assert not house.http.in_use
         assert await left_within(fake.received[0])
         gc.collect()
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["word by word", "at once"])
+async def test_nothing_is_given_to_who_has_no_room(fake: FakeOpenAI, together: bool) -> None:
+    """And then everything, in order."""
+    steps = [chunk({"content": f"{number} "}) for number in range(50)]
+    reply = stream_reply([*steps, chunk({}, finish_reason="stop")])
+    fake.queue(Reply([b"".join(reply.steps)]) if together else reply)  # type: ignore[arg-type]
+    async with gateway(route_to(fake.base_url)) as house:
+        request, _ = decode_chat_request(b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}')
+        texts: list[str] = []
+        room = asyncio.get_running_loop().create_future()
+
+        def take(item: Item) -> asyncio.Future[None] | None:
+            if not isinstance(item, ChunkChoice) or not item.delta.content:
+                return None
+            texts.append(item.delta.content)
+            return None if room.done() else room
+
+        answering = asyncio.create_task(house.provider.answer(request, house.route, Meter(), take))
+        await asyncio.sleep(0.2)
+        assert texts == ["0 "]
+        room.set_result(None)
+        await answering
+        assert texts == [f"{number} " for number in range(50)]
 
 
 async def test_the_official_client_takes_the_fake_for_openai(fake: FakeOpenAI) -> None:

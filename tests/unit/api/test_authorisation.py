@@ -21,7 +21,7 @@ from tollway.api.services import Services
 from tollway.api.table import Auth, Endpoint
 from tollway.catalog import Route
 from tollway.completions import Completions
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.routing import Router
 from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, Usage
 
@@ -82,7 +82,10 @@ class Parrot:
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         return []
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
+        await hand_on(self._items(), take)
+
+    async def _items(self) -> AsyncGenerator[Item]:
         yield ChunkChoice(index=0, delta=Delta(content="Hello"))
         yield ChunkChoice(index=0, delta=Delta(), finish_reason="stop")
         yield Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2)

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from tollway.catalog import Limits, Model, Plan, Price, Route, Upstream
 from tollway.observability import Metrics
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.routing import Journey, Router
 from tollway.wire.chat import ChatRequest, ChunkChoice, Delta, Usage, UserMessage
 
@@ -25,7 +25,6 @@ MODEL = Model(
 REQUEST = ChatRequest(model=MODEL.id, messages=[UserMessage(content="Hello")])
 SHORT = Limits(first_token_seconds=0.5, between_tokens_seconds=0.5, total_seconds=5.0)
 
-Item = ChunkChoice | Usage
 Script = Callable[[Meter], AsyncGenerator[Item]]
 
 ROLE = ChunkChoice(0, Delta(role="assistant", content=""))
@@ -86,7 +85,10 @@ class Scripted:
             raise error
         return [f"hint-of-{route.upstream.name}"]
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[Item]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
+        await hand_on(self._items(route, meter), take)
+
+    async def _items(self, route: Route, meter: Meter) -> AsyncGenerator[Item]:
         name = route.upstream.name
         self.calls.append(name)
         scripts = self._scripts[name]

@@ -201,6 +201,85 @@ async def test_a_slow_reader_makes_the_far_end_wait() -> None:
         assert first + await exchange.rest() == piece * 100
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+async def test_a_body_is_poured_under_any_split(size: int) -> None:
+    answer = chunked(b"one", b"t" * 300, b"\r\n0\r\n\r\n")
+    poured: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        poured.append(data)
+        return True
+
+    async with served(*(answer[at : at + size] for at in range(0, len(answer), size))) as exchange:
+        await exchange.head()
+        await exchange.pour(take)
+        assert exchange.is_read
+        assert b"".join(poured) == b"one" + b"t" * 300 + b"\r\n0\r\n\r\n"
+        assert all(poured)
+
+
+async def test_who_has_enough_is_poured_no_more_until_he_asks_again() -> None:
+    piece = b"p" * 60_000
+    poured: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        poured.append(data)
+        return len(poured) > 2
+
+    async with served(chunked(*[piece] * 100)) as exchange:
+        await exchange.head()
+        for count in (1, 2):
+            await exchange.pour(take)
+            await asyncio.sleep(0.1)
+            assert len(poured) == count
+        assert sum(map(len, poured)) < 3 << 20  # the far end waits meanwhile
+        await exchange.pour(take)
+        assert b"".join(poured) == piece * 100
+
+
+async def test_what_comes_before_a_break_is_poured_and_then_it_is_raised() -> None:
+    poured = bytearray()
+
+    def take(data: bytes) -> bool:
+        poured.extend(data)
+        return True
+
+    async with served(chunked(b"first")[:-5]) as exchange:
+        with pytest.raises(ConnectionError):
+            await exchange.pour(take)
+    assert poured == b"first"
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["what is there", "what comes"])
+async def test_what_its_reader_raises_ends_the_pouring(waits: bool) -> None:
+    def take(_: bytes) -> bool:
+        raise ZeroDivisionError
+
+    async with served(CHUNKED, b"3\r\none\r\n", stays=True) as exchange:
+        await exchange.head()
+        await asyncio.sleep(0 if waits else 0.1)
+        with pytest.raises(ZeroDivisionError):
+            await exchange.pour(take)
+
+
+async def test_nothing_is_poured_to_who_has_left() -> None:
+    poured: list[bytes] = []
+
+    def take(data: bytes) -> bool:
+        poured.append(data)
+        return True
+
+    async with served(CHUNKED, b"3\r\none\r\n", stays=True) as exchange:
+        await exchange.head()
+        pouring = asyncio.create_task(exchange.pour(take))
+        await asyncio.sleep(0.1)
+        pouring.cancel()
+        exchange.data_received(b"3\r\ntwo\r\n")  # in the same round of the loop
+        with pytest.raises(asyncio.CancelledError):
+            await pouring
+        assert poured == [b"one"]
+
+
 async def test_closing_in_mid_answer_hangs_up() -> None:
     server = Server((CHUNKED,), stays=True)
     async with serving(server) as send:

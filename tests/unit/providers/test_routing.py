@@ -1,7 +1,7 @@
 import asyncio
 import collections
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from tests.unit.providers.scripted import (
@@ -11,7 +11,6 @@ from tests.unit.providers.scripted import (
     STOP,
     USAGE,
     Bench,
-    Item,
     Script,
     Scripted,
     answering,
@@ -35,7 +34,7 @@ from tollway.errors import (
     UnsupportedParameter,
 )
 from tollway.providers import patience, routing
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter
 
 RETRYABLE = [BadGateway("x"), ServiceUnavailable("x"), RateLimited("x")]
 
@@ -369,9 +368,9 @@ async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytes
     bench = Bench(Scripted(a=answering(ROLE, text("a"), text("b"), STOP, USAGE, every=0.03)), route("a", limits=brief))
     items: list[Item] = []
 
-    def take(item: Item) -> Awaitable[None]:
+    def take(item: Item) -> asyncio.Future[None]:
         items.append(item)
-        return asyncio.sleep(0.6)
+        return asyncio.create_task(asyncio.sleep(0.6))
 
     await bench.begin().answer(Meter(), take)
     assert len(items) == 5
@@ -398,7 +397,7 @@ async def test_leaving_closes_the_upstream_and_is_no_failure(script: Script) -> 
 
 async def test_leaving_while_there_is_no_room_closes_the_upstream() -> None:
     bench = Bench(Scripted(a=answering()), route("a"))
-    task = asyncio.create_task(bench.begin().answer(Meter(), lambda _: asyncio.sleep(9)))
+    task = asyncio.create_task(bench.begin().answer(Meter(), lambda _: asyncio.create_task(asyncio.sleep(9))))
     await asyncio.sleep(0.02)
     assert bench.provider.working == 1
     task.cancel()

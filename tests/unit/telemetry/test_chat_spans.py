@@ -5,7 +5,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from tollway import settings as settings_module
 from tollway.catalog import LOCAL, Model, Plan, Price, Route, Upstream, shipped_providers
 from tollway.errors import BadGateway, InvalidRequest
 from tollway.observability import Metrics
-from tollway.providers.base import Meter
+from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.routing import Router
 from tollway.telemetry import Telemetry
 from tollway.wire.chat import (
@@ -61,7 +61,10 @@ class Script:
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         return []
 
-    async def stream(self, request: ChatRequest, route: Route, meter: Meter) -> AsyncGenerator[ChunkChoice | Usage]:
+    async def answer(self, request: ChatRequest, route: Route, meter: Meter, take: Take) -> None:
+        await hand_on(self._items(meter), take)
+
+    async def _items(self, meter: Meter) -> AsyncGenerator[Item]:
         meter.prompt_tokens = 10
         for item in self.plays.pop(0):
             if isinstance(item, Exception):
@@ -107,11 +110,11 @@ class Told:
         router = Router({"local": script, "openai": script}, Metrics(), journey=self.telemetry.journey)
         journey = router.begin(request, Plan(MODEL, routes or (route(),)), "req-1")
         journey.response_id = "chatcmpl-1"
-        seen: list[ChunkChoice | Usage] = []
+        seen: list[Item] = []
 
-        def take(item: ChunkChoice | Usage) -> Awaitable[None] | None:
+        def take(item: Item) -> asyncio.Future[None] | None:
             seen.append(item)
-            return asyncio.sleep(9) if len(seen) == leave_after else None
+            return asyncio.create_task(asyncio.sleep(9)) if len(seen) == leave_after else None
 
         answering = asyncio.create_task(journey.answer(Meter(), take))
         if leave_after is not None:
