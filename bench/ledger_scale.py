@@ -119,9 +119,9 @@ class Account:
         self.number += 1
         self.posted += posted
         fields = (about.get("key_id"), about.get("model"), about.get("reference"), about.get("price_version"), None)
-        entry = Entry(self.id, self.number, kind, request_id, posted, held, 0, at, *fields)
+        entry = msgspec.structs.astuple(Entry(self.id, self.number, kind, request_id, posted, held, 0, at, *fields))
         self.head = chained_hash(self.head, entry)
-        return (*msgspec.structs.astuple(entry), self.head)
+        return (*entry, self.head)
 
 
 _PLAIN = recorded("", "")

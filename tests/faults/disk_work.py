@@ -5,12 +5,9 @@ EVERYth operation of the disk fail and prints what came of it.
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import pickle
-import shutil
-import sqlite3
 import sys
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from tollway.storage.tables import ledger_entries
 
 GRANTED = 10_000_000
 ACKNOWLEDGED = "settled "
+BEGUN = "begun"
 
 
 async def _prepared(folder: Path) -> tuple[Database, Bench]:
@@ -50,14 +48,11 @@ async def _answer(bench: Bench, number: int, disk: Disk, told: set[str]) -> None
 
 
 async def record(folder: Path, steps: int) -> None:
-    """Answers `steps` requests; leaves the files' first state in FOLDER/first, what was done to them in FOLDER/events."""
+    """Answers `steps` requests; leaves in FOLDER/events what was done to the files since they were made."""
     disk = Disk()
     disk.install()
     database, bench = await _prepared(folder / "live")
-    with contextlib.closing(sqlite3.connect(folder / "live" / "tollway.db")) as raw:
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    shutil.copytree(folder / "live", folder / "first")
-    disk.events.clear()
+    disk.mark(BEGUN)
     told: set[str] = set()
     numbers = iter(range(steps))
     for size in itertools.cycle((1, 3, 8)):

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.faults.disk_work import ACKNOWLEDGED
+from tests.faults.disk_work import ACKNOWLEDGED, BEGUN
 
 from tollway.ledger.verify import verify
 from tollway.storage import Database
@@ -33,8 +33,8 @@ Recorded = tuple[str, str, int, bytes]
 class Platter:
     """One file: what is certain, and what was written since."""
 
-    def __init__(self, content: bytes) -> None:
-        self.synced = bytearray(content)
+    def __init__(self) -> None:
+        self.synced = bytearray()
         self.pending: list[Recorded] = []
 
     def take(self, event: Recorded) -> None:
@@ -95,17 +95,15 @@ def test_no_acknowledged_settlement_is_lost(tmp_path: Path, record_property: Cal
     subprocess.run([sys.executable, "-m", "tests.faults.disk_work", "record", str(tmp_path), str(STEPS)], check=True)
     events: list[Recorded] = pickle.loads((tmp_path / "events").read_bytes())
     chance = random.Random(1)
-    files = {
-        name: Platter(path.read_bytes() if (path := tmp_path / "first" / name).exists() else b"")
-        for name in ("tollway.db", "tollway.db-wal")
-    }
-    moments = set(chance.sample(range(len(events)), min(LOSSES, len(events))))
+    files = {name: Platter() for name in ("tollway.db", "tollway.db-wal")}
+    begun = next(number for number, event in enumerate(events) if event[0] == BEGUN)
+    moments = set(chance.sample(range(begun, len(events)), min(LOSSES, len(events) - begun)))
     told: set[str] = set()
     lost_holds = 0
     for number, event in enumerate(events):
-        if event[1]:
+        if event[1] in files:
             files[event[1]].take(event)
-        else:
+        elif event[0].startswith(ACKNOWLEDGED):
             told.add(event[0].removeprefix(ACKNOWLEDGED))
         if number in moments:
             folder = tmp_path / "after"

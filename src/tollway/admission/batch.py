@@ -42,7 +42,7 @@ class _Batch:
         self._now = clock.now()
 
     def run(self, *, again: bool) -> list[Result]:
-        work = [(command, rules_of(_order_of(command).caller)) for command in self._commands]
+        work = self._with_rules()
         self._load(work)
         done = self._already_done() if again else {}
         results: list[Result] = []
@@ -58,6 +58,18 @@ class _Batch:
                 results.append(refusal)
         self._state.flush()
         return results
+
+    def _with_rules(self) -> list[tuple[Command, list[Rule]]]:
+        """Each command with the limits that it is under; those of one key are nearly always the same object's."""
+        known: dict[int, list[Rule]] = {}
+        work: list[tuple[Command, list[Rule]]] = []
+        for command in self._commands:
+            caller = _order_of(command).caller
+            rules = known.get(id(caller))
+            if rules is None:
+                rules = known[id(caller)] = rules_of(caller)
+            work.append((command, rules))
+        return work
 
     def _load(self, work: Sequence[tuple[Command, Sequence[Rule]]]) -> None:
         """Locks the accounts, and reads what is not known of what the commands will need."""

@@ -35,10 +35,10 @@ class LedgerFault(Exception):
     """The books would be wrong: a fault of ours, never of a caller. The transaction must be rolled back."""
 
 
-def chained_hash(previous: bytes, entry: Entry) -> bytes:
-    """SHA-256 over the hash before and every field of the entry, as MessagePack."""
+def chained_hash(previous: bytes, fields: tuple[Any, ...]) -> bytes:
+    """SHA-256 over the hash before and every field of the entry, in the order of Entry, as MessagePack."""
     content = _SHA256.copy()  # a new one would cost several times as much with OpenSSL 3
-    content.update(previous + _encode(msgspec.structs.astuple(entry)))
+    content.update(previous + _encode(fields))
     return content.digest()
 
 
@@ -164,8 +164,9 @@ class Books:
             price_version,
             note,
         )
-        page.head = chained_hash(page.head, entry)
-        self._entries.append((*msgspec.structs.astuple(entry), page.head))
+        fields = msgspec.structs.astuple(entry)
+        page.head = chained_hash(page.head, fields)
+        self._entries.append((*fields, page.head))
         return entry
 
     def flush(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from msgspec import Struct
+from msgspec import Struct, structs
 from sqlalchemy import Connection
 
 from tollway.ledger.books import FIRST_HASH, chained_hash
@@ -93,7 +93,7 @@ class _Account:
         self._number += 1
         if entry.number != self._number:
             raise Wrong(f"entry {self._number} of account {entry.account_id} is missing: the next one is {where}")
-        self._head = chained_hash(self._head, entry)
+        self._head = chained_hash(self._head, structs.astuple(entry))
         if self._head != stored:
             raise Wrong(f"{where} was changed, or one before it: its hash does not fit")
         self._posted += entry.posted

@@ -34,7 +34,7 @@ class Result:
 
 
 class Prepared:
-    """A statement with named parameters."""
+    """A statement with named parameters; constants in it, such as a limit, keep their values."""
 
     def __init__(self, statement: Any) -> None:
         self._statement = statement
@@ -44,6 +44,8 @@ class Prepared:
         compiled = self._compiled.get(connection.dialect.name)
         if compiled is None:
             compiled = self._compiled[connection.dialect.name] = _Compiled(self._statement, connection)
+        if compiled.constants:
+            parameters = compiled.constants | parameters
         return compiled.run(connection, parameters if compiled.pick is None else compiled.pick(parameters))
 
 
@@ -109,11 +111,12 @@ def insert_into(table: sa.Table, names: Sequence[str]) -> PreparedInsert:
 class _Compiled:
     """The text of a statement for one database, and how its values are given."""
 
-    __slots__ = ("make_row", "pick", "sql")
+    __slots__ = ("constants", "make_row", "pick", "sql")
 
     def __init__(self, statement: Any, connection: Connection) -> None:
         compiled = statement.compile(dialect=connection.dialect)
         self.sql = str(compiled)
+        self.constants: Row = {name: value for name, value in compiled.params.items() if value is not None}
         self.pick = _picker(compiled.positiontup) if compiled.positional else None
         """From named values to values by position; None = the driver takes names."""
         self.make_row: Callable[[Any], Any] | None = None

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +21,7 @@ from sqlalchemy import Connection
 from tollway.errors import StorageUnavailable
 from tollway.storage import Database
 from tollway.storage.not_now import NotNow
+from tollway.storage.prepared import Prepared, PreparedIn
 from tollway.storage.tables import unfiled_requests
 from tollway.usage.recording import RequestRecord, write_records
 
@@ -78,17 +80,16 @@ async def _filed(database: Database, until: int) -> bool:
 
 async def _file_apart(database: Database, until: int) -> None:
     """Files the oldest row a request at a time: one that the database refuses keeps none of the others from being filed."""
-    oldest = _waiting(until).limit(1)
-    row = await database.read(lambda connection: connection.execute(oldest).first())
-    for record in _read(row) if row is not None else ():
+    rows = await database.write(lambda connection: _OLDEST(connection, {"until": until}).rows[:1], durable=False)
+    for record in chain.from_iterable(map(_read, rows)):
         try:
             await database.write(partial(write_records, records=[record]), durable=False)
         except StorageUnavailable:
             raise
         except Exception:
             log.exception("request_not_filed", request_id=record.request_id)
-    if row is not None:
-        await database.write(lambda connection: _strike_off(connection, [row.id]), durable=False)
+    if rows:
+        await database.write(lambda connection: _STRIKE_OFF(connection, [rows[0].id]), durable=False)
 
 
 async def keep_filed(database: Database) -> None:
@@ -110,28 +111,18 @@ def _newest(connection: Connection) -> int | None:
 
 
 def _file_some(connection: Connection, until: int) -> bool:
-    """Files the oldest rows up to `until`; whether there are more."""
-    query = _waiting(until).limit(_ROWS_AT_ONCE).with_for_update()  # another node may be filing them: we wait
+    """Files the oldest rows up to `until`; whether there may be more."""
     records: list[RequestRecord] = []
     ids: list[int] = []
-    for row in connection.execute(query).all():
+    for row in _OLDEST(connection, {"until": until}).rows:
         records += _read(row)
         ids.append(row.id)
         if len(records) >= _REQUESTS_AT_ONCE:
             break
     if ids:
         write_records(connection, records)
-        _strike_off(connection, ids)
-    return connection.execute(_waiting(until).limit(1)).first() is not None
-
-
-def _waiting(until: int) -> "sa.Select[tuple[int, bytes]]":
-    columns = unfiled_requests.c
-    return sa.select(columns.id, columns.body).where(columns.id <= until).order_by(columns.id)
-
-
-def _strike_off(connection: Connection, ids: list[int]) -> None:
-    connection.execute(sa.delete(unfiled_requests).where(unfiled_requests.c.id.in_(ids)))
+        _STRIKE_OFF(connection, ids)
+    return len(ids) == _ROWS_AT_ONCE or len(records) >= _REQUESTS_AT_ONCE
 
 
 def _read(row: Any) -> list[RequestRecord]:
@@ -143,5 +134,13 @@ def _read(row: Any) -> list[RequestRecord]:
         return []
 
 
+_OLDEST = Prepared(
+    sa.select(unfiled_requests.c.id, unfiled_requests.c.body)
+    .where(unfiled_requests.c.id <= sa.bindparam("until"))
+    .order_by(unfiled_requests.c.id)
+    .limit(_ROWS_AT_ONCE)
+    .with_for_update()  # another node may be filing them: we wait
+)
+_STRIKE_OFF = PreparedIn(lambda ids: sa.delete(unfiled_requests).where(unfiled_requests.c.id.in_(ids)))
 _NEWEST = sa.select(unfiled_requests.c.id).order_by(unfiled_requests.c.id.desc()).limit(1)
 _decode = msgspec.msgpack.Decoder(list[RequestRecord]).decode
