@@ -8,6 +8,7 @@ import datetime as dt
 import fcntl
 import logging
 import os
+import struct
 import sys
 import time
 from bisect import bisect_left
@@ -25,6 +26,8 @@ from tollway import __version__
 
 LogFormat = Literal["auto", "console", "json"]
 
+_READINGS_MAX = 10
+_READING_PAUSE_SECONDS = 0.005
 _DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
 
@@ -189,12 +192,25 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """The Prometheus text format, and its content type. Of all worker processes together."""
-        registry = self.registry
-        if self._folder is not None:
-            _forget_the_dead(Path(self._folder))
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry, self._folder)  # type: ignore[no-untyped-call]
-        return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+        if self._folder is None:
+            return generate_latest(self.registry), CONTENT_TYPE_PLAIN_0_0_4
+        readings = 0
+        while True:
+            try:
+                return _of_all_workers(self._folder), CONTENT_TYPE_PLAIN_0_0_4
+            except (FileNotFoundError, struct.error):
+                # a worker has made a file and not filled it yet, or another scrape has removed one that this one was to read
+                readings += 1
+                if readings == _READINGS_MAX:
+                    raise
+                time.sleep(_READING_PAUSE_SECONDS)
+
+
+def _of_all_workers(folder: str) -> bytes:
+    _forget_the_dead(Path(folder))
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
 
 
 def _forget_the_dead(folder: Path) -> None:

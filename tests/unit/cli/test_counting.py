@@ -5,11 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tollway.cli.counting import counting_folder
 
 SERVER = """
 import sys, time
 from pathlib import Path
+
+import pytest
 from tollway.cli.counting import counting_folder
 with counting_folder(Path(sys.argv[1])) as folder:
     (folder / "counter_1.db").touch()
@@ -68,3 +72,24 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     with counting_folder(tmp_path):
         assert (elsewhere / "file").exists()
         assert (tmp_path / "tollway-metrics-file").exists()
+
+
+SCRAPE = """
+import os, sys, threading
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+from tollway.observability import Metrics
+metrics = Metrics()
+new = os.path.join(sys.argv[1], "counter_99.db")
+open(new, "w").close()
+if sys.argv[2] == "filled":
+    threading.Timer(0.01, lambda: os.truncate(new, 65536)).start()
+elif sys.argv[2] == "removed":
+    threading.Timer(0.01, os.remove, [new]).start()
+print("tollway_build_info" in metrics.render()[0].decode())
+"""
+
+
+@pytest.mark.parametrize("fate", ["filled", "removed", "neither"])
+def test_a_file_that_is_just_being_made_keeps_nobody_from_the_figures(tmp_path: Path, fate: str) -> None:
+    done = subprocess.run([sys.executable, "-c", SCRAPE, str(tmp_path), fate], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == ((0, "True\n") if fate != "neither" else (1, "")), done.stderr
