@@ -31,6 +31,7 @@ class Patience:
     def __init__(self, limits: Limits, total_at: float | None) -> None:
         """`total_at` in the event loop's time."""
         self._is_waiting = True  # for the upstream, not for the reader
+        self._room: asyncio.Future[Any] | None = None
         self._fresh = False
         self._between = limits.between_tokens_seconds
         self._limit = limits.first_token_seconds
@@ -55,11 +56,12 @@ class Patience:
 
     def rest_until(self, room: "asyncio.Future[Any]") -> None:
         """The reader is waited for, not the upstream."""
-        self._is_waiting = False
+        self._is_waiting, self._room = False, room
         room.add_done_callback(self._go_on)
 
-    def _go_on(self, _: object) -> None:
-        self._is_waiting = True
+    def _go_on(self, room: object) -> None:
+        if room is self._room:  # the reader may be waited for again by the time that this is called
+            self._is_waiting = True
 
     def _look(self) -> None:
         now = self._loop.time()
