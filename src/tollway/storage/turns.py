@@ -34,26 +34,26 @@ class QuickTurn:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._handle: int | None = None
-        self._process = 0
+        self._handle = -1
+        self._process = 0  # that has opened it
 
     def take(self) -> bool:
         """Whether it is ours now, until `give_back`. Raises TurnError where there can be no file."""
         if self._process != os.getpid():  # a lock belongs to all who have the handle, and a fork would share it
             self._handle, self._process = _opened(self._path), os.getpid()
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # type: ignore[arg-type]
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         return True
 
     def give_back(self) -> None:
-        fcntl.flock(self._handle, fcntl.LOCK_UN)  # type: ignore[arg-type]
+        fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def close(self) -> None:
-        if self._handle is not None and self._process == os.getpid():
+        if self._process == os.getpid():
             os.close(self._handle)
-        self._handle, self._process = None, 0
+        self._handle, self._process = -1, 0
 
 
 def shared(path: Path) -> int:

@@ -376,6 +376,18 @@ async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytes
     assert len(items) == 5
 
 
+async def test_an_earlier_rooms_end_is_not_taken_for_the_present_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is told a round of the event loop later, when there may be no room again."""
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.01)
+    loop = asyncio.get_running_loop()
+    with patience.Patience(limits(first_token_seconds=0.1, between_tokens_seconds=0.1, total_seconds=None), None) as waiting:
+        first = loop.create_future()
+        waiting.rest_until(first)
+        first.set_result(True)
+        waiting.rest_until(loop.create_future())
+        await asyncio.sleep(0.4)
+
+
 async def test_without_limits_an_upstream_has_all_the_time() -> None:
     unlimited = limits(first_token_seconds=None, between_tokens_seconds=None, total_seconds=None)
     bench = Bench(Scripted(a=answering(*ANSWER, every=0.6)), route("a", limits=unlimited))
