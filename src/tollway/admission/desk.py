@@ -285,10 +285,10 @@ class Desk:
         with self._database.transaction(durable=durable) as connection:
             return self._run_batch(State(connection), commands, again=again)
 
-    def _run_at_once(self, commands: Sequence[Command], connection: Connection, *, is_alone: bool) -> list[Result]:
+    def _run_at_once(self, commands: Sequence[Command], connection: Connection, *, version: int) -> list[Result]:
         state = self._state
-        if state is None or not is_alone or state.connection is not connection or state.transactions >= TRANSACTIONS_MAX:
-            state = self._state = State(connection)
+        if state is None or not state.is_of(connection, version) or state.transactions >= TRANSACTIONS_MAX:
+            state = self._state = State(connection, version)
         return self._run_batch(state, commands)
 
     def _run_batch(self, state: State, commands: Sequence[Command], *, again: bool = False) -> list[Result]:

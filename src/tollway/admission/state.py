@@ -18,8 +18,10 @@ class State:
     After a transaction that failed it must not be: what was changed here did not happen.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, version: int = 0) -> None:
+        """`version` of the data, for `is_of`."""
         self.connection = connection
+        self._version = version
         self.books = Books(connection)
         self.spend = KeySpend(connection)
         self.rates = Rates(connection)
@@ -29,6 +31,10 @@ class State:
         self.holds: dict[str, Hold] = {}
         """Those that are open, as far as they are known."""
         self.transactions = 0
+
+    def is_of(self, connection: Connection, version: int) -> bool:
+        """Whether nobody else has written since it was read."""
+        return self.connection is connection and self._version == version
 
     def flush(self) -> None:
         """Writes what was changed; the end of a transaction."""

@@ -56,7 +56,7 @@ class Backend(Protocol):
 class WorkAtOnce(Protocol[T_co]):
     """See `Database.at_once`."""
 
-    def __call__(self, connection: Connection, /, *, is_alone: bool) -> T_co: ...
+    def __call__(self, connection: Connection, /, *, version: int) -> T_co: ...
 
 
 class Database:
@@ -112,7 +112,7 @@ class Database:
 
     def at_once(self, work: "WorkAtOnce[T]") -> T:
         """`work`'s result, committed, in the thread that asks: for small work on the event loop, which must not wait. It is
-        told `is_alone`: whether nobody has written since the call before, but for other calls of this.
+        told the `version`: as long as connection and version are the same, nobody has written but through this connection.
 
         Raises NotNow where it would have to: then the writer's thread is the place. As `transaction` that is not durable; what
         needs to be waits for `sync`.

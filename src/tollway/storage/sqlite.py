@@ -100,7 +100,7 @@ class Sqlite:
             try:
                 quick = self._quick = self._quick or _Writer(self._writing.connect(), "busy_timeout = 0")
                 quick.begin("NORMAL")
-                result = work(quick.connection, is_alone=quick.is_alone())
+                result = work(quick.connection, version=quick.version())
                 quick.commit()
                 self._checkpoints.after_commit()
             except BaseException:
@@ -305,7 +305,6 @@ class _Writer:
         self.connection = connection
         self._driver = _driver_of(connection)
         self._level = ""
-        self._version: int | None = None
         for pragma in pragmas:
             self._driver.execute(f"PRAGMA {pragma}")
 
@@ -315,10 +314,9 @@ class _Writer:
             self._level = level
         self._driver.execute("BEGIN IMMEDIATE")
 
-    def is_alone(self) -> bool:
-        """Whether no other connection has written since the call before; False the first time. Within a transaction."""
-        before, self._version = self._version, self._driver.execute("PRAGMA data_version").fetchone()[0]
-        return bool(before == self._version)
+    def version(self) -> int:
+        """Another number whenever another connection has written. Within a transaction."""
+        return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
 
     def commit(self) -> None:
         if self.connection.in_transaction():  # something was executed through SQLAlchemy, which must know of the end

@@ -166,6 +166,17 @@ async def test_two_desks_share_one_balance(bench: Bench) -> None:
 # --- limits -----------------------------------------------------------------------------------------------------------
 
 
+async def test_what_others_write_is_seen_whatever_is_filed_meanwhile(bench: Bench) -> None:
+    """Filing writes through the connection that the desk knows its balances from."""
+    await bench.settle(await bench.admit(1000), 1000)
+    with pytest.raises(InsufficientCredits):
+        await bench.admit(10)
+    await bench.ledger.grant(bench.caller.account_id, 50)
+    await file_all(bench.database)
+    await bench.settle(await bench.admit(10), 10)
+    assert await bench.balance() == (40, 0)
+
+
 async def test_requests_per_minute(bench: Bench) -> None:
     bench.caller = limited(bench.caller, key=Limits(requests_per_minute=3))
     headers = [(await bench.admit(1)).headers for _ in range(3)]

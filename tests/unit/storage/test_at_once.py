@@ -39,12 +39,12 @@ def _names(connection: sa.Connection) -> list[str]:
     return list(connection.execute(sa.select(accounts.c.name).order_by(accounts.c.name)).scalars())
 
 
-def _added_at_once(database: Database, name: str) -> bool:
-    """Whether nobody else had written before."""
+def _added_at_once(database: Database, name: str) -> tuple[sa.Connection, int]:
+    """The connection and the version: the same as before = nobody else has written meanwhile."""
 
-    def work(connection: sa.Connection, *, is_alone: bool) -> bool:
+    def work(connection: sa.Connection, *, version: int) -> tuple[sa.Connection, int]:
         _add(connection, name)
-        return is_alone
+        return connection, version
 
     return database.at_once(work)
 
@@ -56,25 +56,27 @@ async def test_it_is_committed_in_the_thread_that_asks(database: Database) -> No
 
 
 async def test_what_fails_is_rolled_back_and_harms_nothing(database: Database) -> None:
-    _added_at_once(database, "a")
+    before = _added_at_once(database, "a")
     with pytest.raises(sa.exc.IntegrityError):
         _added_at_once(database, "a")
-    assert not _added_at_once(database, "b"), "after a failure nothing is known any more"
+    assert _added_at_once(database, "b")[0] is not before[0], "after a failure nothing is known any more"
     assert await database.read(_names) == ["a", "b"]
 
 
 async def test_it_knows_whether_somebody_else_has_written(database: Database, file: Path) -> None:
-    assert not _added_at_once(database, "a"), "the first time nobody knows"
-    assert _added_at_once(database, "b")
+    first = _added_at_once(database, "a")
+    assert _added_at_once(database, "b") == first
     await database.read(_names)
-    assert _added_at_once(database, "c")
+    assert _added_at_once(database, "c") == first
     await database.write(lambda connection: _add(connection, "d"))
-    assert not _added_at_once(database, "e")
+    second = _added_at_once(database, "e")
+    assert second != first
     other = Database(file)
     with contextlib.closing(other):
-        assert not _added_at_once(other, "f")
-    assert not _added_at_once(database, "g")
-    assert _added_at_once(database, "h")
+        _added_at_once(other, "f")
+    third = _added_at_once(database, "g")
+    assert third not in (first, second)
+    assert _added_at_once(database, "h") == third
 
 
 @pytest.mark.parametrize("whose", ["another thread", "another process's lock"])
