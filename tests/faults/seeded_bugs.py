@@ -108,9 +108,9 @@ BUGS = (
     ),
     SeededBug(
         "a disk that has forgotten what it could not write is believed",
-        "storage/sqlite.py",
-        "                self._log_is_doubtful = True\n",
-        "",
+        "storage/wal.py",
+        "            self.is_doubtful = True\n",
+        "            pass\n",
         "tests/unit/storage/test_at_once.py::test_a_log_that_could_not_be_synced_is_copied_into_the_file",
     ),
     SeededBug(

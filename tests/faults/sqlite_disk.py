@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tollway.storage import sqlite as sqlite_module
+from tollway.storage import wal
 
 SQLITE_OK, SQLITE_FULL, SQLITE_IOERR_WRITE, SQLITE_IOERR_FSYNC = 0, 13, 10 | (3 << 8), 10 | (4 << 8)
 _POINTER, _INT64 = c.c_void_p, c.c_int64
@@ -103,11 +103,11 @@ class Disk:
         if library.sqlite3_vfs_register(c.byref(new), 1) != SQLITE_OK:
             raise OSError("SQLite does not take the shim")
 
-        sqlite_module.sync_log = self._sync_log
+        wal._sync = self._sync_log
 
-    def _sync_log(self, log: Path) -> None:
+    def _sync_log(self, handle: int) -> None:
         """Only what was written before it began is certain afterwards, so that is where it stands among the events."""
-        event = Event("sync", str(log))
+        event = Event("sync", str(Path(f"/proc/self/fd/{handle}").readlink()))
         if self.fails(event):
             raise OSError(errno.EIO, "the disk fails")
         self.events.append(event)

@@ -15,8 +15,11 @@ from sqlalchemy import Connection, event
 from tollway.storage.facts import Facts
 from tollway.storage.not_now import NotNow
 from tollway.storage.turns import QuickTurn, TurnError, shared, turn
+from tollway.storage.wal import WriteAheadLog
 
 _BUSY_SECONDS = 10
+_COPY_BUSY_SECONDS = 1.0
+"""So long a doubtful log is waited for while somebody reads it, for nobody can write meanwhile."""
 _STATEMENTS = 512  # kept compiled; see prepared.py
 _CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"
 _CHECKPOINT_COMMITS = 300  # some 20 MB: a page that is written again and again is copied into the file once for all
@@ -50,7 +53,7 @@ class Sqlite:
         self.path = path
         self.where = str(path)
         self._lock = path.with_name(path.name + ".lock")
-        self._log = path.with_name(path.name + "-wal")
+        self._log = WriteAheadLog(path.with_name(path.name + "-wal"))
         url = sa.URL.create("sqlite", database=str(path))
         self._reading = sa.create_engine(url, pool_size=readers + 1, max_overflow=0, hide_parameters=True)
         statements = {"cached_statements": _STATEMENTS}
@@ -59,8 +62,7 @@ class Sqlite:
         self._quick: _Writer | None = None
         self._quick_turn = QuickTurn(self._lock)
         self._alone = threading.Lock()  # a lock on a file keeps out other processes, not our own threads
-        self._log_is_doubtful = False
-        self._checkpoints = _Checkpoints(self._reading, self._turn)
+        self._checkpoints = _Checkpoints(self._reading, self._turn, self._look_at)
         self._opening = threading.Lock()
         self._open_handle: int | None = None
         event.listen(self._reading, "connect", self._say_that_it_is_open)
@@ -78,13 +80,20 @@ class Sqlite:
     @contextlib.contextmanager
     def writing(self, *, durable: bool) -> Iterator[Connection]:
         with self._turn():
-            writer = self._writer = self._writer or _Writer(self._writing.connect())
+            if self._log.is_doubtful:
+                self._copy_log()
+            writer = self._writer = self._writer or _Writer(self._writing.connect(), _BUSY_SECONDS)
             try:
                 writer.begin("FULL" if durable else "NORMAL")
+                self._open_log()
+                before = writer.changes
                 yield writer.connection
                 writer.commit()
+                if durable and writer.changes == before:  # SQLite has synced nothing, and what was committed before may need it
+                    self._sync_log()
                 self._checkpoints.after_commit()
-            except BaseException:
+            except BaseException as error:
+                self._look_at(error)
                 self._forget_writer()
                 raise
 
@@ -92,18 +101,20 @@ class Sqlite:
         """`work`'s result, committed, not durable, in a thread that must not wait: raises NotNow instead. Only memory is
         written to, as long as the system has some; `sync` brings it to the disk.
         """
-        if self._log_is_doubtful or not self._alone.acquire(blocking=False):
+        if self._log.is_doubtful or not self._alone.acquire(blocking=False):
             raise NotNow
         try:
             if not self._quick_turn.take():
                 raise NotNow
             try:
-                quick = self._quick = self._quick or _Writer(self._writing.connect(), "busy_timeout = 0")
+                quick = self._quick = self._quick or _Writer(self._writing.connect(), 0)
                 quick.begin("NORMAL")
+                self._open_log()
                 result = work(quick.connection, version=quick.version())
                 quick.commit()
                 self._checkpoints.after_commit()
-            except BaseException:
+            except BaseException as error:
+                self._look_at(error)
                 self._forget_quick()
                 raise
             finally:
@@ -120,18 +131,44 @@ class Sqlite:
         Where the disk refuses that, the system may forget what it could not write, and say so only once. So what the log has is
         then copied into the file, which is written and synced anew, before anything else is believed.
         """
-        if not self._log_is_doubtful:
-            try:
-                sync_log(self._log)
-            except OSError as error:
-                self._log_is_doubtful = True
-                raise TurnError(f"{self.path}: {error.strerror}") from error
+        if not self._log.is_doubtful:
+            self._sync_log()
             return
-        with self._turn(), contextlib.closing(self._reading.raw_connection()) as connection:
-            busy, _, _ = connection.driver_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # type: ignore[union-attr]
+        with self._turn():
+            if self._log.is_doubtful:
+                self._copy_log()
+
+    def _open_log(self) -> None:
+        """For a later sync; within a transaction, when SQLite has made it."""
+        try:
+            self._log.open()
+        except OSError as error:
+            raise TurnError(f"{self._log.path}: {error.strerror}") from None
+
+    def _sync_log(self) -> None:
+        try:
+            self._log.sync()
+        except OSError as error:
+            raise TurnError(f"{self.path}: {error.strerror}") from error
+
+    def _copy_log(self) -> None:
+        """Has the log, of which nobody knows what the disk has, copied into the file. To be called while nobody else writes."""
+        with contextlib.closing(self._reading.raw_connection()) as connection:
+            driver: Any = connection.driver_connection
+            driver.execute(f"PRAGMA busy_timeout = {_COPY_BUSY_SECONDS * 1000:.0f}")
+            try:
+                busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                driver.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
             if busy:
-                raise TurnError(f"{self.path}: its log is still being read")
-            self._log_is_doubtful = False
+                raise TurnError(f"{self.path}: the disk has failed, and its log is still being read")
+            self._log.is_doubtful = False
+
+    def _look_at(self, error: BaseException) -> None:
+        """SQLite's own handle was told of a fault of the disk: what else it concerns is not known."""
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_IOERR:
+            self._log.is_doubtful = True
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -187,6 +224,7 @@ class Sqlite:
         self._forget_quick()
         self._quick_turn.close()
         self._checkpoints.close()
+        self._log.close()
         self._reading.dispose()
         self._writing.dispose()
         if self._open_handle is not None:
@@ -209,25 +247,6 @@ class Sqlite:
         with self._opening:
             if self._open_handle is None:
                 self._open_handle = shared(open_lock_path(self.path))
-
-
-def sync_log(log: Path) -> None:
-    """Waits until the disk has the write-ahead log. Raises OSError.
-
-    It is opened each time, because the file is another one when the last connection was closed and a new one opened; closing it
-    takes nobody's locks, for SQLite has none on it. Where it is gone, all that it had is in the database's file.
-    """
-    try:
-        handle = os.open(log, os.O_RDONLY)
-    except FileNotFoundError:
-        return
-    try:
-        _sync(handle)
-    finally:
-        os.close(handle)
-
-
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
 
 
 def open_lock_path(path: Path) -> Path:
@@ -257,9 +276,16 @@ class _Checkpoints:
     then the log has nothing that is not in the file, and begins anew.
     """
 
-    def __init__(self, engine: sa.Engine, alone: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        alone: Callable[[], contextlib.AbstractContextManager[None]],
+        look_at: Callable[[BaseException], None],
+    ) -> None:
+        """`look_at` is told of what fails."""
         self._engine = engine
         self._alone = alone
+        self._look_at = look_at
         self._commits = 0
         self._due = threading.Event()
         self._thread: threading.Thread | None = None
@@ -292,6 +318,7 @@ class _Checkpoints:
                     with self._alone():
                         driver.execute(_CHECKPOINT).close()
             except (sa.exc.SQLAlchemyError, sqlite3.Error, TurnError) as error:  # nothing is lost: the log has it all
+                self._look_at(error)
                 log.warning("checkpoint_failed", reason=str(error))
 
 
@@ -301,18 +328,22 @@ class _Writer:
     SQLAlchemy's checking out, beginning and committing cost a small transaction a third of its processor time.
     """
 
-    def __init__(self, connection: Connection, *pragmas: str) -> None:
+    def __init__(self, connection: Connection, busy_seconds: int) -> None:
         self.connection = connection
         self._driver = _driver_of(connection)
         self._level = ""
-        for pragma in pragmas:
-            self._driver.execute(f"PRAGMA {pragma}")
+        self._driver.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000}")  # another's may have been left there
 
     def begin(self, level: str) -> None:
         if level != self._level:
             self._driver.execute(f"PRAGMA synchronous = {level}")  # cannot be changed inside a transaction
             self._level = level
         self._driver.execute("BEGIN IMMEDIATE")
+
+    @property
+    def changes(self) -> int:
+        """How many rows it has written so far."""
+        return self._driver.total_changes
 
     def version(self) -> int:
         """Another number whenever another connection has written. Within a transaction."""

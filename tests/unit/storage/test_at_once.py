@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import os
+import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ import sqlalchemy as sa
 from tests.postgres import PostgresServer
 
 from tollway.errors import StorageUnavailable
-from tollway.storage import Database
+from tollway.storage import Database, wal
 from tollway.storage import sqlite as sqlite_module
 from tollway.storage.not_now import NotNow
 from tollway.storage.tables import accounts
@@ -115,7 +118,7 @@ async def test_a_log_that_could_not_be_synced_is_copied_into_the_file(
     log = file.with_name("t.db-wal")
     _added_at_once(database, "a")
     with monkeypatch.context() as patched:
-        patched.setattr(sqlite_module, "sync_log", _failing)
+        patched.setattr(wal, "_sync", _failing)
         with pytest.raises(StorageUnavailable, match="Input/output error"):
             await database.sync()
     with pytest.raises(NotNow):  # nothing is added to a log of which nobody knows what the disk has
@@ -129,5 +132,115 @@ async def test_a_log_that_could_not_be_synced_is_copied_into_the_file(
     assert await database.read(_names) == ["a", "b"]
 
 
-def _failing(_log: Path) -> Any:
+async def test_nothing_is_written_into_a_log_that_could_not_be_synced(
+    database: Database, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even durably: what comes after a hole in the log is lost with it."""
+    monkeypatch.setattr(sqlite_module, "_COPY_BUSY_SECONDS", 0.1)
+    log = file.with_name("t.db-wal")
+    _added_at_once(database, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(wal, "_sync", _failing)
+        with pytest.raises(StorageUnavailable):
+            await database.sync()
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT name FROM accounts").fetchall() == [("a",)]
+        with pytest.raises(StorageUnavailable, match="still being read"):  # it cannot be copied into the file yet
+            await database.write(lambda connection: _add(connection, "b"))
+    before = log.stat().st_size
+    await database.write(lambda connection: _add(connection, "b"))
+    assert log.stat().st_size < before, "it was copied, and begins anew"
+    _added_at_once(database, "c")
+    assert await database.read(_names) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("where", ["in the writer's thread", "at once", "while the log is copied into the file"])
+async def test_a_fault_of_the_disk_that_sqlite_hears_of_makes_the_log_doubtful(
+    database: Database, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    fault = sqlite3.OperationalError("disk I/O error")
+    fault.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+
+    def fails(*_: object, **__: object) -> Any:
+        raise fault
+
+    _added_at_once(database, "a")
+    if where == "in the writer's thread":
+        with pytest.raises(StorageUnavailable):
+            await database.write(fails)
+    elif where == "at once":
+        with pytest.raises(StorageUnavailable):
+            database.at_once(fails)
+    else:
+        backend: Any = database._backend
+        monkeypatch.setattr(sqlite_module, "_CHECKPOINT_COMMITS", 1)
+        with monkeypatch.context() as patched:
+            patched.setattr(backend._checkpoints, "_alone", fails)
+            _added_at_once(database, "b")
+            await asyncio.to_thread(_wait_until, lambda: backend._log.is_doubtful)
+    with pytest.raises(NotNow):
+        _added_at_once(database, "c")
+
+
+async def test_a_report_of_the_disk_is_for_each_process(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux tells each handle that was open then, and none that is opened later; so one is kept open from before the write."""
+    handles: list[tuple[int, int]] = []
+    monkeypatch.setattr(wal, "_sync", lambda handle: handles.append((handle, os.fstat(handle).st_ino)))
+    _added_at_once(database, "a")
+    opened = _handles_of("t.db-wal")
+    await database.sync()
+    _added_at_once(database, "b")
+    await database.sync()
+    assert len(set(handles)) == 1
+    assert str(handles[0][0]) in opened
+
+
+async def test_a_new_log_is_synced_not_the_one_before(database: Database, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _added_at_once(database, "a")
+    await database.sync()
+    log = file.with_name("t.db-wal")
+    log.rename(log.with_name("old"))
+    log.write_bytes(b"new")
+    synced: list[int] = []
+    monkeypatch.setattr(wal, "_sync", lambda handle: synced.append(os.fstat(handle).st_size))
+    await database.sync()
+    log.unlink()
+    await database.sync()  # all that it had is in the file
+    assert synced == [3]
+    log.with_name("old").rename(log)
+
+
+async def test_a_durable_write_makes_what_was_before_durable_even_if_it_writes_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(wal, "_sync", synced.append)
+    _added_at_once(database, "a")
+    await database.write(lambda _: None, durable=False)
+    assert not synced
+    await database.write(lambda _: None)
+    assert synced
+
+
+async def test_who_waits_for_nobody_leaves_the_others_their_patience(database: Database) -> None:
+    """Connections come from one pool."""
+    with pytest.raises(ZeroDivisionError):
+        database.at_once(lambda *_, **__: 1 // 0)
+    patience = await database.write(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout").scalar())
+    assert patience == 10_000
+
+
+def _handles_of(name: str) -> list[str]:
+    return [each.name for each in Path("/proc/self/fd").iterdir() if each.is_symlink() and each.readlink().name == name]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def _failing(_handle: int) -> Any:
     raise OSError(5, "Input/output error")
