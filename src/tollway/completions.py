@@ -153,13 +153,18 @@ class Completions:
         return journey, bound_for(call.request, journey.routes, call.body_bytes, self._markup)
 
     async def drain(self, seconds: float) -> None:
-        """Lets running answers finish; those that still run after `seconds` end with an error, and are not charged."""
-        if tasks := [answer.task for answer in self._running]:
-            await asyncio.wait(tasks, timeout=seconds)
+        """Lets answers finish, and those that begin meanwhile: the bodies of their requests were still on their way. What runs on
+        after `seconds` ends with an error, and is not charged.
+        """
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, self._stop_all)
+        until = loop.time() + seconds + _STOP_SECONDS_MAX
+        while self._running and (left := until - loop.time()) > 0:
+            await asyncio.wait([answer.task for answer in self._running], timeout=left)
+
+    def _stop_all(self) -> None:
         for answer in list(self._running):
             answer.stop(ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2))
-        if tasks := [answer.task for answer in self._running]:
-            await asyncio.wait(tasks, timeout=_STOP_SECONDS_MAX)
 
 
 class Kept(Struct, array_like=True):
@@ -205,6 +210,7 @@ class Answer:
         self._finish_reason: str | None = None
         self._began = clock.monotonic()
         self._first_token_ms: int | None = None
+        self._has_begun = self._is_interrupted = False
         self._stopped: TollwayError | None = None
         self._settling = False  # what is being charged is no longer stopped: nobody could tell its caller whether it was
         self._is_legacy = call.request.uses_legacy_functions
@@ -278,7 +284,10 @@ class Answer:
         """
         status: Status = "succeeded"
         last: TollwayError | None = None
+        self._has_begun = True
         try:
+            if self._is_interrupted:
+                raise asyncio.CancelledError
             if after is not None:
                 await asyncio.wait([after.task])
             await self._asked.answer(self._meter, self._take)
@@ -408,7 +417,7 @@ class Answer:
         if self.replayed or self.task.done():
             return
         if self._parts is None and not self._settling:
-            self.task.cancel()
+            self._interrupt()
             return
         self._ready.drop()
 
@@ -416,7 +425,14 @@ class Answer:
         """Ends the answer with an error, uncharged; one that is being charged already comes to its end instead."""
         if not self._settling:
             self._stopped = error
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """A task that is cancelled before its first step never takes one, and would leave what was admitted unsettled."""
+        if self._has_begun:
             self.task.cancel()
+        else:
+            self._is_interrupted = True
 
     # --- handing it out -----------------------------------------------------------------------------------------------
 

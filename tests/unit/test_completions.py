@@ -229,6 +229,40 @@ async def test_a_restart_ends_answers_with_an_error_and_free(house: House) -> No
     assert await house.bench.balance() == (1_000_000, 0)
 
 
+async def test_a_restart_waits_for_what_begins_meanwhile(house: House) -> None:
+    """Its request's body was still on its way."""
+    house.script.steps = (say("one"), 0.1, say("two"), END, USAGE)
+    first = await house.start(stream=True)
+    draining = asyncio.create_task(house.completions.drain(30))
+    await asyncio.sleep(0.05)
+    second = await house.start(stream=True)
+    await draining
+    for answer in (first, second):
+        assert (await read(answer))[-1].choices[0].finish_reason == "stop"
+
+
+async def test_a_restart_ends_also_what_began_after_all_had_ended(house: House) -> None:
+    house.script.steps = (say("one"), 60.0, END, USAGE)
+    await house.completions.drain(0.1)
+    chunks = chunks_of(await house.start(stream=True))
+    await anext(chunks)
+    with pytest.raises(ServiceUnavailable, match="restarted"):
+        await anext(chunks)
+
+
+@pytest.mark.parametrize("how", ["stopped", "abandoned"])
+async def test_what_ends_before_its_first_step_is_settled(house: House, how: str) -> None:
+    answer = await house.start(stream=True)
+    if how == "stopped":
+        answer.stop(ServiceUnavailable("The server is being restarted."))
+        with pytest.raises(ServiceUnavailable, match="restarted"):
+            await answer.first_chunk()
+    else:
+        answer.abandon()
+    await house.ended()
+    assert await house.bench.balance() == (1_000_000, 0)
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_an_answer_that_cannot_be_charged_fails(house: House, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
     async def finish(outcome: Outcome) -> Settled:
