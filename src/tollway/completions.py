@@ -153,8 +153,8 @@ class Completions:
         return journey, bound_for(call.request, journey.routes, call.body_bytes, self._markup)
 
     async def drain(self, seconds: float) -> None:
-        """Lets answers finish, and those that begin meanwhile: the bodies of their requests were still on their way. What runs on
-        after `seconds` ends with an error, and is not charged.
+        """Lets answers finish, also those that begin meanwhile: the bodies of their requests were still on their way. What runs
+        on after `seconds` ends with an error, and is not charged.
         """
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, self._stop_all)
