@@ -159,6 +159,8 @@ class _Batch:
         admitted, record = outcome.admitted, outcome.record
         caller, hold = admitted.order.caller, self._open.pop(admitted.hold.request_id, None)
         if hold is None:
+            if record is not None and _has_expired(self._state.connection, admitted.hold.request_id):
+                self._state.usage.add(record.uncharged("hold_expired"))
             raise ServiceUnavailable(
                 "The credits held for this request were given back, because this server was out of touch with its database for "
                 "too long. The request is not charged; send it again.",
@@ -223,6 +225,14 @@ class _Batch:
 _OPEN_HOLDS = PreparedIn(
     lambda ids: sa.select(*(holds.c[name] for name in Hold.__struct_fields__)).where(holds.c.request_id.in_(ids))
 )
+
+
+def _has_expired(connection: sa.Connection, request_id: str) -> bool:
+    """Whether that is what has become of the hold."""
+    query = sa.select(ledger_entries.c.number).where(
+        ledger_entries.c.request_id == request_id, ledger_entries.c.kind == "expire"
+    )
+    return connection.execute(query).first() is not None
 
 
 def rules_of(caller: Caller) -> list[Rule]:

@@ -10,6 +10,7 @@ Everything else is the writer's thread's: PostgreSQL, a file that another proces
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,7 +21,9 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.admission.batch import Command, Result, run_batch
+from tollway.admission.idempotency import is_kept
 from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
+from tollway.admission.spend import KeySpend
 from tollway.admission.state import TRANSACTIONS_MAX, State
 from tollway.errors import InternalError, StorageUnavailable, TollwayError
 from tollway.ledger import Books, Hold
@@ -33,6 +36,7 @@ RETRY_SECONDS_MAX = 5.0
 """How long settlements are tried again while the database cannot be written. Then their requests fail, and are not charged."""
 _HOLD_RETRY_SECONDS_MAX = 1.0
 _RETRY_PAUSE_SECONDS = 0.05
+_CLOSE_SECONDS_MAX = 5.0
 SYNC_PAUSE_SECONDS = 0.005
 """Between two syncs, so that what is settled meanwhile shares the next one; only while further requests are in work."""
 
@@ -54,7 +58,7 @@ class Desk:
         self._on_balance = on_balance
         self._orders: list[_Waiting] = []
         self._outcomes: list[_Waiting] = []
-        self._owed: dict[str, Admitted] = {}
+        self._owed: dict[str, Outcome] = {}  # how the requests end whose callers were told that they failed
         self._vouched: set[tuple[str, str]] = set()
         self._unsure = False  # whether the last batch had come to its commit
         self._state: State | None = None  # of the last transaction here, if it was committed
@@ -112,19 +116,26 @@ class Desk:
         Those requests were told that they failed, so they hold nothing and cost nothing. One that cannot be undone yet keeps
         its place and does not keep the others from theirs.
         """
-        for request_id, admitted in list(self._owed.items()):
-            result = await self._submit(Outcome(admitted))
+        for request_id, outcome in list(self._owed.items()):
+            result = await self._submit(outcome)
             if isinstance(result, StorageUnavailable | InternalError):
                 continue
             if not isinstance(result, Settled) or result.credits:  # its hold is gone: nothing was held, or it was charged
                 try:
-                    await self._database.write(partial(_give_back, hold=admitted.hold))
+                    await self._database.write(partial(_give_back, admitted=outcome.admitted))
                 except StorageUnavailable:
                     continue
             self._owed.pop(request_id, None)
 
     async def close(self) -> None:
-        """Waits until everything that was asked for is written."""
+        """Waits until everything that was asked for is written, and undoes what is owed, if the database lets it."""
+        await self._rest()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS_MAX):
+                await self.make_good()
+        await self._rest()
+
+    async def _rest(self) -> None:
         while self._orders or self._outcomes or self._in_thread or self._syncing:
             await (self._in_thread or self._syncing or asyncio.sleep(0))
 
@@ -256,10 +267,13 @@ class Desk:
         if not isinstance(result, StorageUnavailable | InternalError):
             return
         if isinstance(command, Outcome):
-            self._owed.setdefault(command.admitted.hold.request_id, command.admitted)
+            record = None  # which may be what cannot be written
+            if command.record is not None and isinstance(result, StorageUnavailable):
+                record = command.record.uncharged(result.code)
+            self._owed.setdefault(command.admitted.hold.request_id, Outcome(command.admitted, record))
         elif self._unsure:
             hold = Hold(command.request_id, command.caller.account_id, command.caller.key_id, command.credits)
-            self._owed[hold.request_id] = Admitted(command, hold, {})
+            self._owed[hold.request_id] = Outcome(Admitted(command, hold, {}))
 
     def _write(self, commands: Sequence[Command], *, again: bool = False) -> Sequence[Result]:
         """One batch, in the database's thread. Its failures become results: somebody waits for each."""
@@ -281,7 +295,8 @@ class Desk:
                 again = True  # a request may have been there before: the earlier attempt was committed after all
 
     def _transact(self, commands: Sequence[Command], *, again: bool) -> list[Result]:
-        durable = any(isinstance(command, Outcome) for command in commands)
+        # also what may be answered with a replay: its settlement may have been committed at once, and not be on the disk yet
+        durable = any(isinstance(command, Outcome) or command.idempotency is not None for command in commands)
         with self._database.transaction(durable=durable) as connection:
             return self._run_batch(State(connection), commands, again=again)
 
@@ -341,8 +356,14 @@ def _not_written() -> InternalError:
     return InternalError("The request could not be written to the ledger; it is not charged.")
 
 
-def _give_back(connection: Connection, hold: Hold) -> None:
-    """Refunds what was charged for a request whose hold is gone, if anything was and it was not refunded yet."""
+def _give_back(connection: Connection, admitted: Admitted) -> None:
+    """Refunds what was charged for a request whose hold is gone, if anything was and it was not refunded yet.
+
+    Not where the answer was kept under an Idempotency-Key: the caller gets it, by asking again, and it costs once.
+    """
+    hold, asked = admitted.hold, admitted.order.idempotency
+    if asked is not None and is_kept(connection, hold.account_id, asked, hold.request_id):
+        return
     books = Books(connection)
     books.lock([hold.account_id])
     query = sa.select(ledger_entries.c.kind, ledger_entries.c.posted).where(ledger_entries.c.request_id == hold.request_id)
@@ -356,4 +377,9 @@ def _give_back(connection: Connection, hold: Hold) -> None:
             key_id=hold.key_id,
             note="the answer was not delivered",
         )
+        if hold.key_id is not None and hold.spend_window is not None:
+            spend, place = KeySpend(connection), (hold.key_id, hold.spend_window)
+            spend.load([place])
+            spend.change(place, spent=posted["settle"])
+            spend.flush()
     books.flush()

@@ -103,3 +103,9 @@ class Answers:
         insert_or_replace(self._connection, idempotency, [self._rows[place] for place in sorted(self._changed)])
         self._changed.clear()
         self._dropped.clear()
+
+
+def is_kept(connection: Connection, account_id: str, asked: Idempotency, request_id: str) -> bool:
+    """Whether the answer of that request is there to be given again."""
+    place = (idempotency.c.account_id == account_id, idempotency.c.key == asked.key, idempotency.c.request_id == request_id)
+    return connection.execute(sa.select(idempotency.c.at).where(*place, idempotency.c.answer.is_not(None))).first() is not None

@@ -56,6 +56,13 @@ class RequestRecord(Struct, array_like=True):
     first_token_ms: int | None
     duration_ms: int
 
+    def uncharged(self, code: str) -> "RequestRecord":
+        """The same request, failed with that code because it could not be charged: what it cost is the operator's loss."""
+        if self.status == "failed":
+            return self
+        loss = self.loss + self.credits
+        return msgspec.structs.replace(self, status="failed", finish_reason=None, error_code=code, credits=0, loss=loss)
+
 
 class UsageRecorder:
     """The requests that one transaction ends. They are filed later: see filing.py."""

@@ -340,6 +340,99 @@ async def test_an_answer_that_failed_for_its_settlement_is_free(bench: Bench, un
     await bench.verified()
 
 
+async def test_what_was_told_as_failed_is_undone_before_the_end(bench: Bench, unlucky: Unlucky) -> None:
+    admitted = await bench.admit(100)
+    unlucky.broken = "after"
+    with pytest.raises(StorageUnavailable):
+        await bench.settle(admitted, 30)
+    unlucky.broken = ""
+    await bench.desk.close()
+    assert await bench.balance() == (1000, 0)
+
+
+async def test_a_database_that_is_away_does_not_keep_a_desk_from_closing(bench: Bench, unlucky: Unlucky) -> None:
+    unlucky.broken = "before"
+    for _ in range(2):
+        with pytest.raises(StorageUnavailable):
+            await bench.settle(await _admitted_in_spite(bench, unlucky), 30)
+    async with asyncio.timeout(5):
+        await bench.desk.close()
+    unlucky.broken = ""
+    await bench.desk.make_good()
+    assert await bench.balance() == (1000, 0)
+
+
+async def _admitted_in_spite(bench: Bench, unlucky: Unlucky) -> Admitted:
+    broken, unlucky.broken = unlucky.broken, ""
+    admitted = await bench.admit(100)
+    unlucky.broken = broken
+    return admitted
+
+
+async def test_a_kept_answer_whose_settlement_was_in_doubt_is_given_again_and_charged_once(
+    bench: Bench, unlucky: Unlucky
+) -> None:
+    admitted = await bench.admit(100, key="k")
+    unlucky.broken = "after"
+    with pytest.raises(StorageUnavailable):
+        await bench.settle(admitted, 30, answer=b"the answer")
+    unlucky.broken = ""
+    for _ in range(2):  # before it is looked after, and afterwards
+        assert await bench.replay(100, key="k") == b"the answer"
+        await bench.desk.make_good()
+        assert await bench.balance() == (970, 0)
+    await bench.verified()
+
+
+async def test_a_charge_that_is_given_back_leaves_the_keys_own_limit_as_it_was(bench: Bench, unlucky: Unlucky) -> None:
+    bench.caller = replace(bench.caller, spend_limit_credits=100, spend_window="day")
+    admitted = await bench.admit(100)
+    unlucky.broken = "after"
+    with pytest.raises(StorageUnavailable):
+        await bench.settle(admitted, 60)
+    unlucky.broken = ""
+    await bench.desk.make_good()
+    assert (await bench.admit(100)).hold.credits == 100
+
+
+@pytest.mark.parametrize("why", ["its hold expired", "it could not be written"])
+async def test_what_an_answer_cost_that_could_not_be_charged_is_in_the_log(bench: Bench, unlucky: Unlucky, why: str) -> None:
+    admitted = await bench.admit(100)
+    if why == "its hold expired":
+        await bench.database.write(lambda connection: expire_holds_of(connection, ["node_test"]))
+    else:
+        unlucky.broken = "before"
+    with pytest.raises(ServiceUnavailable):
+        await bench.settle(admitted, 30)
+    unlucky.broken = ""
+    await bench.desk.make_good()
+    await file_all(bench.database)
+    rows = await bench.database.read(lambda connection: connection.execute(sa.select(requests)).all())
+    assert [(row.status, row.credits, row.loss) for row in rows] == [("failed", 0, 30)]
+    assert await bench.balance() == (1000, 0)
+    await bench.verified()
+
+
+async def test_a_replay_is_told_once_the_disk_has_its_settlement(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have committed it at once, and be waiting for the disk."""
+    await bench.settle(await bench.admit(100, key="k"), 30, answer=b"the answer")
+    seen: list[bool] = []
+    transaction = bench.database.transaction
+
+    def watched(*, durable: bool = True) -> Any:
+        seen.append(durable)
+        return transaction(durable=durable)
+
+    monkeypatch.setattr(bench.database, "transaction", watched)
+    monkeypatch.setattr(bench.database, "at_once", _not_now)
+    assert await bench.replay(100, key="k") == b"the answer"
+    assert seen == [True]
+
+
+def _not_now(*_: object) -> Any:
+    raise NotNow
+
+
 async def test_what_expired_meanwhile_does_not_keep_the_rest_from_being_released(bench: Bench, unlucky: Unlucky) -> None:
     admitted, other = await bench.admit(100), await bench.admit(50)
     unlucky.broken = "before"
