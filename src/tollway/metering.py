@@ -59,20 +59,29 @@ class Bound(Struct, frozen=True):
     tariff: Tariff
     prompt_credits: int
     credits: int
+    others: "tuple[Bound, ...]" = ()
+    """On the other routes: one that costs less in all may cost more a token."""
 
     @property
     def credits_min(self) -> int:
-        """The least with which it makes sense to begin: everything asked for, or one token of each choice."""
-        return self.prompt_credits + _credits(self.choices, self.tariff.completion) if self.open_ended else self.credits
+        """The least with which it makes sense to begin, whoever answers: everything asked for, or one token of each choice."""
+        if not self.open_ended:
+            return self.credits
+        return max(each.prompt_credits + _credits(each.choices, each.tariff.completion) for each in (self, *self.others))
 
     def output_affordable(self, credits_available: int) -> int:
-        """The output limit, per choice, that `credits_available` cover; 0 when they do not even cover the prompt."""
+        """The output limit, per choice, that `credits_available` cover, whoever answers; 0 when they do not even cover the
+        prompt.
+        """
+        routes = (self, *self.others)
+        return min(max(each.output_tokens for each in routes), *(each._output_covered(credits_available) for each in routes))
+
+    def _output_covered(self, credits_available: int) -> int:
+        """As `output_affordable`, by this route's price alone."""
         left = credits_available - self.prompt_credits
         if left < 0:
             return 0
-        if not self.tariff.completion:
-            return self.output_tokens
-        return min(self.output_tokens, left * _DENOMINATOR // self.tariff.completion // self.choices)
+        return left * _DENOMINATOR // self.tariff.completion // self.choices if self.tariff.completion else TOKENS_MAX
 
 
 def markup_micro(markup: str) -> int:
@@ -117,7 +126,10 @@ def bound_for(request: ChatRequest, routes: Sequence[Route], body_bytes: int, ma
     prompt = body_bytes - sum(images) + len(images) * IMAGE_TOKENS_MAX
     prompt += _PROMPT_OVERHEAD_TOKENS + len(request.messages) * _MESSAGE_OVERHEAD_TOKENS
     bounds = [_bound_on(route, request, prompt, markup) for route in routes]
-    return bounds[0] if len(bounds) == 1 else max(bounds, key=lambda bound: bound.credits)
+    if len(bounds) == 1:
+        return bounds[0]
+    dearest, *others = sorted(bounds, key=lambda bound: bound.credits, reverse=True)
+    return msgspec.structs.replace(dearest, others=tuple(others))
 
 
 def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: int) -> Bound:
@@ -128,7 +140,7 @@ def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: in
     asked = request.output_tokens_max
     output = min(route.output_limit(asked) or route.output_max, route.output_max)  # a limit is at least 1
     # each of the three parts that a prompt may have is rounded up by itself
-    prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2
+    prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2 if tariff.dearest_prompt else 0
     total = prompt_credits + _credits(output * choices, tariff.completion)
     return Bound(prompt, output, choices, asked is None, tariff, prompt_credits, total)
 

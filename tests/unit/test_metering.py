@@ -54,9 +54,9 @@ reported = anything | st.fixed_dictionaries(
 )
 
 
-def _route(price: Price) -> Route:
-    model = Model("m", "m", "m", "", 8192, 4096, price)
-    return Route(model, "m", LOCAL, "m", price, 8192, 4096, frozenset(), stand_in=False)
+def _route(price: Price, output_max: int = 4096) -> Route:
+    model = Model("m", "m", "m", "", 8192, output_max, price)
+    return Route(model, "m", LOCAL, "m", price, 8192, output_max, frozenset(), stand_in=False)
 
 
 def _assert_sound(usage: Usage, price: Price, markup: str) -> None:
@@ -133,3 +133,32 @@ def test_the_bound_covers_whatever_a_request_may_use(record_property: Callable[[
 
     check()
     record_property("bounds", made)
+
+
+_routes = st.lists(st.builds(_route, prices, st.integers(1, 4096)), min_size=1, max_size=4)
+
+
+@_MANY
+@given(_routes, markups, st.integers(1, 4), st.integers(0, 3000), st.data())
+def test_what_is_affordable_is_so_on_whatever_route_answers(
+    routes: list[Route], markup: str, choices: int, prompt: int, data: st.DataObject
+) -> None:
+    """One that costs less in all, because it may say less, may cost more a token."""
+    body = b'{"model":"m","messages":[{"role":"user","content":"%s"}],"n":%d}' % (b"x" * prompt, choices)
+    request, _ = decode_chat_request(body)
+    bound = bound_for(request, routes, len(body), markup_micro(markup))
+    money = data.draw(st.integers(bound.credits_min, max(bound.credits, bound.credits_min)))
+    limit = bound.output_affordable(money)
+    assert limit >= 1
+    for route in routes:
+        total = min(limit, route.output_max) * choices
+        cost = credits_for(Usage(prompt, total, prompt + total), tariff_of(route.price, markup_micro(markup)))
+        assert cost <= money
+
+
+def test_what_is_free_needs_no_credits() -> None:
+    free = Price("0", "0", "0", "0")
+    body = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
+    bound = bound_for(decode_chat_request(body)[0], [_route(free)], len(body), markup_micro("1.0"))
+    assert (bound.credits, bound.credits_min) == (0, 0)
+    assert bound.output_affordable(0) == bound.output_tokens
