@@ -2,15 +2,16 @@
 
 Each process that holds credits is a node. It keeps a file in `TOLLWAY_HOME/nodes` locked, which the system unlocks the
 moment it dies, however it dies; and it beats in the database. A node of this machine whose file is not locked is dead, and its
-holds expire at once, before the service is ready again. A node of another machine counts as dead when it has not beaten for
-`NODE_SECONDS_MAX`. A node that was only out of touch finds its holds gone; its answers then fail and are not charged.
+holds expire at once, before the service is ready again. Any other counts as dead when it was not seen to beat for
+`NODE_SECONDS_MAX` by who watches, whatever the clocks of their machines say. A node that was only out of touch finds its holds
+gone; its answers then fail and are not charged.
 """
 
 import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -44,7 +45,8 @@ class Nodes:
         self._folder = home / "nodes"
         self._lock: int | None = None
         self._beaten_at = 0.0
-        self._watches_from = 0.0
+        self._seen: dict[str, tuple[float, float]] = {}
+        """The last beat of each node, and since when it is the last one, in monotonic seconds."""
         self._swept_at = 0.0
 
     async def open(self) -> None:
@@ -54,7 +56,6 @@ class Nodes:
         """
         if self._lock is None:
             self._lock = self._locked_file()
-        self._watches_from = clock.monotonic() + NODE_SECONDS_MAX
         await self.beat()
         await self._bury_local()
 
@@ -64,16 +65,13 @@ class Nodes:
         row = {"id": self.id, "beat_at": clock.now()}
         await self._database.write(lambda connection: insert_or_replace(connection, nodes, [row]))
         if now - self._beaten_at > NODE_SECONDS_MAX / 2:
-            # out of touch, as the others may have been too: they get time to beat before anybody calls them dead
-            self._watches_from = now + NODE_SECONDS_MAX
+            self._seen.clear()  # out of touch, as the others may have been too: they get time to beat
         self._beaten_at = clock.monotonic()
 
     async def watch(self) -> None:
         """Expires the holds of nodes that died; now and then sweeps old rows away."""
         await self._bury_local()
-        if clock.monotonic() >= self._watches_from:
-            silent = await self._database.read(_silent_nodes)
-            await self._bury([node_id for node_id in silent if node_id != self.id])
+        await self._bury(self._silent(await self._database.read(_beats)))
         if clock.monotonic() - self._swept_at > _SWEEP_SECONDS:
             old = sa.delete(idempotency).where(idempotency.c.at < clock.now() - KEPT_SECONDS)
             await self._database.write(lambda connection: connection.execute(old))
@@ -101,6 +99,15 @@ class Nodes:
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
+
+    def _silent(self, beats: Mapping[str, float]) -> list[str]:
+        """Those that have not beaten for too long."""
+        now, before = clock.monotonic(), self._seen
+        self._seen = {
+            node_id: before[node_id] if node_id in before and before[node_id][0] == beat_at else (beat_at, now)
+            for node_id, beat_at in beats.items()
+        }
+        return [each for each, (_, since) in self._seen.items() if now - since >= NODE_SECONDS_MAX and each != self.id]
 
     def _locked_file(self) -> int:
         """Makes the node's file, locked before anybody can see it."""
@@ -150,12 +157,10 @@ def expire_holds_of(connection: Connection, node_ids: Iterable[str]) -> int:
     return len(orphans)
 
 
-def _silent_nodes(connection: Connection) -> list[str]:
-    """Nodes that hold credits or are registered, and have not beaten for too long."""
-    known = dict(connection.execute(sa.select(nodes.c.id, nodes.c.beat_at)).all())
-    holding = set(connection.execute(sa.select(holds.c.node_id).distinct()).scalars())
-    limit = clock.now() - NODE_SECONDS_MAX
-    return [node_id for node_id in holding | known.keys() if known.get(node_id, 0.0) < limit]
+def _beats(connection: Connection) -> dict[str, float]:
+    """The last beat of each node that holds credits or is registered, by its own clock; 0 = it is not registered."""
+    holding = connection.execute(sa.select(holds.c.node_id).distinct()).scalars()
+    return dict.fromkeys(holding, 0.0) | dict(connection.execute(sa.select(nodes.c.id, nodes.c.beat_at)).all())
 
 
 def _is_locked(path: Path) -> bool:

@@ -1,10 +1,13 @@
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.desks import opened
 
+from tollway import clock
 from tollway.admission import Nodes
+from tollway.admission.nodes import NODE_SECONDS_MAX
 from tollway.errors import StorageUnavailable
 from tollway.storage import Database
 
@@ -60,3 +63,62 @@ async def test_a_node_can_be_opened_again_once_the_database_is_back(
     assert await bench.balance() == (1000, 100), "its file is still locked, so it lives"
     await other.close()
     await node.close()
+
+
+@pytest.fixture
+async def far(database: Database, tmp_path: Path) -> AsyncIterator[tuple[Nodes, Nodes]]:
+    """Two nodes on two machines."""
+    nodes = Nodes(database, tmp_path / "here"), Nodes(database, tmp_path / "there")
+    for node in nodes:
+        await node.open()
+    yield nodes
+    for node in nodes:
+        await node.close()
+
+
+def _later(monkeypatch: pytest.MonkeyPatch, name: str, seconds: float) -> None:
+    before = getattr(clock, name)
+    monkeypatch.setattr(clock, name, lambda: before() + seconds)
+
+
+async def test_a_node_that_is_not_seen_to_beat_loses_its_holds(
+    database: Database, far: tuple[Nodes, Nodes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = far
+    bench = await opened(database, 1000, there.id)
+    await bench.admit(100)
+    for wait, held in ((0, 100), (10, 100), (10, 100), (11, 0)):
+        _later(monkeypatch, "monotonic", wait)
+        await here.beat()
+        await here.watch()
+        assert (await bench.balance())[1] == held
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+async def test_a_clock_that_is_put_right_buries_nobody(
+    database: Database, far: tuple[Nodes, Nodes], monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    here, there = far
+    bench = await opened(database, 1000, there.id)
+    await bench.admit(100)
+    for _ in range(10):
+        await there.beat()
+        with monkeypatch.context() as patched:
+            _later(patched, "now", step)
+            await here.beat()
+            await here.watch()
+        _later(monkeypatch, "monotonic", 5)
+    assert await bench.balance() == (1000, 100)
+
+
+async def test_who_was_out_of_touch_gives_the_others_time_to_beat(
+    database: Database, far: tuple[Nodes, Nodes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = far
+    bench = await opened(database, 1000, there.id)
+    await bench.admit(100)
+    await here.watch()
+    _later(monkeypatch, "monotonic", NODE_SECONDS_MAX + 5)  # the database was away, for all of them
+    await here.beat()
+    await here.watch()
+    assert await bench.balance() == (1000, 100)
