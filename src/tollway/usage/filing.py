@@ -88,8 +88,9 @@ async def _file_apart(database: Database, until: int) -> None:
             raise
         except Exception:
             log.exception("request_not_filed", request_id=record.request_id)
-    if rows:
-        await database.write(lambda connection: _STRIKE_OFF(connection, [rows[0].id]), durable=False)
+    for row in rows:  # by its body, too: whoever else was filing it may have struck it off, and SQLite gives its id out again
+        this = sa.delete(unfiled_requests).where(unfiled_requests.c.id == row.id, unfiled_requests.c.body == row.body)
+        await database.write(lambda connection, this=this: connection.execute(this), durable=False)  # type: ignore[misc]
 
 
 async def keep_filed(database: Database) -> None:
