@@ -122,6 +122,9 @@ def backup(
             fail(f"{settings.database} is empty: there is nothing to back up yet.")
         try:
             draft.mkdir(parents=True, mode=0o700)
+        except FileExistsError:
+            fail(f"{draft} is there: another backup is being made, or one was cut off; then remove that folder.", 2)
+        try:
             _fill(draft, settings, copies)
             files = {path.name: File(path.stat().st_size, _sha256(path)) for path in sorted(draft.iterdir())}
             manifest = Manifest(1, clock.iso(clock.now()), __version__, copies.kind, schema, files)

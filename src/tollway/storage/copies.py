@@ -101,10 +101,12 @@ class SqliteCopies:
         aside.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(self._path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file alone is all
-        for suffix in ("-wal", "-shm", ""):
+        with contextlib.suppress(FileNotFoundError):
+            _keep(self._path, aside / self._path.name)
+        for suffix in ("-wal", "-shm"):  # of the old file: they must not be taken for the new one's
             with contextlib.suppress(FileNotFoundError):
                 shutil.move(self._path.with_name(self._path.name + suffix), aside / (self._path.name + suffix))
-        draft.rename(self._path)
+        draft.rename(self._path)  # at no moment is there no database: whoever starts then would begin an empty one
         _sync(self._path.parent)
 
 
@@ -213,6 +215,16 @@ def _watched(work: Callable[[], Any], stop: Callable[[], Any], file: Path | None
             stop()
             raise
         return future.result()
+
+
+def _keep(path: Path, aside: Path) -> None:
+    """The same file under another name, or a copy where that is on another disk."""
+    try:
+        os.link(path, aside)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copy2(path, aside)
 
 
 def _sync(path: Path) -> None:

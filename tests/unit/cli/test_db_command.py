@@ -236,6 +236,35 @@ def test_an_existing_folder_is_no_place_for_a_backup(home: Path, tmp_path: Path)
     assert (result.exit_code, "there already" in result.stderr) == (2, True)
 
 
+def test_two_backups_into_one_folder_do_not_harm_each_other(home: Path, tmp_path: Path) -> None:
+    (draft := tmp_path / "b.partial").mkdir()
+    (draft / "tollway.db").write_bytes(b"another's")
+    refused = run("backup", tmp_path / "b")
+    assert refused.exit_code == 2
+    assert "another backup is being made" in refused.output
+    assert (draft / "tollway.db").read_bytes() == b"another's"
+
+
+def test_there_is_a_database_at_every_moment_of_a_restore(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever starts after it was killed half-way would begin an empty one."""
+    place = place_of(home)
+    if isinstance(place, DatabaseUrl):
+        return  # it puts a copy back in one transaction
+    assert run("backup", tmp_path / "b").exit_code == 0
+    add(place, "new")
+    rename = Path.rename
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name.endswith(".restoring"):
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    run("restore", tmp_path / "b", "--force")
+    monkeypatch.setattr(Path, "rename", rename)
+    assert "new" in names(place)
+
+
 def test_without_the_programs_of_postgresql_it_says_what_to_run(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
