@@ -14,7 +14,16 @@ from sqlalchemy import Connection
 
 from tollway.ledger.books import FIRST_HASH, chained_hash
 from tollway.ledger.records import RESOLUTIONS, Entry
-from tollway.storage.tables import ALL_KEYS, USAGE_SPANS, balances, holds, ledger_entries, unfiled_requests, usage_buckets
+from tollway.storage.tables import (
+    ALL_KEYS,
+    USAGE_SPANS,
+    balances,
+    holds,
+    key_spend,
+    ledger_entries,
+    unfiled_requests,
+    usage_buckets,
+)
 
 _PAGE_ROWS = 10_000
 
@@ -46,6 +55,7 @@ def verify(connection: Connection, progress: Callable[[int], None] = lambda _: N
     for account in connection.execute(sa.select(balances).order_by(balances.c.account_id)).all():
         _Account(connection, account, totals, progress).verify()
     _no_strays(connection, totals)
+    _check_limits(connection)
     if totals.granted + totals.refunded + totals.adjusted - totals.charged != totals.posted:
         raise Wrong("the books do not balance: grants, refunds and adjustments less charges are not the balances' sum")
     return totals
@@ -159,7 +169,25 @@ class _Account:
 
 
 def _no_strays(connection: Connection, totals: Totals) -> None:
-    """Entries of accounts that have no balance would not have been looked at."""
+    """Entries and holds of accounts that have no balance would not have been looked at."""
     count = connection.execute(sa.select(sa.func.count()).select_from(ledger_entries)).scalar_one()
     if count != totals.entries:
         raise Wrong(f"{count - totals.entries} entries belong to accounts without a balance")
+    stray = sa.select(holds.c.request_id).where(holds.c.account_id.not_in(sa.select(balances.c.account_id)))
+    if (request_id := connection.execute(stray.order_by(holds.c.request_id)).scalar()) is not None:
+        raise Wrong(f"the hold of request {request_id} belongs to an account without a balance")
+
+
+def _check_limits(connection: Connection) -> None:
+    """What counts as held against the keys' own limits must be what is held for them."""
+    columns = holds.c.key_id, holds.c.spend_window
+    query = sa.select(*columns, sa.func.sum(holds.c.credits)).where(holds.c.spend_window.is_not(None)).group_by(*columns)
+    open_holds = {(key_id, window): int(total) for key_id, window, total in connection.execute(query) if total}
+    columns = key_spend.c.key_id, key_spend.c.starts_at
+    counted = {(key_id, at): held for key_id, at, held in connection.execute(sa.select(*columns, key_spend.c.held)) if held}
+    if wrong := sorted(dict(open_holds.items() ^ counted.items())):
+        key_id, at = wrong[0]
+        raise Wrong(
+            f"the limit of key {key_id} in the window from {at} counts {counted.get(wrong[0], 0)} credits as held; "
+            f"its open holds are {open_holds.get(wrong[0], 0)}"
+        )

@@ -6,17 +6,18 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from sqlalchemy import Connection
 from tests.desks import Bench, opened
 
 from tollway.ledger.verify import Wrong, verify
 from tollway.storage import Database
-from tollway.storage.tables import balances, holds, ledger_entries, unfiled_requests, usage_buckets
+from tollway.storage.tables import balances, holds, key_spend, ledger_entries, unfiled_requests, usage_buckets
 from tollway.usage.filing import file_all
 
 TABLES = {"ledger_entries": ledger_entries, "balances": balances, "holds": holds}
-# what entries do not say: which node holds, and in which of its key's windows it counts
-NOT_MONEY = {("holds", "node_id"), ("holds", "spend_window")}
+# what entries do not say: which node holds
+NOT_MONEY = {("holds", "node_id")}
 COLUMNS = [
     (table, column.name) for table, each in TABLES.items() for column in each.columns if (table, column.name) not in NOT_MONEY
 ]
@@ -24,8 +25,9 @@ COLUMNS = [
 
 @pytest.fixture
 async def bench(database: Database) -> Bench:
-    """An account with every kind of entry and two open holds, beside another one."""
+    """An account with every kind of entry and two open holds, of a key with a limit, beside another one."""
     bench, other = await opened(database, 10_000), await opened(database, 500)
+    bench.caller = replace(bench.caller, spend_limit_credits=5000, spend_window="day")
     ids = []
     for amount, status in ((100, "succeeded"), (50, "succeeded"), (0, "failed"), (70, "cancelled")):
         admitted = await bench.admit(200)
@@ -127,8 +129,18 @@ async def test_a_row_more_is_found(bench: Bench, table_name: str) -> None:
     if table_name == "balances":
         return  # one account has one row: the primary key sees to it
     foreign = values | {"account_id": "acc_nobody", "request_id": "foreign"}
-    if table_name == "ledger_entries":
-        assert await _unseen(bench.database, sa.insert(table).values(foreign)) is None
+    assert await _unseen(bench.database, sa.insert(table).values(foreign)) is None
+
+
+async def test_what_a_keys_limit_counts_as_held_must_be_held(bench: Bench) -> None:
+    (row,) = await bench.database.read(lambda connection: _rows(connection, key_spend))
+    assert row["held"] == 23
+    for held in (0, 22, 24):
+        assert await _unseen(bench.database, sa.update(key_spend).values(held=held)) is None
+    assert await _unseen(bench.database, sa.update(key_spend).values(starts_at=row["starts_at"] + 1)) is None
+    assert await _unseen(bench.database, sa.delete(key_spend)) is None
+    more = dict(row) | {"starts_at": 1}
+    assert await _unseen(bench.database, sa.insert(key_spend).values(more)) is None
 
 
 async def test_the_last_entries_cannot_be_cut_off(bench: Bench) -> None:
