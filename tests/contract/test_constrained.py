@@ -108,6 +108,25 @@ def ask_for_calls(server: LiveServer, fields: dict[str, Any], *, streamed: bool)
     return list(zip(names, arguments, strict=True)), reason
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("forced", [True, False])
+def test_stop_sequences_leave_calls_whole(tiny_server: LiveServer, forced: bool, streamed: bool) -> None:
+    schema = {"type": "object", "properties": {"a": {"enum": [10, 20]}}, "required": ["a"], "additionalProperties": False}
+    fields: dict[str, Any] = {"model": TINY, "temperature": 2, "max_tokens": 200, "parallel_tool_calls": False}
+    fields["tools"] = [{"type": "function", "function": {"name": "look", "parameters": schema}}]
+    if forced:
+        fields["tool_choice"] = "required"
+    else:  # a model of random weights calls only where a grammar leaves it nothing but that and the answer
+        fields["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"const": "!"}}}
+    called = 0
+    for seed in range(1, 13):
+        calls, reason = ask_for_calls(tiny_server, fields | {"seed": seed}, streamed=streamed)
+        called += reason == "tool_calls"
+        for stop in (["\n"], ["<", "name"], ["}", "10", "20"], ["tool", '"a']):
+            assert ask_for_calls(tiny_server, fields | {"seed": seed, "stop": stop}, streamed=streamed) == (calls, reason)
+    assert called
+
+
 def test_parallel_calls_come_when_asked_for(tiny_server: LiveServer) -> None:
     tools = [{"type": "function", "function": {"name": name}} for name in ("a", "b")]
     counts = set()

@@ -206,6 +206,44 @@ def test_a_stop_sequence_is_never_in_the_answer(server: LiveServer) -> None:
         assert streamed_text(server.events(STORY, temperature=0, max_tokens=60, stop=["never there", stop])) == expected
 
 
+def test_with_tools_a_stop_sequence_ends_the_answer_as_it_does_without(server: LiveServer) -> None:
+    fields: dict[str, Any] = {"temperature": 0, "max_tokens": 60, "tools": [{"type": "function", "function": {"name": "look"}}]}
+    free = server.chat(STORY, **fields, logprobs=True)
+    entries = [bytes(entry["bytes"]).decode() for entry in free["choices"][0]["logprobs"]["content"]]
+    whole = text_of(free)
+    assert "".join(entries).startswith(whole)
+    cached = None
+    for stop in (whole[20:23], whole[31:45], whole[50:51]):
+        expected = whole[: whole.index(stop)]
+        generated = next(n for n in range(len(entries)) if stop in "".join(entries[:n]))
+        completion = server.chat(STORY, **fields, stop=stop, logprobs=True)
+        [choice] = completion["choices"]
+        usage = completion["usage"]
+
+        assert (choice["message"]["content"], choice["finish_reason"]) == (expected, "stop")
+        assert usage["completion_tokens"] == generated == len(choice["logprobs"]["content"])
+        assert usage["prompt_tokens"] == free["usage"]["prompt_tokens"]
+        if cached is None:  # later, the place with the prompt in it may not have been given back yet
+            cached = usage["prompt_tokens_details"]["cached_tokens"]
+        assert streamed_text(server.events(STORY, **fields, stop=["never there", stop])) == expected
+    assert cached == free["usage"]["prompt_tokens"] - 1
+
+
+def test_with_tools_each_of_several_choices_ends_at_a_stop_sequence(server: LiveServer) -> None:
+    fields: dict[str, Any] = {"temperature": 1, "n": 3, "max_tokens": 40, "stop": " the", "logprobs": True}
+    completion = server.chat(STORY, **fields, tools=[{"type": "function", "function": {"name": "look"}}])
+    texts, generated = [], []
+    for choice in completion["choices"]:
+        tokens = [bytes(entry["bytes"] or b"") for entry in choice["logprobs"]["content"]]
+        texts.append(b"".join(tokens).decode(errors="replace"))
+        generated.append(len(tokens))
+        assert choice["message"]["content"] == texts[-1].partition(" the")[0]
+        assert choice["finish_reason"] == "stop" if " the" in texts[-1] else choice["finish_reason"] in ("stop", "length")
+
+    assert any(" the" in text for text in texts)
+    assert completion["usage"]["completion_tokens"] == sum(generated)
+
+
 # --- logprobs ---------------------------------------------------------------------------------------------------------
 
 

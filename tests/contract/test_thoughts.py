@@ -221,6 +221,17 @@ async def test_stop_sequences_end_the_answer_and_not_the_thought(api: Api) -> No
     assert counted(completion) == (BUDGET + 3, BUDGET)
 
 
+@pytest.mark.parametrize("way", STREAMS, ids=["whole", "streamed"])
+async def test_nor_do_they_end_a_thought_that_has_no_bound(api: Api, way: dict[str, Any]) -> None:
+    bias = api.bias("thinker", never=("</think>",), likely=("a",))
+    completion = await api.ask("thinker", max_tokens=18, logit_bias=bias, stop=["aaa"], **way)
+    [choice] = completion["choices"]
+
+    assert choice["message"]["reasoning_content"] == "a" * 18
+    assert choice["finish_reason"] == "length"
+    assert counted(completion) == (18, 18)
+
+
 async def test_tools_leave_a_bounded_thought_alone(api: Api) -> None:
     parameters = {"type": "object", "properties": {"x": {"enum": [1, 2]}}, "required": ["x"], "additionalProperties": False}
     tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
@@ -248,6 +259,24 @@ async def test_who_leaves_during_the_answer_frees_its_slot(api: Api) -> None:
 
     await _until(lambda slots: not any(slot["is_processing"] for slot in slots), api)
     assert asking.cancelled()
+
+
+@pytest.mark.parametrize("way", STREAMS, ids=["whole", "streamed"])
+async def test_the_engine_stops_at_a_stop_sequence_that_we_find(api: Api, way: dict[str, Any]) -> None:
+    bias = api.bias("thinker", never=("</think>",), likely=("a",))
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    max_tokens = 1500 + len(way)  # by which its place at the engine is known
+    completion = await api.ask(
+        "thinker", reasoning_effort="none", max_tokens=max_tokens, logit_bias=bias, tools=tools, stop="aaaaa", **way
+    )
+    usage = completion["usage"]
+    await _until(lambda slots: not any(slot["is_processing"] for slot in slots), api)
+    [held] = [
+        slot["n_prompt_tokens"] for slot in await api.slots("thinker") if slot.get("params", {}).get("max_tokens") == max_tokens
+    ]
+
+    assert usage["completion_tokens"] == 5
+    assert held < usage["prompt_tokens"] + 500  # it had generated a few more by the time that it heard of it
 
 
 async def _until(true: Callable[[list[dict[str, Any]]], bool], api: Api) -> None:

@@ -3,11 +3,12 @@
 Every split of the text into pieces gives the same message: what could still become a mark is held back until it is clear.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum, auto
 
 from tollway import ids
 from tollway.providers.conversation import CALL_CLOSING, CALL_MIDDLE, CALL_OPENING, CALL_OPENING_MARK
+from tollway.providers.stopping import StopFilter, overlap
 from tollway.wire.chat import Delta, FunctionCallDelta, ToolCallDelta
 
 THINK_OPENING = "<think>"
@@ -30,14 +31,21 @@ class ChoiceAssembler:
     `calls` tells whether the mark of a tool call in the text begins one; without it the mark is plain text. `thinking` is
     UNDECIDED for a model that may open its reasoning itself, REASONING when the prompt has opened it already, CONTENT when
     there is none. `forced_call` says that the prompt ends with the opening of a call, and `forced_name` that it also names
-    the function.
+    the function. At one of the `stop` sequences in its content the choice ends; in thoughts and calls they mean nothing.
     """
 
     def __init__(
-        self, *, calls: bool, thinking: Mode = Mode.CONTENT, forced_call: bool = False, forced_name: str | None = None
+        self,
+        *,
+        calls: bool,
+        thinking: Mode = Mode.CONTENT,
+        forced_call: bool = False,
+        forced_name: str | None = None,
+        stop: Sequence[str] = (),
     ) -> None:
         self.mode = Mode.CALLS if forced_call else thinking
         self._calls = CallParser(forced_call, forced_name) if calls else None
+        self._stop = StopFilter(stop)
         self._held = ""
         self._at_start = (
             thinking is not Mode.CONTENT
@@ -47,15 +55,22 @@ class ChoiceAssembler:
     def has_calls(self) -> bool:
         return self._calls is not None and self._calls.count > 0
 
-    def feed(self, text: str) -> list[Delta]:
-        return list(self._feed(text))
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop sequence has ended the choice: what is generated after it is not looked at."""
+        return self._stop.found
 
-    def finish(self) -> list[Delta]:
-        """What was held back and turned out to be plain text."""
-        held, self._held = self._held, ""
-        if not held:
-            return []
-        return [Delta(reasoning_content=held) if self.mode is Mode.REASONING else Delta(content=held)]
+    def feed(self, text: str) -> list[Delta]:
+        return [] if self.stopped else list(self._feed(text))
+
+    def finish(self, *, cut: bool = False) -> list[Delta]:
+        """What was held back and turned out to be plain text. `cut`: the token limit has ended it, so that the beginning of a
+        mark is one, and no text.
+        """
+        held, self._held = "" if cut else self._held, ""
+        if self.mode is Mode.REASONING:
+            return [Delta(reasoning_content=held)] if held else []
+        return list(self._content(held, last=True))
 
     def _feed(self, text: str) -> Iterator[Delta]:
         if self.mode is Mode.UNDECIDED:
@@ -79,17 +94,23 @@ class ChoiceAssembler:
         if self.mode is Mode.CONTENT:
             text = self._stripped(text)
             if self._calls is None:
-                if text:
-                    yield Delta(content=text)
+                yield from self._content(text)
                 return
             before, text, found = self._split(text, CALL_OPENING_MARK)
-            if before:
-                yield Delta(content=before)
-            if not found:
+            yield from self._content(before, last=found)
+            if not found or self.stopped:
                 return
             self.mode, text = Mode.CALLS, CALL_OPENING_MARK + text
         if self._calls is not None:  # one entry in each, as OpenAI sends them: there are clients that read only the first
             yield from (Delta(tool_calls=[delta]) for delta in self._calls.feed(text))
+
+    def _content(self, text: str, *, last: bool = False) -> Iterator[Delta]:
+        """The content as far as no stop sequence ends it. `last`: no more of it follows."""
+        text = self._stop.feed(text)
+        if last:
+            text += self._stop.release()
+        if text:
+            yield Delta(content=text)
 
     def _stripped(self, text: str) -> str:
         if self._at_start:
@@ -103,10 +124,8 @@ class ChoiceAssembler:
         before, found, after = text.partition(mark)
         if found:
             return before, after, True
-        for length in range(min(len(mark) - 1, len(text)), 0, -1):
-            if text.endswith(mark[:length]):
-                self._held = text[-length:]
-                return text[:-length], "", False
+        clear = len(text) - overlap(text, mark)
+        text, self._held = text[:clear], text[clear:]
         return text, "", False
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 from tollway.errors import BadGateway
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Meter
-from tollway.providers.engine_client import EngineClient, EngineEvent, PromptValue
+from tollway.providers.engine_client import EngineClient, EngineEvent, PromptValue, Timings
 from tollway.providers.merging import merged
 from tollway.providers.token_logprobs import LogprobCollector
 from tollway.wire.chat import (
@@ -24,6 +24,7 @@ from tollway.wire.chat import (
     FinishReason,
     Logprobs,
     PromptTokensDetails,
+    TokenLogprob,
     Usage,
 )
 
@@ -55,6 +56,7 @@ class ChoiceStream:
         self.prompt_tokens = self.cached_tokens = 0
         self.completion_tokens = self.reasoning_tokens = 0
         self.drafted_tokens = self.accepted_tokens = 0
+        self.ended = False
         self._assembler = assembler
         self._meter = meter
         self._make_collector = collector
@@ -62,11 +64,13 @@ class ChoiceStream:
         self._started = False
         self._phases = 0
         self._tokens_seen = 0  # of this phase
+        self._timings = Timings()  # of this phase
 
     def begin(self, prompt: PromptValue) -> None:
         """Before each phase: what it follows."""
         self._phases += 1
         self._tokens_seen = 0
+        self._timings = Timings()
         self._collector = self._make_collector(prompt) if self._make_collector else None
 
     async def read(self, event: EngineEvent, closing: str | None = None) -> list[ChunkChoice]:
@@ -80,17 +84,26 @@ class ChoiceStream:
         if closing == _CLOSED_FOR_IT:
             deltas += self._assembler.feed(THINK_CLOSING)
         elif event.stop and closing is None:
-            deltas += self._assembler.finish()
+            deltas += self._assembler.finish(cut=event.stop_type == "limit")
+        self.ended = self._assembler.stopped or (event.stop and closing is None)
         logprobs = None
-        if self._collector is not None and (entries := await self._collector.collect(event)):
+        if entries := await self._logprobs(event):
             logprobs = Logprobs(entries)
             deltas = deltas or [Delta()]
         for delta in deltas:
             chunks.append(ChunkChoice(self.index, delta, logprobs=logprobs))
             logprobs = None
-        if event.stop and closing is None:
+        if self.ended:
             chunks.append(ChunkChoice(self.index, Delta(), finish_reason=self._finish_reason(event)))
         return chunks
+
+    async def _logprobs(self, event: EngineEvent) -> list[TokenLogprob]:
+        if self._collector is None:
+            return []
+        entries = await self._collector.collect(event)
+        if self.ended and not event.stop:  # there is no event after this one that would settle what waits
+            entries += await self._collector.collect(structs.replace(event, content="", stop=True))
+        return entries
 
     def _count(self, event: EngineEvent) -> None:
         tokens, self._tokens_seen = event.tokens_predicted - self._tokens_seen, event.tokens_predicted
@@ -100,28 +113,39 @@ class ChoiceStream:
         self._meter.completion_tokens = (self._meter.completion_tokens or 0) + tokens
         if self._phases == 1 and event.tokens_evaluated:
             self._meter.prompt_tokens = self.prompt_tokens = event.tokens_evaluated
-        if event.timings is not None:
-            self.drafted_tokens += event.timings.draft_n
-            self.accepted_tokens += event.timings.draft_n_accepted
+        if event.timings is not None:  # which count from the phase's beginning
+            before, self._timings = self._timings, event.timings
+            self.drafted_tokens += event.timings.draft_n - before.draft_n
+            self.accepted_tokens += event.timings.draft_n_accepted - before.draft_n_accepted
             if self._phases == 1:
                 self.cached_tokens = min(event.timings.cache_n, self.prompt_tokens)
 
     def _finish_reason(self, event: EngineEvent) -> FinishReason:
+        if self._assembler.stopped:
+            return "stop"
         if event.stop_type == "limit":
             return "length"
         return "tool_calls" if self._assembler.has_calls else "stop"
 
 
 async def generate(client: EngineClient, body: dict[str, Any], choices: Sequence[ChoiceStream]) -> AsyncGenerator[ChunkChoice]:
-    """One group of choices, each in its own slot, as chunk choices in the order in which their tokens come."""
+    """One group of choices, each in its own slot, as chunk choices in the order in which their tokens come.
+
+    A choice that a stop sequence has ended is not read further; the engine's work ends with the last of the group.
+    """
     for choice in choices:
         choice.begin(body["prompt"])
     unfinished = len(choices)
     async with aclosing(client.complete(body)) as events:
         async for event in events:
-            for chunk in await choices[event.index].read(event):
+            choice = choices[event.index]
+            if choice.ended:
+                continue
+            for chunk in await choice.read(event):
                 yield chunk
-            unfinished -= event.stop
+            unfinished -= choice.ended
+            if not unfinished:
+                break
     if unfinished:
         raise BadGateway("The engine ended its answer early. Try again.", code="engine_interrupted")
 
@@ -134,7 +158,7 @@ async def generate_bounded(
 ) -> AsyncGenerator[ChunkChoice]:
     """As `generate`, for a prompt that ends in an open thought: it takes `budget` tokens at the most.
 
-    The caller's stop sequences and the grammar are for the answer; the thought has nothing to do with them.
+    The grammar is for the answer; the thought has nothing to do with it.
     """
     limit: int = body["n_predict"]  # -1 = none
     thoughts = [_Thought() for _ in choices]

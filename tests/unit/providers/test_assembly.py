@@ -4,6 +4,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,12 +14,12 @@ CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo \\"}\\\\", 
 ARGUMENTS = '{"city": "Oslo \\"}\\\\", "days": [1, {"a": "]"}]}'
 
 
-def assemble(text: str, cuts: list[int], **options: Any) -> tuple[str, str, list[tuple[str, str]]]:
-    """(content, reasoning, calls) of a text that arrives cut at these places."""
+def assemble(text: str, cuts: list[int], *, limited: bool = False, **options: Any) -> tuple[str, str, list[tuple[str, str]]]:
+    """(content, reasoning, calls) of a text that arrives cut at these places. `limited`: the token limit has ended it."""
     assembler = ChoiceAssembler(**options)
     places = [0, *sorted(cut % (len(text) + 1) for cut in cuts), len(text)]
     deltas = [delta for begin, end in pairwise(places) for delta in assembler.feed(text[begin:end])]
-    deltas += assembler.finish()
+    deltas += assembler.finish(cut=limited)
     content = "".join(delta.content or "" for delta in deltas)
     reasoning = "".join(delta.reasoning_content or "" for delta in deltas)
     names: list[str] = []
@@ -105,3 +106,58 @@ def test_arguments_are_handed_on_as_they_come_one_entry_in_each_delta() -> None:
 
 def test_a_call_cut_off_by_the_token_limit_keeps_what_there_is() -> None:
     assert assemble('<tool_call>\n{"name": "f", "arguments": {"a": "b', [], calls=True) == ("", "", [("f", '{"a": "b')])
+
+
+@pytest.mark.parametrize("mark", ["<", "<tool", "<tool_call"])
+def test_the_beginning_of_a_mark_is_text_unless_the_token_limit_cut_it(mark: str) -> None:
+    assert assemble(f"so {mark}", [], calls=True) == (f"so {mark}", "", [])
+    assert assemble(f"so {mark}", [], calls=True, limited=True) == ("so ", "", [])
+    assert assemble(f"so {mark}", [], calls=False, limited=True) == (f"so {mark}", "", [])
+
+
+@pytest.mark.parametrize(("thinking", "text"), [(Mode.UNDECIDED, "<thi"), (Mode.REASONING, "</thi")])
+def test_the_beginning_of_a_thoughts_mark_that_the_token_limit_cut_is_none_of_it(thinking: Mode, text: str) -> None:
+    assert assemble(text, [], calls=False, thinking=thinking, limited=True) == ("", "", [])
+
+
+# --- stop sequences ---------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=300)
+@given(st.text(alphabet="ab<\n", max_size=40), st.lists(st.text(alphabet="ab<\n", min_size=1, max_size=5), max_size=4), cuts)
+def test_content_ends_at_the_first_stop_sequence_however_it_is_split(text: str, stop: list[str], cuts: list[int]) -> None:
+    complete = [(place + len(each), place) for each in stop if (place := text.find(each)) >= 0]
+    expected = text[: min(complete)[1]] if complete else text
+
+    assert assemble(text, cuts, calls=True, stop=stop) == (expected, "", [])
+    assert assemble(text, cuts, calls=False, stop=stop, limited=True) == (expected, "", [])
+
+
+@given(cuts)
+def test_stop_sequences_mean_nothing_in_thoughts_and_calls(cuts: list[int]) -> None:
+    text = f"<think>\nI <look>.</think>\n\nYes. {CALL}\n{CALL}"
+    stop = ["\n", "<", "name", "I"]
+
+    result = assemble(text, cuts, calls=True, thinking=Mode.UNDECIDED, stop=stop)
+
+    assert result == ("Yes. ", "I <look>.", [("weather", ARGUMENTS)] * 2)
+
+
+@given(cuts)
+def test_what_could_have_become_a_stop_sequence_is_content_when_a_call_follows(cuts: list[int]) -> None:
+    assert assemble(f"Wait. E{CALL}", cuts, calls=True, stop=["END"]) == ("Wait. E", "", [("weather", ARGUMENTS)])
+
+
+@given(cuts)
+def test_no_call_follows_a_stop_sequence(cuts: list[int]) -> None:
+    assert assemble(f"One. Two. {CALL}", cuts, calls=True, stop=["Two"]) == ("One. ", "", [])
+
+
+def test_only_what_could_become_a_stop_sequence_is_held_back() -> None:
+    assembler = ChoiceAssembler(calls=False, stop=["abc"])
+
+    given = [[delta.content for delta in assembler.feed(piece)] for piece in ("xa", "b", "d", "ab", "c", "more")]
+
+    assert given == [["x"], [], ["abd"], [], [], []]
+    assert assembler.stopped
+    assert assembler.finish() == []
