@@ -155,6 +155,17 @@ def test_json_object_is_always_an_object(tiny_server: LiveServer) -> None:
     assert complete
 
 
+def test_a_stop_sequence_cuts_constrained_text(tiny_server: LiveServer) -> None:
+    schema = {"type": "object", "properties": {"a": {"const": "x"}}, "required": ["a"], "additionalProperties": False}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    fields: dict[str, Any] = {"model": TINY, "response_format": wanted, "max_tokens": 200, "stop": ":"}
+    for more in ({}, {"tools": tools, "tool_choice": "none"}):  # by the engine, where there are no calls to keep whole
+        choice = tiny_server.chat(**fields | more)["choices"][0]
+
+        assert (choice["message"]["content"], choice["finish_reason"]) == ('{"a"', "stop")
+
+
 def test_auto_gives_text_or_a_valid_call(tiny_server: LiveServer) -> None:
     tools = [{"type": "function", "function": {"name": "look", "parameters": OBJECTS[0]}}]
     completion = tiny_server.chat(model=TINY, tools=tools, max_tokens=30, temperature=1)
