@@ -103,8 +103,6 @@ def _refuse_unsupported(request: ChatRequest, route: Route) -> None:
     ):
         if changes:
             raise UnsupportedParameter(f"The model `{model}` does not support `{name}`.", param=name)
-    if b'"audio"' in bytes(request.extra.get("modalities", b"")) or bytes(request.extra.get("audio", b"null")) != b"null":
-        raise UnsupportedParameter(f"The model `{model}` answers in text only.", param="modalities")
     family = family_of(route)
     if request.reasoning_effort == "none" and not family.can_stop_thinking:
         raise UnsupportedParameter(f"The model `{model}` always thinks. Use `minimal`.", param="reasoning_effort")

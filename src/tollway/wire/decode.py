@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from tollway.errors import InvalidRequest
+from tollway.errors import InvalidRequest, UnsupportedParameter
 from tollway.wire.chat import (
     ENTRIES_MAX,
     AssistantMessage,
@@ -26,6 +26,7 @@ _WHOLE_NUMBERS_MAX = 10
 """Fields of one body that may be written so; a body with more of them fails at the next one."""
 _MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_AUDIO_PART = "Invalid value 'input_audio'"
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
 
 
@@ -40,6 +41,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
         fields = _keys_decoder.decode(body)
         if not fields.keys() <= _KNOWN_FIELDS:
             _keep_extra(request, fields)
+            _refuse_audio(fields)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _said_clearly(error, body, "a JSON object with `model` and `messages`") from None
     _refuse_contradictions(request)
@@ -54,6 +56,13 @@ def _keep_extra(request: ChatRequest, fields: dict[str, msgspec.Raw]) -> None:
     for raw in extra.values():
         str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text
     request.__dict__["extra_fields"] = extra
+
+
+def _refuse_audio(fields: dict[str, msgspec.Raw]) -> None:
+    """Text in place of audio would be another answer than the one asked for; other modalities are left to the route."""
+    wanted = msgspec.json.decode(fields.get("modalities", b"null"))
+    if isinstance(wanted, list) and "audio" in wanted:
+        raise UnsupportedParameter("All models here answer in text: `modalities` must be without `audio`.", param="modalities")
 
 
 def decode_body(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -116,6 +125,8 @@ def _validation_problem(text: str) -> InvalidRequest:
     elif unknown := _UNKNOWN_FIELD.match(sentence):
         param = f"{param}.{unknown[1]}" if param else unknown[1]
         sentence, code = "This field is unknown here", "unknown_parameter"
+    elif sentence == _AUDIO_PART and param.endswith("].type"):
+        sentence, code = "No model here takes audio", "unsupported_parameter"
     elif sentence.startswith("Expected") and ", got" in sentence:
         code = "invalid_type"
     return InvalidRequest(f"Body validation error! {param or 'body'}: {sentence}.", param=param or None, code=code)

@@ -163,6 +163,31 @@ def test_what_the_contract_forbids_is_a_400_that_names_the_parameter(fields: dic
     assert param.rpartition(".")[2].partition("[")[0] in caught.value.message
 
 
+PART = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "wav"}}, "modalities"),
+        ({"modalities": ["audio"]}, "modalities"),
+        ({"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, PART]}]}, "messages[0].content[1].type"),
+    ],
+)
+def test_audio_is_told_to_be_unsupported(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        decode_chat_request(body(**fields))
+
+    assert (caught.value.status, caught.value.code, caught.value.param) == (400, "unsupported_parameter", param)
+
+
+@pytest.mark.parametrize("modalities", [["text"], ["text", "image"], [], None, "audio", {"audio": 1}])
+def test_other_modalities_and_the_voice_of_no_audio_are_left_to_the_route(modalities: Any) -> None:
+    _, unknown = decode_chat_request(body(modalities=modalities, audio={"voice": "alloy", "format": "wav"}))
+
+    assert unknown == ["modalities", "audio"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [b"", b"  ", b"{", b"[]", b"null", b'"x"', b"\xff", b"\x00", b'{"model":"m" "x":1}', b'{"model":"m"}', b"{}"],
