@@ -67,13 +67,11 @@ class Rates:
             raise RateLimited(
                 f"This request counts as up to {amount:,} tokens, and this {rule.what} has {rule.per_minute:,} per minute. "
                 "Shorten the messages or lower `max_tokens`.",
-                code=f"{rule.unit}_per_minute_exceeded",
                 retry_after_seconds=int(WINDOW_SECONDS),
                 headers=allowance_headers([self.allowance(rule, now)]),
             )
         raise RateLimited(
             f"This {rule.what} may use {rule.per_minute:,} {rule.unit} per minute. Try again in {_seconds(wait)} s.",
-            code=f"{rule.unit}_per_minute_exceeded",
             retry_after_seconds=_seconds(wait),
             headers=allowance_headers([self.allowance(rule, now)]),
         )
@@ -117,7 +115,6 @@ class Concurrency:
         if self._open.get(subject, 0) >= concurrency_max:
             raise RateLimited(
                 f"This {what} may have {concurrency_max} requests in work at a time. Wait for one to end.",
-                code="concurrency_exceeded",
                 retry_after_seconds=1,
             )
 

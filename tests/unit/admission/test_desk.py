@@ -184,6 +184,7 @@ async def test_requests_per_minute(bench: Bench) -> None:
     assert headers[0]["x-ratelimit-limit-requests"] == "3"
     with pytest.raises(RateLimited, match="3 requests per minute") as refusal:
         await bench.admit(1)
+    assert refusal.value.code == "rate_limit_exceeded"  # OpenAI's; the message says which limit
     assert refusal.value.retry_after_seconds == 20  # one of three comes back every 20 s
     assert refusal.value.headers["x-ratelimit-remaining-requests"] == "0"
     assert await bench.balance() == (1000, 3)
@@ -192,12 +193,14 @@ async def test_requests_per_minute(bench: Bench) -> None:
 async def test_tokens_per_minute_count_what_was_really_used(bench: Bench) -> None:
     bench.caller = limited(bench.caller, account=Limits(tokens_per_minute=1000))
     admitted = await bench.admit(1, tokens=900)
-    with pytest.raises(RateLimited, match="1,000 tokens per minute"):
+    with pytest.raises(RateLimited, match="1,000 tokens per minute") as refusal:
         await bench.admit(1, tokens=200)
+    assert refusal.value.code == "rate_limit_exceeded"
     await bench.settle(admitted, 1, tokens=100)
     assert int((await bench.admit(1, tokens=200)).headers["x-ratelimit-remaining-tokens"]) in range(700, 760)
-    with pytest.raises(RateLimited, match="counts as up to 2,000 tokens"):
+    with pytest.raises(RateLimited, match="counts as up to 2,000 tokens") as refusal:
         await bench.admit(1, tokens=2000)
+    assert refusal.value.code == "rate_limit_exceeded"
 
 
 async def test_concurrency_is_the_number_of_open_holds(bench: Bench) -> None:
@@ -205,8 +208,9 @@ async def test_concurrency_is_the_number_of_open_holds(bench: Bench) -> None:
     results = await asyncio.gather(*(bench.desk.admit(order(bench.caller, 1)) for _ in range(5)), return_exceptions=True)
     admitted = [result for result in results if isinstance(result, Admitted)]
     assert len(admitted) == 2
-    with pytest.raises(RateLimited, match="2 requests in work"):
+    with pytest.raises(RateLimited, match="2 requests in work") as refusal:
         await bench.admit(1)
+    assert refusal.value.code == "rate_limit_exceeded"
     await bench.settle(admitted[0], 1)
     await bench.admit(1)
 
