@@ -85,9 +85,14 @@ async def test_the_readmes_configuration_answers_falls_back_and_tells_nothing(
         assert tested.stdout.count("ok ") == 1
 
         await there.openai.stop()  # nothing stands in for what is configured
-        status, _, body = await there.post(stream=True)
-        assert status == 503
-        assert b"127.0.0.1" not in body
+        for stream in (True, False):
+            status, headers, body = await there.post(stream=stream)
+            assert status == 503
+            assert re.fullmatch(rf"(gpu|openai)/{MODEL}; attempts=[1-3]", headers["x-tollway-route"])
+            assert re.fullmatch(r"[0-9A-Za-z]{21}", headers["x-inference-id"])
+            assert b"127.0.0.1" not in body
+        logs = json.loads((await asyncio.to_thread(there.server.request, "GET", "/v2/logs"))[2])["data"]
+        assert logs[0]["inference_id"] == headers["x-inference-id"]
 
         metrics = (await asyncio.to_thread(there.server.request, "GET", "/metrics"))[2].decode()
         assert 'tollway_upstream_failures_total{code="service_unavailable",upstream="gpu"}' in metrics

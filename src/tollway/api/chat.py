@@ -51,6 +51,9 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
                 await _Stream(answer, scope, send).send(services.settings.heartbeat_seconds)
             else:
                 await _send_whole(answer, send)
+    except TollwayError as error:  # by which its caller finds it in the log
+        error.headers = {**error.headers, "x-inference-id": answer.inference_id}
+        raise
     finally:
         answer.abandon()
 

@@ -22,11 +22,11 @@ _NODES = (msgspec.inspect.Type, msgspec.inspect.Field)
 HEADERS = {
     "x-request-id": "The id of this request. Quote it when you ask for help.",
     "x-client-request-id": "The `X-Client-Request-Id` that you sent.",
-    "x-inference-id": "The id of this inference, as billing and logs know it.",
+    "x-inference-id": "The id of this inference, as billing and logs know it. Failures have it too, once it was begun.",
     "x-tollway-credits-used": "What the request cost, in credits. Not on streams: there the last chunk says it.",
     "x-tollway-usd-spent": "What the request cost, in US dollars. Not on streams.",
     "x-tollway-ignored-parameters": "Parameters that have no effect on this model, separated by commas.",
-    "x-tollway-route": "Who answered, and after how many attempts: `upstream/model; attempts=1`.",
+    "x-tollway-route": "Who answered, or was asked last, and after how many attempts: `upstream/model; attempts=1`.",
     "x-tollway-idempotent-replayed": "`true` when it is the answer that was given before under the same `Idempotency-Key`.",
     "x-ratelimit-limit-requests": "Requests that you may make a minute. This and the like: only where there is such a limit.",
     "x-ratelimit-limit-tokens": "Tokens that you may use a minute.",
@@ -43,7 +43,14 @@ HEADERS = {
 EVENT_STREAM = "text/event-stream"
 _ALWAYS = ("x-request-id",)
 RATE_LIMITS = tuple(name for name in HEADERS if name.startswith("x-ratelimit-"))
-_ERROR_HEADERS = {401: ("www-authenticate",), 429: ("retry-after", *RATE_LIMITS), 503: ("retry-after",)}
+_ASKED = ("x-inference-id", "x-tollway-route")
+_ERROR_HEADERS = {
+    401: ("www-authenticate",),
+    429: ("retry-after", *RATE_LIMITS),
+    502: _ASKED,
+    503: ("retry-after",),
+    504: _ASKED,
+}
 
 _TAGS = {
     Tag.CHAT: "Answers from language models.",

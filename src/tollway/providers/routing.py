@@ -162,7 +162,18 @@ class Journey:
         raise self._nobody(now)
 
     async def answer(self, meter: Meter, take: Take) -> None:
-        """As Provider.answer. The first item has content, or is followed by one that has without waiting."""
+        """As Provider.answer. The first item has content, or is followed by one that has without waiting.
+
+        A failure names in its headers who was asked last.
+        """
+        try:
+            await self._answer(meter, take)
+        except TollwayError as error:
+            if self.attempts:
+                error.headers = {**error.headers, "x-tollway-route": self.label}
+            raise
+
+    async def _answer(self, meter: Meter, take: Take) -> None:
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         failure: TollwayError | None = None

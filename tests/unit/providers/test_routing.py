@@ -78,9 +78,10 @@ async def test_the_role_of_a_failed_attempt_is_not_passed_on() -> None:
 
 async def test_one_route_is_tried_three_times_and_no_more() -> None:
     bench = Bench(Scripted(a=failing(BadGateway("x"))), route("a"))
-    with pytest.raises(BadGateway):
+    with pytest.raises(BadGateway) as failure:
         await bench.ask()
     assert bench.provider.calls == ["a"] * 3
+    assert failure.value.headers["x-tollway-route"] == "a/m; attempts=3"
 
 
 async def test_three_attempts_are_all_there_are_however_many_routes() -> None:
