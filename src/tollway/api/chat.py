@@ -21,6 +21,8 @@ from tollway.wire.decode import decode_chat_request
 
 _DONE = b"data: [DONE]\n\n"
 _HEARTBEAT = b": heartbeat\n\n"
+# Twelve bytes are the most that a character becomes, so that any name fits.
+_NAMES_BYTES_MAX, _NAME_LENGTH_MAX = 2000, 100
 _IDEMPOTENCY_KEY = re.compile(IDEMPOTENCY_KEY.encode())
 
 
@@ -147,9 +149,7 @@ class _Stream:
 def _answer_headers(answer: Answer) -> Headers:
     headers = [(b"x-inference-id", answer.inference_id.encode())]
     if ignored := answer.ignored_parameters:
-        # Names come from the caller's JSON: what could break a header is percent-encoded.
-        names = ", ".join(quote(name[:200]) for name in ignored[:100])
-        headers.append((b"x-tollway-ignored-parameters", names[:2000].encode()))
+        headers.append((b"x-tollway-ignored-parameters", _listed(ignored)))
     if label := answer.route_label:
         headers.append((b"x-tollway-route", label.encode()))
     if answer.stand_in:
@@ -158,6 +158,20 @@ def _answer_headers(answer: Answer) -> Headers:
         headers.append((b"x-tollway-idempotent-replayed", b"true"))
     headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
     return headers
+
+
+def _listed(names: list[str]) -> bytes:
+    """Names out of the caller's JSON as a header: what could break it is percent-encoded, what does not fit is counted."""
+    shown: list[str] = []
+    room = _NAMES_BYTES_MAX
+    for name in names:
+        item = quote(name if len(name) <= _NAME_LENGTH_MAX else name[:_NAME_LENGTH_MAX] + "...")
+        room -= len(item) + 2
+        if room < 0:
+            shown.append(f"... and {len(names) - len(shown)} more")
+            break
+        shown.append(item)
+    return ", ".join(shown).encode()
 
 
 async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int, seconds: float) -> bytes:

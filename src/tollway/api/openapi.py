@@ -25,7 +25,7 @@ HEADERS = {
     "x-inference-id": "The id of this inference, as billing and logs know it. Failures have it too, once it was begun.",
     "x-tollway-credits-used": "What the request cost, in credits. Not on streams: there the last chunk says it.",
     "x-tollway-usd-spent": "What the request cost, in US dollars. Not on streams.",
-    "x-tollway-ignored-parameters": "Parameters that have no effect on this model, separated by commas.",
+    "x-tollway-ignored-parameters": "Parameters that have no effect on this model: `a, b`; of very many: `a, ... and 3 more`.",
     "x-tollway-route": "Who answered, or was asked last, and after how many attempts: `upstream/model; attempts=1`.",
     "x-tollway-idempotent-replayed": "`true` when it is the answer that was given before under the same `Idempotency-Key`.",
     "x-ratelimit-limit-requests": "Requests that you may make a minute. This and the like: only where there is such a limit.",
