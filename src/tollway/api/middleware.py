@@ -44,7 +44,6 @@ _CORS = [
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE, OPTIONS"),
     (b"access-control-max-age", b"86400"),
-    (b"content-length", b"0"),
     (b"vary", b"access-control-request-headers"),
 ]
 _CLIENT_REQUEST_ID = re.compile(REQUEST_ID.encode())

@@ -75,6 +75,7 @@ async def test_pages_of_other_origins_may_use_the_api_but_send_no_cookies(tmp_pa
         answer = await call(app, "GET", "/v1/models", headers={"Origin": "https://elsewhere.example"})
         error = await call(app, "POST", "/v1/chat/completions", headers={"Origin": "https://elsewhere.example"})
     assert preflight.status == 204
+    assert preflight.header("content-length") is None  # RFC 9110, 8.6: not with a 204
     assert "POST" in (preflight.header("access-control-allow-methods") or "")
     assert preflight.header("access-control-allow-headers") == "authorization, content-type, x-stainless-os"
     for reply in (preflight, answer, error):
