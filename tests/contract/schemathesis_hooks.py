@@ -13,7 +13,7 @@ REFUSABLE = {"unsupported_parameter", "context_length_exceeded"}
 # what must refer to something else in the request is beyond JSON Schema, to which 1e300 is an integer besides; and a tool's
 # parameters are any object in the document, of which not every one is a schema.
 UNSAYABLE = re.compile(
-    "no earlier assistant message|Two tools|not among the tools|Expected `int.*got `float`|Invalid JSON schema"
+    "no earlier assistant message|Two functions|not among the functions|Expected `int.*got `float`|Invalid JSON schema"
 )
 # Nor can a schema say what a name is made of, which names are taken, what time it is, and how long a credit's decimals are.
 UNSAYABLE_OF_KEYS = re.compile(

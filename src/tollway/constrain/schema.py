@@ -110,6 +110,7 @@ def tool_calls_grammar(
     call: every call must begin with it. `otherwise` is a schema, with its parameter, that may be answered instead of calls.
     """
     rules = RuleSet()
+    whole = params[0].partition("[")[0] if params else "tools"
     calls: list[Seq] = []
     compiled: list[tuple[Item, str]] = []
     for index, (name, parameters) in enumerate(tools):
@@ -136,8 +137,8 @@ def tool_calls_grammar(
         if alternative is not None:
             answer = rules.one_of("answer", [answer, (alternative,)])
     except TooLarge as limit:
-        raise too_large(limit, param="tools") from None
-    return _finish(rules, answer, "tools")
+        raise too_large(limit, param=whole) from None
+    return _finish(rules, answer, whole)
 
 
 def _without(call: Seq, begun: str) -> Seq:

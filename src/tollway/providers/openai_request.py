@@ -23,6 +23,7 @@ from tollway.wire.chat import (
     DeveloperMessage,
     FunctionCall,
     FunctionMessage,
+    FunctionName,
     ImagePart,
     JsonObjectFormat,
     JsonSchemaFormat,
@@ -74,7 +75,8 @@ def check_request(request: ChatRequest, route: Route) -> list[str]:
     _check_capabilities(request, route)
     for name in quirks.refused_parameters:
         if _is_used(request, name):
-            raise UnsupportedParameter(f"The model `{route.answers_as}` does not support `{name}`.", param=name)
+            sent = "function_call" if name == "tool_choice" and isinstance(request.function_call, FunctionName) else name
+            raise UnsupportedParameter(f"The model `{route.answers_as}` does not support `{sent}`.", param=sent)
     ignored: list[str] = []
     if _hints_of(request) != _NO_HINTS:
         ignored += [name for name in HINTS if name not in quirks.hints and getattr(request, name) is not None]

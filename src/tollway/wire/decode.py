@@ -165,12 +165,15 @@ def _refuse_messages(request: ChatRequest) -> None:
 
 
 def _refuse_tools(request: ChatRequest) -> None:
+    """Puts legacy functions into `tools`; what is refused is named as it was sent."""
+    choosing, place = "tool_choice", "tools[{}].function.name"
     if request.functions is not None:
         if request.tools is not None:
             raise InvalidRequest("Use either `tools` or the legacy `functions`, not both.", param="functions")
         request.tools = [Tool(type="function", function=function) for function in request.functions]
+        place = "functions[{}].name"
         if request.function_call is not None and request.tool_choice is None:
-            choice = request.function_call
+            choosing, choice = "function_call", request.function_call
             request.tool_choice = (
                 NamedToolChoice(type="function", function=choice) if isinstance(choice, FunctionName) else choice
             )
@@ -180,10 +183,10 @@ def _refuse_tools(request: ChatRequest) -> None:
     names = [tool.function.name for tool in request.tools or ()]
     for t, name in enumerate(names):
         if name in names[:t]:
-            raise InvalidRequest(f"Two tools have the name `{name}`.", param=f"tools[{t}].function.name")
+            raise InvalidRequest(f"Two functions have the name `{name}`.", param=place.format(t))
     if isinstance(request.tool_choice, NamedToolChoice):
         wanted = request.tool_choice.function.name
         if wanted not in names:
-            raise InvalidRequest(f"`tool_choice` names `{wanted[:80]}`, which is not among the tools.", param="tool_choice")
+            raise InvalidRequest(f"`{choosing}` names `{wanted[:80]}`, which is not among the functions.", param=choosing)
     elif request.tool_choice == "required" and not names:
         raise InvalidRequest('`tool_choice: "required"` needs `tools`.', param="tool_choice")

@@ -198,6 +198,12 @@ PICTURE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url"
         ({"n": 2}, {"refused_parameters": ["n"]}, "", "n"),
         ({"logprobs": True}, {"refused_parameters": ["logprobs"]}, "", "logprobs"),
         ({"tools": [TOOL], "tool_choice": "required"}, {"refused_parameters": ["tool_choice"]}, "", "tool_choice"),
+        (
+            {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+            {"refused_parameters": ["tool_choice"]},
+            "",
+            "function_call",
+        ),
         ({"tools": [TOOL]}, {}, "tools", "tools"),
         ({"functions": [{"name": "f"}]}, {}, "tools", "functions"),
         ({"response_format": SCHEMA}, {}, "structured_output", "response_format"),

@@ -107,6 +107,20 @@ def test_tools_share_the_limits() -> None:
     assert status == 400
 
 
+@pytest.mark.parametrize(
+    ("place", "whole"), [("tools[{}].function.parameters", "tools"), ("functions[{}].parameters", "functions")]
+)
+def test_what_all_tools_together_need_is_named_as_it_was_sent(place: str, whole: str) -> None:
+    tools: list[tuple[str, dict[str, Any] | None]] = [
+        (f"f{i}", {"type": "object", "properties": {"a": {"const": f"{i} " + "x" * 3_000}}, "required": ["a"]})
+        for i in range(100)
+    ]
+    params = [place.format(i) for i in range(100)]
+    with pytest.raises(TollwayError, match="too large") as caught:
+        tool_calls_grammar(tools, opening="<", separator="", closing=">", calls_max=1, params=params)
+    assert (caught.value.status, caught.value.param) == (400, whole)
+
+
 def test_the_message_names_the_limit() -> None:
     with pytest.raises(UnsupportedParameter, match="nested deeper than 64 levels"):
         schema_grammar(nested(70), param="schema")
