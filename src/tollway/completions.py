@@ -62,6 +62,14 @@ class Call(Struct):
     idempotency: Idempotency | None = None
 
 
+class Preview(Struct):
+    """What can be said of an answer before it is made."""
+
+    cost: DryRun
+    ignored_parameters: list[str]
+    stand_in: bool
+
+
 class Completions:
     """Answers chat completions. One instance serves one process."""
 
@@ -132,16 +140,17 @@ class Completions:
         """What every route charges, as it will be named in the ledger."""
         return [tariff_of(route.price, self._markup) for route in self._catalog.routes]
 
-    def dry_run(self, call: Call) -> DryRun:
-        """The most that the request could cost. Nothing is held, asked or charged."""
+    def dry_run(self, call: Call) -> Preview:
+        """The most that the request could cost, and what would have no effect. Nothing is held, asked or charged."""
         journey, bound = self._plan(call)
-        return DryRun(
+        cost = DryRun(
             model=journey.route.answers_as,
             prompt_tokens_max=bound.prompt_tokens,
             completion_tokens_max=bound.output_tokens * bound.choices,
             credits_max=bound.credits,
             usd_max=usd(bound.credits),
         )
+        return Preview(cost, _ignored(call, journey), journey.route.stand_in)
 
     def _plan(self, call: Call) -> tuple[Journey, Bound]:
         plan = self._catalog.resolve(call.request.model)
@@ -255,10 +264,7 @@ class Answer:
     @property
     def ignored_parameters(self) -> list[str]:
         """Names of parameters that have no effect on the answer."""
-        if self._journey is None:
-            return self._kept.ignored
-        takes = self._journey.route.upstream.quirks.takes
-        return [*[name for name in self._call.unknown_fields if not takes(name)], *self._journey.ignored]
+        return self._kept.ignored if self._journey is None else _ignored(self._call, self._journey)
 
     @property
     def _asked(self) -> Journey:
@@ -490,6 +496,12 @@ class Answer:
             usage=self._usage,
             meta=CompletionMeta(self.cost),
         )
+
+
+def _ignored(call: Call, journey: Journey) -> list[str]:
+    """Names of parameters that have no effect on the route that is being asked."""
+    takes = journey.route.upstream.quirks.takes
+    return [*[name for name in call.unknown_fields if not takes(name)], *journey.ignored]
 
 
 def _cost(credits_used: int) -> Cost:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.live import LOCAL_MODEL, LiveServer
+from tests.live import LOCAL_MODEL, MODEL, LiveServer
 
 from tollway.engine.facts import read_vocabulary
 
@@ -340,14 +340,16 @@ def test_an_image_is_refused_by_a_text_model(server: LiveServer) -> None:
 # --- hints and unknown fields -----------------------------------------------------------------------------------------
 
 
-def test_what_has_no_effect_is_listed_in_a_header(server: LiveServer) -> None:
+@pytest.mark.parametrize("dry", ["false", "true"])
+def test_what_has_no_effect_is_listed_in_a_header(server: LiveServer, dry: str) -> None:
     fields = {"user": "u", "store": True, "reasoning_effort": "low", "frobnicate": 1, "max_tokens": 2}
-    body = {"model": LOCAL_MODEL, "messages": [{"role": "user", "content": "Hi"}], **fields}
+    for model in (LOCAL_MODEL, MODEL):
+        body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], **fields}
+        status, headers, _ = server.request("POST", "/v1/chat/completions", body, {"x-tollway-dry-run": dry})
 
-    status, headers, _ = server.request("POST", "/v1/chat/completions", body)
-
-    assert status == 200
-    assert headers["x-tollway-ignored-parameters"].split(", ") == ["frobnicate", "store", "user", "reasoning_effort"]
+        assert status == 200
+        assert headers.get("x-tollway-stand-in") == (None if model == LOCAL_MODEL else "true")
+        assert headers["x-tollway-ignored-parameters"].split(", ") == ["frobnicate", "store", "user", "reasoning_effort"]
 
 
 # --- context, cache, queue --------------------------------------------------------------------------------------------

@@ -171,7 +171,7 @@ HOSTILE = [
 async def test_hostile_usage_never_pays_out_and_never_costs_more_than_was_held(house: House, usage: Usage) -> None:
     house.script.steps = (say("x"), END, usage)
     call = house.call(max_tokens=5)
-    held = house.completions.dry_run(call).credits_max
+    held = house.completions.dry_run(call).cost.credits_max
     completion = await (await house.completions.start(call)).completion()
     posted, _ = await house.bench.balance()
     assert 1_000_000 - held <= posted <= 1_000_000

@@ -13,7 +13,7 @@ from tollway.api.body import read_body
 from tollway.api.context import context_of
 from tollway.api.errors import Headers, error_event
 from tollway.api.patterns import IDEMPOTENCY_KEY
-from tollway.completions import Answer, Call
+from tollway.completions import Answer, Call, Preview
 from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
 from tollway.server.exchange import DISCONNECT, WRITE
 from tollway.wire.chat import ChunkChoice, EventWriter, encode, event
@@ -43,7 +43,8 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
         idempotency=_idempotency(headers, body),
     )
     if _wants_dry_run(headers):
-        await _send_json(send, encode(services.completions.dry_run(call)), [])
+        preview = services.completions.dry_run(call)
+        await _send_json(send, encode(preview.cost), _effect_headers(preview))
         return
     answer = await services.completions.start(call)
     try:
@@ -147,16 +148,22 @@ class _Stream:
 
 
 def _answer_headers(answer: Answer) -> Headers:
-    headers = [(b"x-inference-id", answer.inference_id.encode())]
-    if ignored := answer.ignored_parameters:
-        headers.append((b"x-tollway-ignored-parameters", _listed(ignored)))
+    headers = [(b"x-inference-id", answer.inference_id.encode()), *_effect_headers(answer)]
     if label := answer.route_label:
         headers.append((b"x-tollway-route", label.encode()))
-    if answer.stand_in:
-        headers.append((b"x-tollway-stand-in", b"true"))
     if answer.replayed:
         headers.append((b"x-tollway-idempotent-replayed", b"true"))
     headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    return headers
+
+
+def _effect_headers(answer: Answer | Preview) -> Headers:
+    """What the request asks for and does not get: parameters without effect, and the model itself where another stands in."""
+    headers: Headers = []
+    if ignored := answer.ignored_parameters:
+        headers.append((b"x-tollway-ignored-parameters", _listed(ignored)))
+    if answer.stand_in:
+        headers.append((b"x-tollway-stand-in", b"true"))
     return headers
 
 
