@@ -73,13 +73,13 @@ class OpenAIProvider:
                         if not reader.complete:
                             _check_stray(stream.stray)
                 usage = reader.finish()
+                take(usage)  # before the tail: who leaves now has had a whole answer
                 if not connection.is_read:
                     await _read_tail(connection)
             finally:
                 if usage is None:
                     reader.break_off()
                 connection.close()
-            take(usage)
         except UpstreamStreamError as problem:
             raise failed_stream(route, problem.error, begun=stream.begun) from None
         except OSError as problem:

@@ -59,6 +59,11 @@ class Patience:
         self._is_waiting, self._room = False, room
         room.add_done_callback(self._go_on)
 
+    def end(self) -> None:
+        """The answer is whole: whatever its stream still does takes nothing from it."""
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _go_on(self, room: object) -> None:
         if room is self._room:  # the reader may be waited for again by the time that this is called
             self._is_waiting = True
@@ -82,8 +87,7 @@ class Patience:
         return total_at if self._limit is None else min(total_at, self._heard_at + self._limit)
 
     def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self.end()
         # As asyncio's own timeouts do: a cancellation by anybody else goes before ours.
         if self._expired and self._task.uncancel() <= self._cancelled_before:
             raise self._timeout() from None

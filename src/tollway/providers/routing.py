@@ -297,6 +297,7 @@ class _Attempt:
                 self._take(early)
         if isinstance(item, Usage):
             self.usage = item
+            self._patience.end()
         room = self._take(item)
         if room is not None:
             self._patience.rest_until(room)

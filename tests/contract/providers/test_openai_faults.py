@@ -20,8 +20,9 @@ from tests.fakes.server import left_within
 from tollway.catalog import Limits
 from tollway.completions import Answer
 from tollway.errors import BadGateway, GatewayTimeout, RateLimited, ServiceUnavailable, TollwayError
+from tollway.providers import openai_compatible
 from tollway.providers.base import Item, Meter
-from tollway.wire.chat import ChunkChoice
+from tollway.wire.chat import ChunkChoice, Usage
 from tollway.wire.decode import decode_chat_request
 
 TEXT = ["Grüße", " aus", " Köln, hier ist", " es schön"]
@@ -295,6 +296,23 @@ async def test_an_upstream_that_never_closes_its_body_costs_a_moment(fake: FakeO
             assert (await house.completion())["usage"]["total_tokens"] == 17
             assert asyncio.get_running_loop().time() - began < 3  # the end of the body is waited for 0.05 s, not for the limit
         assert await left_within(fake.received[1])
+
+
+async def test_the_figures_are_there_before_the_end_of_the_body_is_waited_for(
+    fake: FakeOpenAI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who leaves in that moment has had a whole answer, and is charged by them."""
+    monkeypatch.setattr(openai_compatible, "TAIL_SECONDS_MAX", 60)
+    fake.queue(Reply([*GOOD.steps, Wait(60)]))
+    async with gateway(route_to(fake.base_url)) as house:
+        request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
+        items: list[Item] = []
+        answering = asyncio.create_task(house.provider.answer(request, house.route, Meter(), items.append))
+        async with asyncio.timeout(5):
+            while not items or items[-1] != Usage(9, 8, 17):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        answering.cancel()
+        await asyncio.wait([answering])
 
 
 async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeOpenAI) -> None:

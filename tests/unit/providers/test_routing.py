@@ -1,7 +1,7 @@
 import asyncio
 import collections
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 from tests.unit.providers.scripted import (
@@ -375,6 +375,17 @@ async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytes
 
     await bench.begin().answer(Meter(), take)
     assert len(items) == 5
+
+
+async def test_what_follows_a_whole_answer_does_not_make_it_fail() -> None:
+    brief = limits(first_token_seconds=0.2, between_tokens_seconds=0.2, total_seconds=0.2)
+
+    async def lingering(_: Meter) -> AsyncGenerator[Item]:
+        for item in ANSWER:
+            yield item
+        await asyncio.sleep(0.8)
+
+    assert (await Bench(Scripted(a=lingering), route("a", limits=brief)).ask()).answered
 
 
 async def test_an_earlier_rooms_end_is_not_taken_for_the_present_ones(monkeypatch: pytest.MonkeyPatch) -> None:
