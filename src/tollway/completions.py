@@ -32,6 +32,7 @@ from tollway.metering import (
 )
 from tollway.money import usd
 from tollway.providers.base import Item, Meter
+from tollway.providers.patience import SLOW_READER_CODE
 from tollway.providers.routing import Journey, Router
 from tollway.settings import Settings
 from tollway.usage import Origin, RequestRecord, Status
@@ -298,7 +299,8 @@ class Answer:
                 await asyncio.wait([after.task])
             await self._asked.answer(self._meter, self._take)
         except TollwayError as error:
-            status, last = "failed", error
+            # Who reads too slowly for the time limit is charged as one who leaves: nobody failed him.
+            status, last = "cancelled" if error.code == SLOW_READER_CODE else "failed", error
         except asyncio.CancelledError:
             status, last = ("failed", self._stopped) if self._stopped else ("cancelled", None)
         except Exception:

@@ -6,17 +6,20 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.answers import chunks_of, handed_out
 from tests.desks import limited
-from tests.houses import END, GOOD, USAGE, WORDS, House, Script, house_with, say
+from tests.houses import END, GOOD, ROUTE, USAGE, WORDS, House, Script, house_with, say
 
 from tollway.accounts import Limits
 from tollway.admission import Outcome, Settled
 from tollway.admission.nodes import expire_holds_of
-from tollway.completions import CHUNKS_TOGETHER_MAX, Answer
+from tollway.catalog import Limits as UpstreamLimits
+from tollway.completions import CHUNKS_TOGETHER_MAX, QUEUE_CHUNKS_MAX, Answer
 from tollway.errors import (
     BadGateway,
     Conflict,
+    GatewayTimeout,
     InsufficientCredits,
     InternalError,
     ServiceUnavailable,
@@ -154,6 +157,24 @@ async def test_who_leaves_before_anything_was_made_pays_nothing(house: House) ->
     answer.abandon()
     await house.ended()
     assert await house.bench.balance() == (1_000_000, 0)
+
+
+async def test_who_reads_too_slowly_for_the_time_limit_pays_for_what_was_made(database: Database) -> None:
+    """He is told where it ends, and the upstream is not waited for any longer."""
+    script = Script((*(say(f"{number} ") for number in range(QUEUE_CHUNKS_MAX)), 60.0, END, USAGE))
+    brief = UpstreamLimits(first_token_seconds=9, between_tokens_seconds=9, total_seconds=0.3, attempts_max=1)
+    route = structs.replace(ROUTE, upstream=structs.replace(ROUTE.upstream, limits=brief))
+    async with house_with(database, 1_000_000, script, (route,)) as house:
+        answer = await house.start(stream=True)
+        async with asyncio.timeout(5):
+            await house.ended()
+        assert script.closed == 1
+        with pytest.raises(GatewayTimeout, match="read too slowly"):
+            await read(answer)
+        row = await house.row()
+        assert (row.status, row.error_code, row.loss) == ("cancelled", "read_too_slowly", 0)
+        assert await house.bench.balance() == (1_000_000 - row.credits, 0)
+        assert row.credits > 2 * QUEUE_CHUNKS_MAX / 2
 
 
 HOSTILE = [

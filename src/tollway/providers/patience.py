@@ -10,6 +10,8 @@ from tollway.providers.base import Item
 from tollway.wire.chat import Usage
 
 TOTAL_TIME_CODE = "total_time_exceeded"
+SLOW_READER_CODE = "read_too_slowly"
+"""The total ran out while the reader was waited for: the upstream did its part, and what was made is charged."""
 LOOK_SECONDS, SHORTEST_SECONDS = 0.5, 0.01
 
 
@@ -25,7 +27,8 @@ class Patience:
     """A context around the reading of one stream, by one task; leaving it late is a GatewayTimeout.
 
     Only the time spent waiting for the upstream counts for the first and the next piece of content: a slow reader does not
-    make its upstream fail. The total counts everything. A timer looks twice a second, so that items cost no look at the clock.
+    make its upstream fail. The total counts and ends everything. A timer looks twice a second, so that items cost no look at
+    the clock.
     """
 
     def __init__(self, limits: Limits, total_at: float | None) -> None:
@@ -41,6 +44,7 @@ class Patience:
         self._heard_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._expired = False
+        self._was_waiting = True  # when it expired
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -75,8 +79,8 @@ class Patience:
         if self._fresh or not self._is_waiting:
             self._heard_at, self._fresh = now, False
         limit_at = self._limit_at()
-        if self._is_waiting and now >= limit_at:
-            self._expired = True
+        if now >= limit_at and (self._is_waiting or self._total_is_up(now)):
+            self._expired, self._was_waiting = True, self._is_waiting
             self._task.cancel()
         else:
             self._timer = self._loop.call_at(min(now + LOOK_SECONDS, max(limit_at, now + SHORTEST_SECONDS)), self._look)
@@ -92,7 +96,13 @@ class Patience:
         if self._expired and self._task.uncancel() <= self._cancelled_before:
             raise self._timeout() from None
 
+    def _total_is_up(self, now: float) -> bool:
+        return self._total_at is not None and now >= self._total_at
+
     def _timeout(self) -> GatewayTimeout:
-        if self._total_at is not None and self._loop.time() >= self._total_at:
+        if not self._was_waiting:
+            message = "The answer took longer than its time limit because it was read too slowly. What was made is charged."
+            return GatewayTimeout(message, code=SLOW_READER_CODE)
+        if self._total_is_up(self._loop.time()):
             return GatewayTimeout("The answer took longer than its time limit.", code=TOTAL_TIME_CODE)
         return GatewayTimeout(f"The model's upstream took longer than {self._limit:g} seconds {self._what}.")

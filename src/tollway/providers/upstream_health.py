@@ -15,7 +15,7 @@ from tollway.metering import trusted_usage
 from tollway.observability import HotCounter, HotGauge, HotHistogram, Metrics
 from tollway.providers.base import Meter
 from tollway.providers.breaker import Breaker
-from tollway.providers.patience import TOTAL_TIME_CODE
+from tollway.providers.patience import SLOW_READER_CODE, TOTAL_TIME_CODE
 from tollway.wire.chat import Usage
 
 log = structlog.get_logger()
@@ -245,7 +245,9 @@ class Call:
                 health.refused(code, probe=self._probe)
                 if error.retry_after_seconds:
                     health.rest(self._route.upstream_model, error.retry_after_seconds)
-            elif code == TOTAL_TIME_CODE and self._answering:  # long, or slowly read: no failure of the upstream
+            elif (
+                code in (TOTAL_TIME_CODE, SLOW_READER_CODE) and self._answering
+            ):  # long, or slowly read: no failure of the upstream
                 health.refused(code, probe=False)
             else:
                 health.failed(code, probe=self._probe)
