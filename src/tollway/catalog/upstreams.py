@@ -38,7 +38,8 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     """Whether a message may have a `name`."""
     fetches_images: bool = False
     """Whether https image URLs are sent on for the upstream to fetch; otherwise Tollway downloads them through its own guarded
-    fetcher. Never for an upstream in your own network: a caller's URL would lead it to internal addresses."""
+    fetcher, within 30 s and before the upstream's own time begins. Never for an upstream in your own network: a caller's URL
+    would lead it to internal addresses."""
     usage_in_stream: Literal["on_request", "always", "never"] = "on_request"
     """When a stream carries usage: with `stream_options.include_usage`, without being asked, or not at all."""
     done_marker: bool = True

@@ -27,13 +27,13 @@ class Adapters:
     ) -> None:
         """`also`: headers that every request to an upstream gets, asked for each time."""
         self._fetcher = None if settings.image_fetch == "off" else GuardedFetcher(hosts=settings.image_hosts)
-        images = ImageLoader(self._fetcher)
-        self.local = LocalProvider(engines, images, workers=settings.workers)
+        self.images = ImageLoader(self._fetcher)
+        self.local = LocalProvider(engines, self.images, workers=settings.workers)
         self._http = HttpClient(silence_seconds=SILENCE_SECONDS_MAX, connect_seconds=CONNECT_SECONDS_MAX, also=also)
         self.by_dialect: dict[Dialect, Provider] = {
             "local": self.local,
-            "openai": OpenAIProvider(images, self._http),
-            "gemini": GeminiProvider(images, self._http),
+            "openai": OpenAIProvider(self.images, self._http),
+            "gemini": GeminiProvider(self.images, self._http),
         }
 
     @asynccontextmanager

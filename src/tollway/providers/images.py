@@ -8,6 +8,7 @@ because a few kilobytes can unpack to gigabytes.
 import asyncio
 import base64
 import re
+from contextvars import ContextVar
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -19,6 +20,8 @@ from tollway.wire.chat import ChatRequest, images_of
 IMAGES_MAX = 16
 IMAGE_BYTES_MAX = 20_000_000
 IMAGE_PIXELS_MAX = 50_000_000
+DOWNLOAD_SECONDS_MAX = 30.0
+"""For all images of a request."""
 
 _INVALID = "invalid_image"
 _SCHEME = re.compile(r"\s*([a-z][a-z0-9+.-]{0,30}):", re.IGNORECASE)
@@ -53,6 +56,9 @@ class LoadedImage(NamedTuple):
     data: bytes
 
 
+_at_hand: ContextVar[dict[str, LoadedImage] | None] = ContextVar("_at_hand", default=None)
+
+
 class UnusableImage(ValueError):
     """Bytes that are no PNG, JPEG, GIF or WEBP with a readable header; the message completes "The image ..."."""
 
@@ -67,12 +73,44 @@ class ImageLoader:
         """The image in base64: standard alphabet, padded, no `data:` prefix. Errors as `read`."""
         return base64.b64encode((await self.read(url, param=param)).data).decode("ascii")
 
+    async def download(self, request: ChatRequest, route: Route, into: dict[str, LoadedImage]) -> float:
+        """Downloads what `read` will be asked for by the route's provider and is not in `into` yet, by URL. From then on `read`
+        finds it there, in the present task. A caller's slow servers must cost neither the upstream's time nor a place at it.
+
+        Returns the seconds that it took; 0 = there was nothing to do. Raises as `read`.
+        """
+        if self._fetch is None or route.upstream.quirks.fetches_images:
+            return 0.0
+        missing = [
+            (param, image.url)
+            for param, image in images_of(request)
+            if image.url not in into and (match := _SCHEME.match(image.url)) and match[1].lower() == "https"
+        ]
+        if not missing:
+            return 0.0
+        began_at = asyncio.get_running_loop().time()
+        _at_hand.set(into)
+        for param, url in missing:
+            try:
+                async with asyncio.timeout_at(began_at + DOWNLOAD_SECONDS_MAX):
+                    into[url] = await self.read(url, param=param)
+            except TimeoutError:
+                raise InvalidRequest(
+                    f"`{param}`: the images of this request took longer than {DOWNLOAD_SECONDS_MAX:g} seconds to fetch. Send "
+                    "them as data URLs.",
+                    param=param,
+                    code="image_fetch_failed",
+                ) from None
+        return asyncio.get_running_loop().time() - began_at
+
     async def read(self, url: str, *, param: str) -> LoadedImage:
-        """The image behind a data URL or https URL, with its true type.
+        """The image behind a data URL or https URL, with its true type; at once where `download` has it already.
 
         Raises InvalidRequest naming `param`: `invalid_image` for what is no usable image, `image_url_forbidden` for a URL that
         is not followed, `image_fetch_failed` for one that led nowhere; UnsupportedParameter where fetching is off.
         """
+        if (image := (_at_hand.get() or {}).get(url)) is not None:
+            return image
         match = _SCHEME.match(url)
         scheme = match[1].lower() if match else None
         if match and scheme == "data":

@@ -28,6 +28,7 @@ from tollway.errors import (
 )
 from tollway.observability import Metrics
 from tollway.providers.base import Item, Meter, Provider, Take
+from tollway.providers.images import ImageLoader, LoadedImage
 from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
 from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics, UpstreamState
 from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
@@ -72,10 +73,12 @@ class Router:
         metrics: Metrics,
         *,
         workers: int = 1,
-        journey: "Callable[[ChatRequest, list[_Choice], str], Journey] | None" = None,
+        images: ImageLoader | None = None,
+        journey: "Callable[..., Journey] | None" = None,
     ) -> None:
-        """`journey` makes a Journey that also tells of itself, as for traces."""
+        """`images`: what the providers load theirs with. `journey` makes a Journey that also tells of itself, as for traces."""
         self._providers = providers
+        self._images = images
         self._journey = journey or Journey
         self._metrics = UpstreamMetrics(metrics)
         self._workers = workers
@@ -95,12 +98,12 @@ class Router:
                 choices.append(_Choice(route, tuple(ignored), provider, self.health(route)))
         if refusal is not None and not choices:
             raise refusal
-        return self._journey(request, choices, request_id)
+        return self._journey(request, choices, request_id, self._images)
 
     def again(self, journey: "Journey") -> "Journey":
         """The same way from its beginning."""
         choices = [_Choice(choice.route, choice.ignored, choice.provider, choice.health) for choice in journey._choices]
-        return self._journey(journey._request, choices, journey._request_id)
+        return self._journey(journey._request, choices, journey._request_id, self._images)
 
     def health(self, route: Route) -> UpstreamHealth:
         """What is known of the route's upstream, with the limits that the route brings."""
@@ -120,7 +123,7 @@ class Router:
 class Journey:
     """One request on its way: which routes it may take, and which one answers. It answers once."""
 
-    def __init__(self, request: ChatRequest, choices: list[_Choice], request_id: str) -> None:
+    def __init__(self, request: ChatRequest, choices: list[_Choice], request_id: str, images: ImageLoader | None) -> None:
         self.routes = tuple([choice.route for choice in choices])
         """Those that can honour the request, first those to be asked first; never empty. Any may answer, at its own price."""
         self.attempts = 0
@@ -131,6 +134,8 @@ class Journey:
         self._request = request
         self._request_id = request_id
         self._choices = choices
+        self._images = images
+        self._loaded: dict[str, LoadedImage] = {}
         self._current = choices[0]
 
     @property
@@ -179,6 +184,9 @@ class Journey:
         failure: TollwayError | None = None
         while True:
             choice = self._current = self._untried(clock.monotonic()) or await self._once_more(failure)
+            if self._images and (seconds := await self._images.download(self._request, choice.route, self._loaded)):
+                began_at += seconds
+                continue  # by now it may be somebody else's turn
             choice.tries += 1
             self.attempts += 1
             limits = choice.route.upstream.limits
@@ -293,6 +301,7 @@ class _Attempt:
                 return None
             self._has_begun = self._journey.answered = True
             self._call.answering()
+            self._journey._loaded.clear()  # nobody else will be asked
             for early in self._held.values():
                 self._take(early)
         if isinstance(item, Usage):

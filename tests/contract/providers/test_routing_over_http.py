@@ -15,11 +15,12 @@ from tests.contract.providers.openai_support import Gateway, route_to
 from tests.contract.providers.test_openai_faults import GOOD, OUTCOMES, TEXT, outcome
 from tests.fakes.faults import FAULTS, Drip, Heartbeats, Reply, Wait
 from tests.fakes.openai import FakeOpenAI, chunk, stream_reply
+from tests.unit.providers.test_images import png
 
 from tollway.admission import OpenDesk
 from tollway.catalog import Catalog, Limits, Plan, Route
 from tollway.completions import Answer, Completions
-from tollway.errors import GatewayTimeout, TollwayError
+from tollway.errors import GatewayTimeout, InvalidRequest, TollwayError
 from tollway.observability import Metrics
 from tollway.providers.http import HttpClient
 from tollway.providers.images import ImageLoader
@@ -35,11 +36,32 @@ def named(route: Route, name: str, priority: int) -> Route:
     return structs.replace(route, priority=priority, upstream=structs.replace(route.upstream, name=name))
 
 
+class SlowFetcher:
+    """Downloads that take their time. `trouble` is what they end with, if not with an image."""
+
+    def __init__(self, seconds: float, trouble: InvalidRequest | None = None) -> None:
+        self.urls: list[str] = []
+        self._seconds, self._trouble = seconds, trouble
+
+    async def get(self, url: str, *, param: str) -> bytes:
+        self.urls.append(url)
+        await asyncio.sleep(self._seconds)
+        if self._trouble is not None:
+            raise self._trouble
+        return png(4, 4)
+
+
+def pictures(count: int) -> list[dict[str, object]]:
+    urls = [f"https://pictures.test/{number}.png" for number in range(count)]
+    return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}} for url in urls]}]
+
+
 @asynccontextmanager
-async def house_of(*routes: Route) -> AsyncIterator[Gateway]:
+async def house_of(*routes: Route, fetcher: SlowFetcher | None = None) -> AsyncIterator[Gateway]:
     http = HttpClient(silence_seconds=600, connect_seconds=10)
-    provider = OpenAIProvider(ImageLoader(None), http)
-    router = Router({"openai": provider}, Metrics())
+    images = ImageLoader(fetcher)  # type: ignore[arg-type]
+    provider = OpenAIProvider(images, http)
+    router = Router({"openai": provider}, Metrics(), images=images)
     completions = Completions(Catalog([Plan(routes[0].model, routes)]), router, OpenDesk(), Settings())
     yield Gateway(completions, provider, routes[0], http)
     await completions.drain(0)
@@ -171,3 +193,34 @@ async def test_while_one_route_waits_others_are_answered(pair: tuple[FakeOpenAI,
     assert all(answer["choices"][0]["message"]["content"] for answer in answers)
     assert shaky.received
     assert healthy.received
+
+
+async def test_images_are_downloaded_once_and_in_nobodys_time(pair: tuple[FakeOpenAI, FakeOpenAI]) -> None:
+    """A caller's slow servers open no breaker, use up no time limit and take no place at an upstream."""
+    shaky, healthy = pair
+    brief = structs.replace(LIMITS, first_token_seconds=0.5, total_seconds=1.0, attempts_max=1)
+    shaky.queue(*[FAULTS["503"](GOOD)] * 2)
+    healthy.queue(*[GOOD] * 2)
+    fetcher = SlowFetcher(0.4)
+    async with house_of(*routes_to(shaky, healthy, brief), fetcher=fetcher) as house:
+        answer = await house.start(messages=pictures(3), stream=True)
+        await asyncio.sleep(0.6)
+        health = house.completions._router.health(house.route)
+        assert (len(fetcher.urls), health.pending, health.breaker._failures) == (2, 0, 0)
+        text, error = await outcome_of(answer)
+    assert (text, error) == (TEXT_WHOLE, None)
+    assert len(fetcher.urls) == 3
+    assert [part["image_url"]["url"][:15] for part in healthy.requests[0]["messages"][0]["content"]] == ["data:image/png;"] * 3
+
+
+async def test_images_that_cannot_be_had_are_the_callers_400(
+    pair: tuple[FakeOpenAI, FakeOpenAI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tollway.providers.images.DOWNLOAD_SECONDS_MAX", 0.3)
+    broken = InvalidRequest("`x`: not fetched", param="x", code="image_fetch_failed")
+    for fetcher in (SlowFetcher(0.2), SlowFetcher(0, broken)):
+        async with house_of(*routes_to(*pair), fetcher=fetcher) as house:
+            with pytest.raises(InvalidRequest) as caught:
+                await house.completion(messages=pictures(16))
+        assert caught.value.code == "image_fetch_failed"
+    assert (pair[0].requests, pair[1].requests) == ([], [])
