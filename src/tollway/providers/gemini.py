@@ -96,7 +96,7 @@ class GeminiProvider:
             upstream = route.upstream
             connection = await self._http.post(*_address(upstream.base_url, route.upstream_model, upstream.api_key), payload)
             try:
-                if (status := await connection.head()) != 200:
+                if (status := connection.status) != 200:
                     error = error_of(await connection.error_body())
                     raise upstream_error(route, status, error, connection.headers.get("retry-after"))
                 events = EventReader()

@@ -25,6 +25,10 @@ _KEEP_SECONDS = 30.0
 """How long an unused connection is kept; servers close theirs after a minute or so."""
 
 
+_STALE_SECONDS_MAX = 5.0
+"""How soon a connection that was closed before shows it. What breaks later was being worked at."""
+
+
 class CannotConnect(ConnectionError):
     """No connection came about; nothing was sent."""
 
@@ -89,14 +93,27 @@ class HttpClient:
         self._sweep: asyncio.TimerHandle | None = None
 
     async def post(self, target: Target, head: bytes, body: bytes) -> Connection:
-        """Sends a POST with a head of `post_head`. As `send` else."""
-        more = "" if self._also is None else "".join(f"{name}: {value}\r\n" for name, value in self._also().items())
-        return await self.send(target, b"%b%bContent-Length: %d\r\n\r\n%b" % (head, more.encode("latin-1"), len(body), body))
+        """Sends a POST with a head of `post_head` and waits for the answer's head. Close what comes back. Raises OSError.
 
-    async def send(self, target: Target, request: bytes) -> Connection:
-        """Sends a request, head and body. Close what comes back, always. Raises CannotConnect."""
+        A kept connection that breaks before anything has come is most likely one that the far end closed a moment ago, as
+        servers do with idle ones. That is no failure of an upstream, nor was the request read: it is sent once more, on a new
+        connection, as browsers do.
+        """
+        more = "" if self._also is None else "".join(f"{name}: {value}\r\n" for name, value in self._also().items())
+        request = b"%b%bContent-Length: %d\r\n\r\n%b" % (head, more.encode("latin-1"), len(body), body)
+        connection = await self.send(target, request)
+        try:
+            return await _answering(connection)
+        except ConnectionError:
+            seconds = asyncio.get_running_loop().time() - connection.heard_at
+            if not connection.may_be_stale or seconds > _STALE_SECONDS_MAX:
+                raise
+        return await _answering(await self.send(target, request, anew=True))
+
+    async def send(self, target: Target, request: bytes, *, anew: bool = False) -> Connection:
+        """Sends a request, head and body; `anew`: on a new connection. Close what comes back, always. Raises CannotConnect."""
         place = (target.host, target.port, target.tls)
-        idle = self._idle.get(place)
+        idle = None if anew else self._idle.get(place)
         while idle:
             connection = idle.pop()
             if not connection.is_lost:
@@ -168,6 +185,16 @@ class HttpClient:
                 del self._idle[place]
         if self._idle:
             self._sweep = loop.call_later(_KEEP_SECONDS / 2, self._drop_old)
+
+
+async def _answering(connection: Connection) -> Connection:
+    """Once the head of its answer is there."""
+    try:
+        await connection.head()
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @lru_cache(maxsize=256)

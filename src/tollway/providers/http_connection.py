@@ -44,6 +44,8 @@ class Connection(asyncio.Protocol):
         """0 = the head is not there yet."""
         self.headers: dict[str, str] = {}
         """By lower-case names. What came several times is joined by commas."""
+        self.may_be_stale = False
+        """It was kept, and since the request went out nothing has come: the far end may have closed it before."""
         self._give_back = give_back
         self._loop = asyncio.get_running_loop()
         self._silence_seconds = silence_seconds
@@ -71,6 +73,7 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: bytes) -> None:
         """For HttpClient: sends a request."""
+        self.may_be_stale = self.status != 0
         if self.status:
             self._reset()
             self.status, self.headers = 0, {}
@@ -245,6 +248,7 @@ class Connection(asyncio.Protocol):
             self._wake()
 
     def eof_received(self) -> bool:
+        self.is_lost = True
         return False  # close; `connection_lost` comes next
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -261,6 +265,7 @@ class Connection(asyncio.Protocol):
 
     def _read_head(self) -> bool:
         """Reads one head. True = it was an interim one (103 and its like) and more has come."""
+        self.may_be_stale = False
         head, found, rest = self._buffer.partition(b"\r\n\r\n")
         if not found:
             if len(head) > _HEAD_BYTES_MAX:

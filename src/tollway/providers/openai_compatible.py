@@ -53,7 +53,7 @@ class OpenAIProvider:
         try:
             connection = await self._http.post(*_address(route.upstream.base_url, route.upstream.api_key), payload.data)
             try:
-                status = await connection.head()
+                status = connection.status
                 kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if status != 200 or kind == "text/html" or (kind == "application/json" and payload.streams):
                     raise failed_answer(route, status, connection.headers, await connection.error_body())

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tollway.providers.http import CannotConnect, HttpClient, Target, target_of
+from tollway.providers import http
+from tollway.providers.http import CannotConnect, HttpClient, Target, post_head, target_of
 from tollway.providers.http_connection import Connection
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -339,6 +340,79 @@ async def test_a_connection_that_was_closed_meanwhile_is_not_used_again() -> Non
         exchange.close()
 
     assert server.connections == 2
+
+
+class Leaver(Server):
+    """Answers `good` requests of each connection; as the next one comes, its idle time is over and it hangs up."""
+
+    def __init__(self, good: int, *, seconds: float = 0.0, before: bytes = b"") -> None:
+        super().__init__()
+        self._good, self._seconds, self._before = good, seconds, before
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            for _ in range(self._good):
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(chunked(b"one"))
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(self._seconds)
+            writer.write(self._before)
+        except asyncio.IncompleteReadError:
+            self.left.set()
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def posting(server: Server) -> AsyncIterator[Callable[[], "asyncio.Future[bytes]"]]:
+    """A function that posts to it and gives the whole answer."""
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    target = target_of(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/")
+    client = HttpClient(silence_seconds=30, connect_seconds=5)
+
+    async def post() -> bytes:
+        exchange = await client.post(target, post_head(target, {}), b"")
+        try:
+            return await exchange.rest()
+        finally:
+            exchange.close()
+            assert not client.in_use
+
+    try:
+        yield lambda: asyncio.ensure_future(post())
+    finally:
+        client.close()
+        listening.close()
+
+
+async def test_a_kept_connection_that_is_closed_as_it_is_used_costs_nothing() -> None:
+    server = Leaver(1)
+    async with posting(server) as post:
+        assert [await post() for _ in range(4)] == [b"one"] * 4
+    assert server.connections == 4
+
+
+@pytest.mark.parametrize("server", [Leaver(0), Leaver(1, before=b"HTTP/1.1 103 Early Hints\r\n\r\n"), Leaver(1, seconds=0.3)])
+async def test_a_request_that_somebody_may_have_worked_at_is_not_sent_again(
+    server: Leaver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "_STALE_SECONDS_MAX", 0.2)
+    async with posting(server) as post:
+        if server._good:
+            assert await post() == b"one"
+        with pytest.raises(ConnectionError):
+            await post()
+    assert server.connections == 1
+
+
+async def test_a_connection_of_which_the_end_was_read_is_not_used_again() -> None:
+    async with serving(Server((chunked(b"one"),), stays=True)) as send:
+        exchange = await send()
+        assert await exchange.rest() == b"one"
+        exchange.close()
+        exchange.eof_received()  # as if it came from the far end; that it is lost is told later
+        assert exchange.is_lost
 
 
 async def test_bytes_that_nobody_asked_for_end_a_kept_connection() -> None:
