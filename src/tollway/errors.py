@@ -235,6 +235,8 @@ class BadGateway(TollwayError):
     status = 502
     default_code = "upstream_error"
     name = "BadGatewayException"
+    of_model = False
+    """It is about one of the upstream's models, such as one that is gone, and says nothing of the others."""
 
 
 class ServiceUnavailable(TollwayError):

@@ -48,6 +48,7 @@ _PARAMETERS = (
 )
 # At the beginning only: further on the text may quote the caller, who could make everybody wait for the operator.
 _BAD_KEY = re.compile(r"api key\b", re.IGNORECASE)
+_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 _TOO_LONG = re.compile(r"token count.{0,40}exceeds|exceeds the maximum number of (input )?tokens", re.IGNORECASE)
 
 
@@ -124,12 +125,14 @@ def _operators_problem(about: _About) -> TollwayError | None:
     refused = about.status in (401, 402, 403, 404, 405) or about.canonical == "FAILED_PRECONDITION"
     if not refused and not (about.status == 400 and (bad_key or _BAD_KEY.match(about.text))):
         return None
-    return BadGateway(
+    error = BadGateway(
         f"The upstream of the model `{about.model}` does not accept this service's access. This is for the operator to mend; "
         "your request and your API key are not the cause.",
         code="upstream_refused",
         retry_after_seconds=REFUSED_SECONDS,
     )
+    error.of_model = about.status == 404 or (about.status == 403 and _MODEL.search(about.text) is not None)
+    return error
 
 
 def _busy(about: _About, delay_seconds: int | None) -> TollwayError | None:

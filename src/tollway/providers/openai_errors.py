@@ -46,6 +46,8 @@ _OPERATORS = frozenset({
     "insufficient_balance", "insufficient_quota", "invalid_api_key", "invalid_organization", "model_not_available",
     "model_not_found", "notfounderror", "not_found_error", "permission_error", "unsupported_country_region_territory",
 })  # fmt: skip
+# Of those, the ones that say it of one model.
+_OF_MODEL = frozenset({"model_not_available", "model_not_found", "notfounderror", "not_found_error"})
 _QUOTA = frozenset({
     "billing_hard_limit_reached", "billing_not_active", "err_insufficent_credits", "exceeded_current_quota_error",
     "insufficient_balance", "insufficient_quota",
@@ -61,6 +63,7 @@ _CALLERS = frozenset({
 # Parameters that we set, not the caller; a refusal of them is the quirks' or the route's fault.
 _OURS = frozenset({"model", "stream", "stream_options"})
 _PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,199}")
+_MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 # "context the overflows" is how LM Studio words it.
 _CONTEXT = re.compile(
     r"context[ _-](length|window|size)|context the overflows|maximum (context|prompt|input) length|prompt is too long|"
@@ -205,7 +208,7 @@ def _error(route: Route, status: int, refusal: Refusal, retry_after: int | None)
             "The model's upstream refuses the content of this request.", param="messages", code="content_policy_violation"
         )
     if status in (401, 403, 404, 405) or 300 <= status < 400 or known & _OPERATORS:
-        return _operators_error()
+        return _operators_error(of_model=_is_about_model(status, refusal))
     if status in (400, 413, 422):
         return _callers_error(route, status, refusal)
     if status == 429:
@@ -219,9 +222,18 @@ def _error(route: Route, status: int, refusal: Refusal, retry_after: int | None)
     return BadGateway("The model's upstream failed on this request.", retry_after_seconds=retry_after)
 
 
-def _operators_error() -> BadGateway:
+def _operators_error(*, of_model: bool) -> BadGateway:
     message = "The model's upstream refuses this installation's requests. Its operator has to act."
-    return BadGateway(message, retry_after_seconds=OPERATOR_SECONDS)
+    error = BadGateway(message, retry_after_seconds=OPERATOR_SECONDS)
+    error.of_model = of_model
+    return error
+
+
+def _is_about_model(status: int, refusal: Refusal) -> bool:
+    """Whether what the operator has to mend is one model's: it is gone, or not for this key."""
+    if status == 404 or {refusal.code, refusal.kind} & _OF_MODEL:
+        return True
+    return status == 403 and (refusal.param == "model" or _MODEL.search(refusal.text[:2000]) is not None)
 
 
 def _callers_error(route: Route, status: int, refusal: Refusal) -> TollwayError:
@@ -236,7 +248,7 @@ def _callers_error(route: Route, status: int, refusal: Refusal) -> TollwayError:
         return PayloadTooLarge("The request is larger than the model's upstream takes. Shorten the messages.")
     param = _callers_parameter(refusal.param, route)
     if param in _OURS:
-        return _operators_error()
+        return _operators_error(of_model=param == "model")
     code = refusal.code if refusal.code in _CALLERS else None
     subject = f"The model `{route.answers_as}` refuses"
     if param is None:

@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from tollway import clock
 from tollway.catalog import Limits, Route
-from tollway.errors import InvalidRequest, RateLimited, TollwayError
+from tollway.errors import BadGateway, InvalidRequest, RateLimited, TollwayError
 from tollway.metering import trusted_usage
 from tollway.observability import HotCounter, HotGauge, HotHistogram, Metrics
 from tollway.providers.base import Meter
@@ -85,7 +85,7 @@ class UpstreamState(Struct):
     pending_max: int
     """0 = no limit."""
     resting: list[str]
-    """Its models that asked for patience."""
+    """Its models that asked for patience, or are not served."""
     attempts: int
     failures: dict[str, int]
     """By the code of the error."""
@@ -127,7 +127,7 @@ class UpstreamHealth:
         return not 0 < self._pending_max <= self.pending and self.breaker.admits(now)
 
     def rests(self, model: str, now: float) -> bool:
-        """Whether it has asked for patience with this model, which is no verdict on its others."""
+        """Whether it has asked for patience with this model or does not serve it, which is no verdict on its others."""
         return self._resting.get(model, 0.0) > now
 
     def rest(self, model: str, seconds: float) -> None:
@@ -241,7 +241,7 @@ class Call:
             health.breaker.abandoned(probe=self._probe)
         else:
             code = error.code if isinstance(error, TollwayError) else "internal_error"
-            if isinstance(error, RateLimited):
+            if isinstance(error, RateLimited) or (isinstance(error, BadGateway) and error.of_model):
                 health.refused(code, probe=self._probe)
                 if error.retry_after_seconds:
                     health.rest(self._route.upstream_model, error.retry_after_seconds)

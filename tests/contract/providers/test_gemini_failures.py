@@ -91,6 +91,7 @@ async def test_without_a_good_key_the_operator_is_told_and_not_the_caller(key: s
 
     assert caught.value.code == "upstream_refused"
     assert "operator" in caught.value.message
+    assert not caught.value.of_model
     assert [line["log_level"] for line in logs] == ["error"]
 
 
@@ -102,6 +103,7 @@ async def test_a_model_that_is_gone_is_the_operators_problem(logs: list[Any]) ->
             )
 
     assert caught.value.code == "upstream_refused"
+    assert caught.value.of_model
     assert logs[0]["upstream_model"] == "gemini-2.5-flash-lite-preview-06-17"
 
 

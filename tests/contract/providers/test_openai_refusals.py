@@ -43,6 +43,7 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "retired_model": (404, openai("The model does not exist", "model_not_found"), BadGateway),
     "retired_model_as_400": (400, openai("no such model", None, "model"), BadGateway),
     "vllm_model": (404, {"object": "error", "message": SECRET, "type": "NotFoundError", "code": 404}, BadGateway),
+    "model_of_others": (403, openai("Your plan has no access to the model", kind="request_forbidden"), BadGateway),
     "stream_options": (422, detail("stream_options", kind="extra_forbidden"), BadGateway),
     "quota": (429, openai("You exceeded your current quota", "insufficient_quota"), ServiceUnavailable),
     "hard_limit": (400, openai("Billing", "billing_hard_limit_reached"), ServiceUnavailable),
@@ -121,6 +122,7 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "nonsense": (500, {"error": {"message": [1], "code": {}, "type": 5, "param": 7, "data": [], "metadata": "x"}}, BadGateway),
     "deep": (500, b"[" * 60_000, BadGateway),
 }
+OF_MODEL = {"retired_model", "retired_model_as_400", "vllm_model", "model_of_others"}
 QUIRKS = {"max_tokens_field": "max_completion_tokens", "parameter_names": {"seed": "random_seed"}}
 
 
@@ -137,6 +139,7 @@ async def test_refusal(name: str) -> None:
     error = caught.value
     assert (type(error), error.code, error.param) == (kind, code or kind.default_code, param)
     assert SECRET not in f"{error.message} {error.data}"
+    assert (isinstance(error, BadGateway) and error.of_model) == (name in OF_MODEL)
     (entry,) = [entry for entry in logs if entry["event"] == "upstream_refused"]
     assert entry["upstream"] == "fake"
     assert entry["log_level"] == ("warning" if issubclass(kind, InvalidRequest) else "error")

@@ -7,6 +7,8 @@ import pytest
 from tests.unit.providers.scripted import (
     ANSWER,
     EMPTY,
+    MODEL,
+    REQUEST,
     ROLE,
     STOP,
     USAGE,
@@ -22,6 +24,7 @@ from tests.unit.providers.scripted import (
 )
 
 from tollway import clock
+from tollway.catalog import Plan
 from tollway.errors import (
     BadGateway,
     ContextLengthExceeded,
@@ -148,6 +151,26 @@ async def test_a_route_that_asked_for_patience_is_passed_over_while_there_is_ano
     for _ in range(3):
         await bench.ask()
     assert bench.provider.calls == ["a", "b", "b", "b"]
+
+
+async def test_a_model_that_is_gone_takes_none_of_its_upstreams_others_with_it() -> None:
+    gone = BadGateway("gone", retry_after_seconds=300)
+    gone.of_model = True
+    brief = limits(breaker_failures=2)
+    bench = Bench(
+        Scripted(a=[failing(gone), failing(gone), failing(gone), answering()], b=answering()),
+        route("a", limits=brief, model="gone"),
+        route("b", priority=1),
+    )
+    alone = Plan(MODEL, bench.plan.routes[:1])
+    await bench.ask()
+    for _ in range(2):
+        with pytest.raises(BadGateway, match="gone"):
+            await bench.router.begin(REQUEST, alone).answer(Meter(), list[Item]().append)
+    assert (await bench.ask()).route.upstream.name == "b"  # it is passed over
+    other = Plan(MODEL, (route("a", limits=brief, model="healthy"),))
+    await bench.router.begin(REQUEST, other).answer(Meter(), list[Item]().append)
+    assert bench.provider.calls == ["a", "b", "a", "a", "b", "a"]
 
 
 async def test_tokens_of_failed_attempts_are_the_operators_loss() -> None:
