@@ -1,5 +1,6 @@
 """Who can answer: one row per upstream, as data. What an upstream of a dialect does differently from the others is a quirk."""
 
+import re
 from typing import Literal
 
 import msgspec
@@ -99,8 +100,8 @@ class Upstream(Struct, frozen=True):
         return self.dialect == "gemini"
 
     def without_key(self, text: str) -> str:
-        """For the log: an upstream may repeat the key that it was sent."""
-        return text.replace(self.api_key, "***") if self.api_key else text
+        """For the log: an upstream may repeat the key that it was sent, in whatever case. What is to be cut is cut afterwards."""
+        return re.sub(re.escape(self.api_key), "***", text, flags=re.IGNORECASE) if self.api_key else text
 
     def __repr__(self) -> str:
         return f"Upstream({self.name!r}, {self.dialect!r}, {self.base_url!r})"

@@ -83,7 +83,7 @@ def upstream_error(route: Route, status: int, error: Mapping[str, Any] | None, r
         upstream=route.upstream.name,
         upstream_model=route.upstream_model,
         status=status,
-        upstream_status=canonical[:80],
+        upstream_status=route.upstream.without_key(canonical)[:80],
         text=route.upstream.without_key(text)[:LOGGED_CHARS_MAX],
         answered=raised.status,
         code=raised.code,

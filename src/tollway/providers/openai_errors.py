@@ -94,7 +94,7 @@ def failed_answer(route: Route, status: int, headers: Mapping[str, str], body: b
     refusal = read_refusal(found)
     meant = (refusal.status or 502) if status == 200 else status
     error = _error(route, meant, refusal, retry_after_seconds(headers))
-    text = refusal.text or body[:LOGGED_CHARS_MAX].decode(errors="replace")
+    text = refusal.text or body.decode(errors="replace")
     _log(error, route, refusal, text, status=status, request_id=headers.get("x-request-id", ""))
     return error
 
@@ -295,14 +295,15 @@ def _log(
 ) -> None:
     """What the upstream said, in its own words. A caller's mistake wakes nobody."""
     tell = log.warning if isinstance(error, InvalidRequest) else log.error
+    clean = route.upstream.without_key
     tell(
         "upstream_refused",
         upstream=route.upstream.name,
         model=route.upstream_model,
         status=status,
-        code=refusal.code[:80] or None,
-        type=refusal.kind[:80] or None,
-        param=refusal.param[:200] if refusal.param else None,
-        text=route.upstream.without_key(text)[:LOGGED_CHARS_MAX],
-        upstream_request_id=request_id[:80] or None,
+        code=clean(refusal.code)[:80] or None,
+        type=clean(refusal.kind)[:80] or None,
+        param=clean(refusal.param)[:200] if refusal.param else None,
+        text=clean(text)[:LOGGED_CHARS_MAX],
+        upstream_request_id=clean(request_id)[:80] or None,
     )

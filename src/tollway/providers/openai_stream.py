@@ -290,6 +290,8 @@ class AnswerReader:
 
     def _broken(self, what: str, detail: object = None) -> BadGateway:
         route = self._route
+        if isinstance(detail, str):
+            detail = route.upstream.without_key(detail)[:100]
         log.error("upstream_broken", upstream=route.upstream.name, model=route.upstream_model, what=what, detail=detail)
         return BadGateway(f"The model's upstream {what}.")
 
@@ -382,7 +384,7 @@ class _ChoiceReader:
     def _finish(self, reason: str, chunks: list[ChunkChoice]) -> None:
         finish_reason = _FINISH.get(reason)
         if finish_reason is None:
-            raise ValueError(f"finish_reason {reason[:80]!r}")
+            raise ValueError(f"finish_reason {reason}")
         for call in self._calls[: self._calls_max]:
             if not call.sent:
                 raise ValueError("a tool call without a name")

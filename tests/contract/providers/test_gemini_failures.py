@@ -69,7 +69,7 @@ async def test_an_error_of_the_upstream(case: dict[str, Any], logs: list[Any]) -
 
 async def test_the_key_is_nowhere_but_in_its_header(logs: list[Any]) -> None:
     async with gemini() as (provider, fake, route):
-        error = {"code": 400, "message": f"API key {fake.key} not valid", "status": "X"}
+        error = {"code": 400, "message": f"API key {fake.key} not valid", "status": fake.key}
         fake.queue(failing(400, json.dumps({"error": error}).encode()))
         with pytest.raises(BadGateway):
             await collect(provider, chat_request(), route)

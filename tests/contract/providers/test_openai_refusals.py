@@ -165,6 +165,26 @@ async def test_the_log_has_the_upstreams_text_but_never_its_key() -> None:
 
 
 @pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>" + b"x" * (500 - 6 - 10) + API_KEY.encode() + b"</html>",  # the text is cut in the midst of it
+        json.dumps({"error": {"message": "x", "code": API_KEY, "type": API_KEY, "param": API_KEY}}).encode(),
+    ],
+    ids=["cut", "fields"],
+)
+async def test_no_part_of_the_key_gets_into_the_log(body: bytes) -> None:
+    async with FakeOpenAI() as fake:
+        fake.queue(Reply([body], 502, {"x-request-id": API_KEY}, "application/json"))
+        with capture_logs() as logs:
+            async with gateway(route_to(fake.base_url)) as house:
+                with pytest.raises(BadGateway):
+                    await house.completion()
+
+    assert "***" in repr(logs)
+    assert API_KEY[:8].lower() not in repr(logs).lower()
+
+
+@pytest.mark.parametrize(
     ("headers", "seconds"),
     [
         ({}, None),
