@@ -100,7 +100,7 @@ class Upstream(Struct, frozen=True):
         return self.dialect == "gemini"
 
     def without_key(self, text: str) -> str:
-        """For the log: an upstream may repeat the key that it was sent, in whatever case. What is to be cut is cut afterwards."""
+        """For the log: an upstream may repeat the key that it was sent, in whatever case. Cut it afterwards."""
         return re.sub(re.escape(self.api_key), "***", text, flags=re.IGNORECASE) if self.api_key else text
 
     def __repr__(self) -> str:

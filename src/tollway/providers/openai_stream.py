@@ -311,7 +311,7 @@ class _Call:
         """Whether no more arguments can follow: they are a JSON value already."""
         try:
             msgspec.json.decode("".join(self.arguments), type=Raw)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return False
         return True
 
@@ -408,6 +408,8 @@ class _ChoiceReader:
         if isinstance(arguments, dict):
             arguments = msgspec.json.encode(arguments).decode()
         if call.place < self._calls_max:  # the legacy shape has room for one
+            if function.name and call.name and function.name != call.name:
+                raise ValueError("a tool call whose name goes on")  # it has been told already
             call.name = call.name or function.name or ""
             if arguments:
                 call.arguments.append(arguments)
@@ -419,16 +421,19 @@ class _ChoiceReader:
         return len(arguments.encode()) + len((function.name or "").encode())
 
     def _call_of(self, piece: CallPiece, function: FunctionPiece) -> _Call:
-        """Which call a piece belongs to: the id decides, then the index, then whether the last call can go on at all."""
+        """Which call a piece belongs to. An id that is known decides; one that is not may still be no new call, for some
+        upstreams give each piece a new one. A new call has a name.
+        """
         index, call_id = piece.index, piece.id or None
         if call_id is not None:
             for call in self._calls:
                 if call.id == call_id:
                     return call
-            known = None
-        else:
-            known = self._by_index.get(index) if index is not None else (self._calls[-1] if self._calls else None)
-        if known is not None and not (function.name and known.name and (index is None or known.is_whole)):
+        last = self._calls[-1] if self._calls else None
+        known = last if index is None else self._by_index.get(index)
+        if not function.name and last is not None:
+            return known or last
+        if known is not None and (not known.name or _repeats(known, piece, function)):
             return known
         if len(self._calls) == _CALLS_MAX:
             raise ValueError(f"more than {_CALLS_MAX} tool calls")
@@ -460,6 +465,13 @@ class _ChoiceReader:
             return None
         refusal = [_entry(entry) for entry in found.refusal] if found.refusal else None
         return Logprobs([_entry(entry) for entry in found.content or ()], refusal)
+
+
+def _repeats(known: _Call, piece: CallPiece, function: FunctionPiece) -> bool:
+    """Whether a piece with a name goes on with the call of its index nevertheless, rather than beginning the next one."""
+    if piece.index is None or known.is_whole:
+        return False
+    return not piece.id or known.name == function.name
 
 
 def _joined(parts: list[ContentPart], reasoning: str | None) -> tuple[str, str | None]:

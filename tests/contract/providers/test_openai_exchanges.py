@@ -97,6 +97,17 @@ def test_every_split_gives_the_same(name: str) -> None:
         assert read(exchange, [body[:place], body[place:]]) == whole
 
 
+def test_arguments_may_be_nested_as_deeply_as_they_like() -> None:
+    pieces = ['{"a":' * 20_000, "1", "}" * 20_000]
+    calls = [{"index": 0, "function": {"name": "weather", "arguments": piece}} for piece in pieces]
+    events = [{"choices": [{"delta": {"tool_calls": [call]}}]} for call in calls]
+    stream = [*events, {"choices": [{"delta": {}, "finish_reason": "tool_calls"}]}, "data: [DONE]\n\n"]
+    exchange = {"request": EXCHANGES["tool_calls"]["request"], "stream": stream}
+    chunks, _ = read(exchange, steps_of(exchange))
+    told = [call["function"]["arguments"] for chunk in chunks for call in chunk["delta"].get("tool_calls") or ()]
+    assert "".join(told) == "".join(pieces)
+
+
 @exchanges
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())

@@ -187,6 +187,10 @@ async def test_a_finish_reason_that_is_a_failure(fake: FakeOpenAI, reason: str) 
         [chunk({"content": "x"}), chunk({}, index=-1)],
         [chunk({"content": "x"}), chunk({"content": 5})],
         [chunk({"content": "x"}), chunk({"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}, finish_reason="stop")],
+        [
+            *(chunk({"tool_calls": [{"index": 0, "id": "c", "function": {"name": name}}]}) for name in ("get_", "weather")),
+            chunk({}, finish_reason="tool_calls"),
+        ],
         [chunk({"content": "x"}), "data: [[]]\n\n"],
         [chunk({"content": "x"}), "data: " + "[" * 100_000 + "\n\n"],
         [chunk({"content": "x"}), 'data: {"choices": [{"index": 0, "delta": {"content": "\\ud800"}}]}\n\n'],
