@@ -23,6 +23,9 @@ class Meter(Struct):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    rounds: int = 0
+    """How often the upstream was asked anew since the answer began, for choices that are made one after the other. Each time
+    it may take as long as for a first piece of content."""
 
 
 class Provider(Protocol):

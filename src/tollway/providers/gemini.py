@@ -57,6 +57,7 @@ class GeminiProvider:
         begun = False
         try:
             for first in range(0, request.choices_count, FAN_OUT_MAX):
+                meter.rounds += first > 0
                 group = range(first, min(first + FAN_OUT_MAX, request.choices_count))
                 choices = [self._choice(index, body, request, route, tally) for index in group]
                 async with aclosing(choices[0] if len(choices) == 1 else _side_by_side(choices)) as chunks:

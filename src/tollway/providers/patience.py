@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from tollway.catalog import Limits
 from tollway.errors import GatewayTimeout
-from tollway.providers.base import Item
+from tollway.providers.base import Item, Meter
 from tollway.wire.chat import Usage
 
 TOTAL_TIME_CODE = "total_time_exceeded"
@@ -31,13 +31,14 @@ class Patience:
     the clock.
     """
 
-    def __init__(self, limits: Limits, total_at: float | None) -> None:
+    def __init__(self, limits: Limits, total_at: float | None, meter: Meter) -> None:
         """`total_at` in the event loop's time."""
+        self._meter, self._rounds = meter, meter.rounds
         self._is_waiting = True  # for the upstream, not for the reader
         self._room: asyncio.Future[Any] | None = None
         self._fresh = False
         self._between = limits.between_tokens_seconds
-        self._limit = limits.first_token_seconds
+        self._first = self._limit = limits.first_token_seconds
         self._what = "to begin its answer"
         self._total_at = total_at
         self._loop = asyncio.get_running_loop()
@@ -74,7 +75,10 @@ class Patience:
 
     def _look(self) -> None:
         now = self._loop.time()
-        if self._fresh:
+        if self._rounds != self._meter.rounds:
+            self._rounds, self._fresh = self._meter.rounds, True
+            self._limit, self._what = self._first, "to begin its answer"
+        elif self._fresh:
             self._limit, self._what = self._between, "to go on with its answer"
         if self._fresh or not self._is_waiting:
             self._heard_at, self._fresh = now, False

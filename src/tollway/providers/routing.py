@@ -193,7 +193,7 @@ class Journey:
             total_at = None if limits.total_seconds is None else began_at + limits.total_seconds
             call = Call(choice.health, choice.route, self.attempts, self._request_id)
             try:
-                with call, Patience(limits, total_at) as patience:
+                with call, Patience(limits, total_at, meter) as patience:
                     attempt = _Attempt(self, call, patience, take)
                     await choice.provider.answer(self._request, choice.route, meter, attempt.take)
                     if not self.answered:

@@ -166,3 +166,12 @@ async def test_choices_come_side_by_side() -> None:
     finished = [chunk.index for chunk in chunks if chunk.finish_reason]
     assert sorted(finished) == [0, 1]
     assert {chunk.index for chunk in chunks} == {0, 1}
+
+
+@pytest.mark.parametrize(("choices", "rounds"), [(1, 0), (8, 0), (9, 1), (17, 2)])
+async def test_choices_that_are_asked_for_later_are_told_to_whoever_waits(choices: int, rounds: int) -> None:
+    async with gemini() as (provider, _, route):
+        meter = Meter()
+        await collect(provider, chat_request(n=choices), route, meter)
+
+    assert meter.rounds == rounds

@@ -400,6 +400,24 @@ async def test_a_slow_reader_is_not_held_against_the_upstream(monkeypatch: pytes
     assert len(items) == 5
 
 
+@pytest.mark.parametrize(("seconds", "is_patient"), [(0.6, True), (1.6, False)])
+async def test_choices_that_are_made_later_may_begin_as_late_as_the_first(seconds: float, is_patient: bool) -> None:
+    async def in_rounds(meter: Meter) -> AsyncGenerator[Item]:
+        yield text("one")
+        meter.rounds += 1
+        await asyncio.sleep(seconds)
+        for item in (text("two"), STOP, USAGE):
+            yield item
+
+    brief = limits(first_token_seconds=1.0, between_tokens_seconds=0.2, total_seconds=None)
+    asking = Bench(Scripted(a=in_rounds), route("a", limits=brief)).ask()
+    if is_patient:
+        assert (await asking).answered
+    else:
+        with pytest.raises(GatewayTimeout, match="to begin"):
+            await asking
+
+
 async def test_what_follows_a_whole_answer_does_not_make_it_fail() -> None:
     brief = limits(first_token_seconds=0.2, between_tokens_seconds=0.2, total_seconds=0.2)
 
@@ -415,7 +433,8 @@ async def test_an_earlier_rooms_end_is_not_taken_for_the_present_ones(monkeypatc
     """Its end is told a round of the event loop later, when there may be no room again."""
     monkeypatch.setattr(patience, "LOOK_SECONDS", 0.01)
     loop = asyncio.get_running_loop()
-    with patience.Patience(limits(first_token_seconds=0.1, between_tokens_seconds=0.1, total_seconds=None), None) as waiting:
+    brief = limits(first_token_seconds=0.1, between_tokens_seconds=0.1, total_seconds=None)
+    with patience.Patience(brief, None, Meter()) as waiting:
         first = loop.create_future()
         waiting.rest_until(first)
         first.set_result(True)
