@@ -351,6 +351,9 @@ class Answer:
         usage = self._usage or estimated_usage(
             call.request, call.body_bytes, self._received_bytes, counted.prompt_tokens, counted.completion_tokens
         )
+        if self._usage is None:
+            usage.prompt_tokens_details = counted.prompt_tokens_details
+            usage.completion_tokens_details = counted.completion_tokens_details
         usage, flags = trusted_usage(usage)
         if self._usage is None and status == "succeeded":
             flags.insert(0, "usage_missing")

@@ -136,6 +136,22 @@ async def test_who_leaves_pays_for_what_was_made(
     assert (await house.row()).status == "cancelled"
 
 
+async def test_who_leaves_pays_for_cached_tokens_what_they_cost(house: House) -> None:
+    def counts(meter: Meter) -> None:
+        cached, thought = PromptTokensDetails(cached_tokens=9), CompletionTokensDetails(reasoning_tokens=1)
+        meter.note(Usage(10, 2, 12, completion_tokens_details=thought, prompt_tokens_details=cached))
+
+    house.script.counts = counts
+    house.script.steps = (say("one "), 60.0, END, USAGE)
+    answer = await house.start(stream=True)
+    await anext(chunks_of(answer))
+    answer.abandon()
+    await house.ended()
+    row = await house.row()
+    assert (row.status, row.cached_tokens, row.reasoning_tokens) == ("cancelled", 9, 1)
+    assert row.credits == 1 * 2 + 9 * 1 + 2 * 2
+
+
 async def test_an_image_counts_as_an_image_however_large_it_is(house: House) -> None:
     house.script.steps = (say("one "), 60.0)
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 40_000}}

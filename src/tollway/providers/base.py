@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from tollway.catalog import Route
-from tollway.wire.chat import ChatRequest, ChunkChoice, Usage
+from tollway.wire.chat import ChatRequest, ChunkChoice, CompletionTokensDetails, PromptTokensDetails, Usage
 
 Item = ChunkChoice | Usage
 Take = Callable[[Item], "asyncio.Future[Any] | None"]
@@ -23,9 +23,21 @@ class Meter(Struct):
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_tokens_details: PromptTokensDetails | None = None
+    completion_tokens_details: CompletionTokensDetails | None = None
     rounds: int = 0
     """How often the upstream was asked anew since the answer began, for choices that are made one after the other. Each time
     it may take as long as for a first piece of content."""
+
+    def note(self, usage: Usage) -> None:
+        """As things stand, this is what was used."""
+        self.prompt_tokens, self.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+        self.prompt_tokens_details = usage.prompt_tokens_details
+        self.completion_tokens_details = usage.completion_tokens_details
+
+    def clear(self) -> None:
+        """For the next attempt."""
+        self.prompt_tokens = self.completion_tokens = self.prompt_tokens_details = self.completion_tokens_details = None
 
 
 class Provider(Protocol):

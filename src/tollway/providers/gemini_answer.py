@@ -303,8 +303,7 @@ class Tally:
         if not usage.noted:
             usage.noted = True
             self.calls.append(usage)
-        self._meter.prompt_tokens = sum(call.prompt_tokens for call in self.calls)
-        self._meter.completion_tokens = sum(call.completion_tokens for call in self.calls)
+        self._meter.note(self.usage())
 
     def usage(self) -> Usage:
         prompt = sum(call.prompt_tokens for call in self.calls)

@@ -285,8 +285,7 @@ class AnswerReader:
     def break_off(self) -> None:
         """The answer ends here: the meter gets what came of it, if anything did."""
         if self._pieces or self._reported is not None:
-            usage = checked_usage(self._reported, self._counted(), self._route, len(self._choices), quiet=True)
-            self._meter.prompt_tokens, self._meter.completion_tokens = usage.prompt_tokens, usage.completion_tokens
+            self._meter.note(checked_usage(self._reported, self._counted(), self._route, len(self._choices), quiet=True))
 
     def _broken(self, what: str, detail: object = None) -> BadGateway:
         route = self._route

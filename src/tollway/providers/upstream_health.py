@@ -138,7 +138,7 @@ class UpstreamHealth:
         for kind, tokens in (("prompt", meter.prompt_tokens), ("completion", meter.completion_tokens)):
             if tokens:
                 self._metrics.lost_tokens.labels(self.name, kind).inc(tokens)
-        meter.prompt_tokens = meter.completion_tokens = None
+        meter.clear()
 
     def use(self, usage: Usage) -> None:
         """Books a whole answer, as far as its figures can be true."""

@@ -260,6 +260,7 @@ def test_whatever_the_upstream_counts_the_usage_is_sound(reports: list[Any]) -> 
     assert used.total_tokens == used.prompt_tokens + used.completion_tokens
     assert credits_for(used, tariff_of(route.price, 1_000_000)) >= 0
     assert (meter.prompt_tokens, meter.completion_tokens) == (used.prompt_tokens, used.completion_tokens)
+    assert meter.prompt_tokens_details == used.prompt_tokens_details
 
 
 @pytest.mark.parametrize("value", [-5, True, 2**40, 3.5, "many", [], None])

@@ -265,7 +265,8 @@ async def test_single_bytes_are_no_content(fake: FakeOpenAI) -> None:
 
 async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
     """For answers that are broken off: the upstream's own figures where it tells them on the way, else ours."""
-    told = [chunk({"content": "x"}), chunk({"content": "y"}, usage={"prompt_tokens": 11, "completion_tokens": 7})]
+    figures = {"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 8}}
+    told = [chunk({"content": "x"}), chunk({"content": "y"}, usage=figures)]
     untold = [chunk({"content": "x"}), chunk({"content": "yy" * 20})]
     for events, expected in ((told, (11, 7)), (untold, (10, 11))):
         fake.queue(stream_reply(events, done=False))
@@ -275,6 +276,7 @@ async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
             with pytest.raises(BadGateway):
                 await collect(house.provider, request, house.route, meter)
         assert (meter.prompt_tokens, meter.completion_tokens) == expected
+        assert (meter.prompt_tokens_details is not None) == (events is told)
 
 
 async def test_connections_are_kept_and_a_broken_one_is_not(fake: FakeOpenAI) -> None:
