@@ -14,6 +14,7 @@ _UNREAD_BYTES_MAX = 1 << 14
 _UNPACKED_BYTES_MAX = 8 << 20
 _HEAD_BYTES_MAX = 1 << 16
 _LINE_BYTES_MAX = 1 << 12
+_USUAL_LINE_BYTES_MAX = 20
 ERROR_BYTES_MAX = 1 << 18
 ERROR_SECONDS_MAX = 10
 """An error's body is waited for this long."""
@@ -153,7 +154,10 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_reusable(self) -> bool:
-        return self.is_read and self._may_stay and not self.is_lost and self._failure is None and not self._buffer
+        transport = self._transport
+        if transport is None or self.is_lost or transport.get_write_buffer_size():  # answered before it was read
+            return False
+        return self.is_read and self._may_stay and self._failure is None and not self._buffer
 
     def close(self) -> None:
         """Ends the exchange: a connection with nothing left to read is kept for the next one, any other is cut."""
@@ -229,6 +233,8 @@ class Connection(asyncio.Protocol):
         self.heard_at = self._loop.time()
         if not self._in_use:  # nobody asked: whatever it is, it is no answer
             self.abort()
+            return
+        if self._failure is not None:
             return
         self._buffer = self._buffer + data if self._buffer else data
         try:
@@ -329,7 +335,7 @@ class Connection(asyncio.Protocol):
                 if self._in_trailers:
                     self._is_complete = not line
                     continue
-                self._left = _chunk_size(line)
+                self._left = _chunk_size(line) if len(line) <= _USUAL_LINE_BYTES_MAX else _long_lines_chunk_size(line)
                 self._in_trailers = self._left == 0
             elif self._is_chunked and self._left == 0:  # the line end after a chunk
                 if len(data) < at + 2:
@@ -350,7 +356,7 @@ class Connection(asyncio.Protocol):
         """Takes the chunks that are all there, up to the last one; where the rest begins."""
         at = 0
         while (end := data.find(b"\r\n", at)) >= 0:
-            size = _chunk_size(data[at:end])
+            size = _chunk_size(data[at:end]) if end - at <= _USUAL_LINE_BYTES_MAX else _long_lines_chunk_size(data[at:end])
             after = end + 2 + size
             if not size or data[after : after + 2] != b"\r\n":
                 break  # the last one, one that is not whole yet, or one that is wrong
@@ -372,6 +378,13 @@ def _chunk_size(line: bytes) -> int:
     if size is None:
         raise ValueError("no chunk size")
     return int(size[1], 16)
+
+
+def _long_lines_chunk_size(line: bytes) -> int:
+    """Of one with an extension, which is not remembered."""
+    if len(line) > _LINE_BYTES_MAX:
+        raise ValueError("an endless line")
+    return _chunk_size.__wrapped__(line)
 
 
 def _fields(lines: str) -> dict[str, str]:

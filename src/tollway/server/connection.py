@@ -112,7 +112,8 @@ class Connection(asyncio.Protocol):
         for future in rooms:
             if not future.done():
                 future.set_result(None)
-        if self._exchange is None and self._linger_left < 0:
+        transport = self._transport
+        if self._exchange is None and self._linger_left < 0 and transport is not None and not transport.is_closing():
             self.go_on()
             self._look_at_held()
 

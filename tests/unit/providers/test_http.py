@@ -11,7 +11,7 @@ import pytest
 
 from tollway.providers import http
 from tollway.providers.http import CannotConnect, HttpClient, Target, post_head, target_of
-from tollway.providers.http_connection import Connection
+from tollway.providers.http_connection import Connection, _chunk_size
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nServer: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nbody"
@@ -133,6 +133,51 @@ async def test_a_chunk_that_is_none_is_an_error(body: bytes) -> None:
     async with served(CHUNKED + body) as exchange:
         with pytest.raises(ConnectionError):
             await exchange.rest()
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+async def test_a_chunk_with_an_endless_extension_is_an_error_and_is_not_remembered(size: int) -> None:
+    remembered = _chunk_size.cache_info().currsize
+    for more in (b"x" * 4000, b"x" * 5000):
+        body = CHUNKED + b"3;a=" + more + b"\r\none\r\n0\r\n\r\n"
+        async with served(*(body[at : at + size] for at in range(0, len(body), size))) as exchange:
+            if len(more) < 4096:
+                assert await exchange.rest() == b"one"
+            else:
+                with pytest.raises(ConnectionError, match="endless"):
+                    await exchange.rest()
+    assert _chunk_size.cache_info().currsize <= remembered + 1  # of the last chunk
+
+
+async def test_nothing_is_read_after_a_break() -> None:
+    async with served(CHUNKED, b"no size\r\n", stays=True) as exchange:
+        with pytest.raises(ConnectionError, match="no chunk size"):
+            await exchange.rest()
+        exchange.data_received(b"3\r\none\r\n0\r\n\r\n")  # as if it came from the far end
+        assert not exchange.is_read
+        assert not exchange._buffer.endswith(b"one\r\n0\r\n\r\n")
+
+
+async def test_a_connection_on_which_a_request_is_still_on_its_way_is_not_used_again() -> None:
+    """An early refusal: what is left of the request would stand before the next one."""
+    refused = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+        await refused.wait()
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    client = HttpClient(silence_seconds=30, connect_seconds=5)
+    target = target_of(f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/")
+    exchange = await client.post(target, post_head(target, {}), b"x" * (16 << 20))
+    assert (exchange.status, await exchange.rest()) == (413, b"no")
+    exchange.close()
+    assert client.kept == 0
+    refused.set()
+    client.close()
+    listening.close()
 
 
 async def test_interim_heads_and_trailers_and_extensions_are_passed_over() -> None:

@@ -345,6 +345,29 @@ def test_who_pipelines_without_reading_is_not_read() -> None:
     on_the_loop(talk())
 
 
+def test_no_request_begins_while_the_connection_is_being_closed() -> None:
+    """One that waited until its caller takes the answer before, when the service was told to stop."""
+    asked = 0
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await answer(send, b"x" * 10_000_000)
+
+    async def talk() -> None:
+        async with serving(app) as served:
+            caller = await served.open()
+            await caller.send(GET * 2)
+            async with asyncio.timeout(SECONDS_MAX):
+                while not [each for each in served.service.connections if each._held and each._exchange is None]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            served.service.stop()
+            said = await caller.rest()
+            assert (asked, said.count(b"HTTP/1.1 200"), said.count(b"x")) == (1, 1, 10_000_000)
+
+    on_the_loop(talk())
+
+
 def test_who_pipelines_and_reads_no_answers_gets_no_more_of_them() -> None:
     size, count = 100_000, 400
     asked = 0
