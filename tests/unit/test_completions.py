@@ -26,6 +26,7 @@ from tollway.errors import (
     StorageUnavailable,
     TollwayError,
 )
+from tollway.providers import patience
 from tollway.providers.base import Meter
 from tollway.storage import Database
 from tollway.wire.chat import CompletionTokensDetails, PromptTokensDetails, Usage
@@ -191,6 +192,19 @@ async def test_who_reads_too_slowly_for_the_time_limit_pays_for_what_was_made(da
         assert (row.status, row.error_code, row.loss) == ("cancelled", "read_too_slowly", 0)
         assert await house.bench.balance() == (1_000_000 - row.credits, 0)
         assert row.credits > 2 * QUEUE_CHUNKS_MAX / 2
+
+
+async def test_who_catches_up_at_the_last_moment_pays_as_well(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.02)
+    script = Script((*(say(f"{number} ") for number in range(QUEUE_CHUNKS_MAX)), 60.0, END, USAGE))
+    brief = UpstreamLimits(first_token_seconds=9, between_tokens_seconds=9, total_seconds=0.6, attempts_max=1)
+    route = structs.replace(ROUTE, upstream=structs.replace(ROUTE.upstream, limits=brief))
+    async with house_with(database, 1_000_000, script, (route,)) as house:
+        answer = await house.start(stream=True)
+        await asyncio.sleep(0.5)
+        with pytest.raises(GatewayTimeout, match="read too slowly"):
+            await read(answer)
+        assert (await house.row()).credits > QUEUE_CHUNKS_MAX
 
 
 HOSTILE = [

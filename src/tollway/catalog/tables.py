@@ -40,7 +40,8 @@ class UpstreamTable(Struct, frozen=True, kw_only=True):
     between_tokens_seconds: Seconds = 60.0
     """From one piece of content to the next; heartbeats and empty pieces do not count. 0 = no limit."""
     total_seconds: Seconds = 900.0
-    """From the request's arrival to the end of the answer, whatever was tried and however slowly it is read; 0 = no limit."""
+    """From the request's arrival to the end of the answer, whatever was tried and however slowly it is read; what images took
+    to download comes on top. 0 = no limit."""
     concurrency_max: Count = 512
     """Answers in work at a time; more go to another route or are a 429. 0 = no limit."""
     attempts_max: Number = 3

@@ -11,7 +11,7 @@ from tollway.wire.chat import Usage
 
 TOTAL_TIME_CODE = "total_time_exceeded"
 SLOW_READER_CODE = "read_too_slowly"
-"""The total ran out while the reader was waited for: the upstream did its part, and what was made is charged."""
+"""The total ran out while the reader was waited for, or for the most part for that: what was made is charged."""
 LOOK_SECONDS, SHORTEST_SECONDS = 0.5, 0.01
 
 
@@ -42,10 +42,11 @@ class Patience:
         self._what = "to begin its answer"
         self._total_at = total_at
         self._loop = asyncio.get_running_loop()
-        self._heard_at = self._loop.time()
+        self._began_at = self._looked_at = self._heard_at = self._loop.time()
+        self._reader_seconds = 0.0  # that the reader was waited for, by what was found at each look
         self._timer: asyncio.TimerHandle | None = None
         self._expired = False
-        self._was_waiting = True  # when it expired
+        self._is_readers_fault = False
 
     def __enter__(self) -> Self:
         task = asyncio.current_task()
@@ -75,6 +76,9 @@ class Patience:
 
     def _look(self) -> None:
         now = self._loop.time()
+        if not self._is_waiting:
+            self._reader_seconds += now - self._looked_at
+        self._looked_at = now
         if self._rounds != self._meter.rounds:
             self._rounds, self._fresh = self._meter.rounds, True
             self._limit, self._what = self._first, "to begin its answer"
@@ -84,7 +88,10 @@ class Patience:
             self._heard_at, self._fresh = now, False
         limit_at = self._limit_at()
         if now >= limit_at and (self._is_waiting or self._total_is_up(now)):
-            self._expired, self._was_waiting = True, self._is_waiting
+            self._expired = True
+            # Else who reads up in the last moment what he has kept waiting for minutes would have it for nothing.
+            has_dawdled = self._total_is_up(now) and 2 * self._reader_seconds > now - self._began_at
+            self._is_readers_fault = not self._is_waiting or has_dawdled
             self._task.cancel()
         else:
             self._timer = self._loop.call_at(min(now + LOOK_SECONDS, max(limit_at, now + SHORTEST_SECONDS)), self._look)
@@ -104,7 +111,7 @@ class Patience:
         return self._total_at is not None and now >= self._total_at
 
     def _timeout(self) -> GatewayTimeout:
-        if not self._was_waiting:
+        if self._is_readers_fault:
             message = "The answer took longer than its time limit because it was read too slowly. What was made is charged."
             return GatewayTimeout(message, code=SLOW_READER_CODE)
         if self._total_is_up(self._loop.time()):
