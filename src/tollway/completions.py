@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-import msgspec
 import structlog
 from msgspec import UNSET, Struct
 
@@ -19,6 +18,7 @@ from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, 
 from tollway.catalog import Catalog
 from tollway.errors import InternalError, InvalidRequest, NotAffordable, ServiceUnavailable, TollwayError
 from tollway.handover import Handover
+from tollway.kept import Kept
 from tollway.metering import (
     Bound,
     Tariff,
@@ -177,21 +177,6 @@ class Completions:
             answer.stop(ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2))
 
 
-class Kept(Struct, array_like=True):
-    """An answer as it is kept for its Idempotency-Key."""
-
-    id: str
-    inference_id: str
-    created: int
-    answered_by: str
-    stand_in: bool
-    route_label: str
-    ignored: list[str]
-    choices: list[ChunkChoice]
-    usage: Usage
-    cost: Cost
-
-
 class Answer:
     """One answer on its way from the provider to the caller. Read it once: a stream by `hand_out`, any other by
     `completion`, which has been folded by the time that it is asked for.
@@ -232,7 +217,7 @@ class Answer:
     def again(cls, call: Call, kept: bytes) -> "Answer":
         """The answer that was given before."""
         answer = cls(call, None)
-        past = answer._kept = _decode_kept(kept)
+        past = answer._kept = Kept.decoded(kept)
         answer.id, answer.inference_id, answer.created = past.id, past.inference_id, past.created
         answer._usage, answer.cost = past.usage, past.cost
         for choice in past.choices:
@@ -395,27 +380,15 @@ class Answer:
         )
         kept = None
         if status == "succeeded" and self._parts is not None:
-            kept = self._encode(self._parts, usage, _cost(min(record.credits, admitted.hold.credits)))
+            kept = self._kept_answer(self._parts, usage, _cost(min(record.credits, admitted.hold.credits)))
         settled = await desk.finish(Outcome(admitted, record, usage.prompt_tokens + usage.completion_tokens, kept))
         if status != "failed":
             self._usage, self.cost = usage, _cost(settled.credits)
 
-    def _encode(self, parts: list[ChunkChoice], usage: Usage, cost: Cost) -> bytes:
+    def _kept_answer(self, parts: list[ChunkChoice], usage: Usage, cost: Cost) -> bytes:
         """The answer, to be given again."""
-        return msgspec.msgpack.encode(
-            Kept(
-                self.id,
-                self.inference_id,
-                self.created,
-                self.answered_by,
-                self.stand_in,
-                self.route_label,
-                self.ignored_parameters,
-                parts,
-                usage,
-                cost,
-            )
-        )
+        who = (self.answered_by, self.stand_in, self.route_label, self.ignored_parameters)
+        return Kept(self.id, self.inference_id, self.created, *who, parts, usage, cost).encoded()
 
     def _elapsed_ms(self) -> int:
         return round((clock.monotonic() - self._began) * 1000)
@@ -511,6 +484,3 @@ def _ignored(call: Call, journey: Journey) -> list[str]:
 
 def _cost(credits_used: int) -> Cost:
     return Cost(credits_used=credits_used, usd_spent=usd(credits_used))
-
-
-_decode_kept = msgspec.msgpack.Decoder(Kept).decode
