@@ -80,6 +80,7 @@ class LocalProvider:
             budget = REASONING_BUDGETS.get(request.reasoning_effort or "") if prompt.thinking is Mode.REASONING else None
             choices = [_choice(engine, request, prompt, index, meter) for index in range(request.choices_count)]
             for first in range(0, request.choices_count, slots):
+                meter.rounds += first > 0
                 group = choices[first : first + slots]
                 body["n_cmpl"] = len(group)
                 if request.seed is not None:
