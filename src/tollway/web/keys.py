@@ -1,6 +1,6 @@
 """API keys of the account: make, show once, enable, disable, change, rotate, delete."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast, get_args
 
 from msgspec import UNSET, UnsetType
@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from tollway import clock
 from tollway.accounts import ApiKey, KeyChanges, NewKey, SpendWindow
-from tollway.errors import InvalidRequest, NotFound, TollwayError
+from tollway.catalog import Catalog
+from tollway.errors import InvalidRequest, ModelNotFound, NotFound, TollwayError
 from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 from tollway.web import dialects
 from tollway.web.forms import Form, read_form
@@ -98,16 +99,30 @@ async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form |
         keys=[(one, _state(one), spent.get(one.id, 0)) for one in own],
         error=error,
         form=form,
-        **_choices(visit),
+        **_choices(visit, form.all("models") if form else ()),
     )
 
 
 def _edit(visit: Visit, own: ApiKey, *, error: TollwayError | None = None, form: Form | None = None) -> Response:
-    return visit.render("key.html", key=own, error=error, form=form, **_choices(visit))
+    named = (*(own.models or ()), *(form.all("models") if form else ()))
+    return visit.render("key.html", key=own, error=error, form=form, **_choices(visit, named))
 
 
-def _choices(visit: Visit) -> dict[str, Any]:
-    return {"models": visit.services.catalog.models, "windows": get_args(SpendWindow), "now": clock.now()}
+def _choices(visit: Visit, named: Iterable[str]) -> dict[str, Any]:
+    """What can be chosen: the models that are served, and what else was `named`, which would be lost if it were not shown."""
+    catalog = visit.services.catalog
+    models = {model.id: "" for model in catalog.models}
+    for name in named:
+        models.setdefault(name, _said_of(catalog, name))
+    return {"models": models, "windows": get_args(SpendWindow), "now": clock.now()}
+
+
+def _said_of(catalog: Catalog, name: str) -> str:
+    """Of a name that is no served model's id."""
+    try:
+        return f"another name of {catalog.get(name).id}"
+    except ModelNotFound:
+        return "not served at present"
 
 
 def _show_once(visit: Visit, new: NewKey, title: str) -> Response:

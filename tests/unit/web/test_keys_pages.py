@@ -9,6 +9,7 @@ from tests.asgi import call
 from tests.installation import installed, site_of
 from tests.visitor import Visitor, owner_of
 
+from tollway.accounts import KeyChanges
 from tollway.api.services import Services
 from tollway.errors import Unauthorized
 
@@ -108,6 +109,29 @@ async def test_limits_are_set_and_changed(tmp_path: Path) -> None:
         await owner.post(f"/keys/{key.id}", {"name": "ci2", "expires": "keep", "which_models": "all", "tokens_per_minute": "9"})
         (key,) = await services.accounts.list_keys()
         assert (key.name, key.spend_limit_credits, key.models, key.tokens_per_minute) == ("ci2", None, None, 9)
+
+
+@pytest.mark.parametrize(
+    "models", [("smollm2-135m-instruct", "local/smollm2-135m-instruct", "later/model"), ("smollm2-135m-instruct",)]
+)
+async def test_saving_what_the_page_shows_keeps_the_models(tmp_path: Path, models: tuple[str, ...]) -> None:
+    """Also those that the catalogue does not list: other names, and models that are not served at present."""
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        account = await services.accounts.first_account()
+        key = (await services.accounts.create_key(account.id, settings=KeyChanges(name="ci", models=models))).record
+        await owner.get(f"/keys/{key.id}")
+        assert "smollm2-135m-instruct another name of local/smollm2-135m-instruct" in owner.text
+        assert ("later/model not served at present" in owner.text) == ("later/model" in models)
+        ticked = re.findall(r'name="models" value="([^"]+)" checked', owner.page)
+        assert sorted(ticked) == sorted(models)
+        fields: dict[str, str | list[str]] = {"name": "ci2", "expires": "keep", "which_models": "some", "models": ticked}
+
+        assert (await owner.post(f"/keys/{key.id}", fields | {"spend_limit": "a lot", "models": []})).status == 400
+        assert all(f'name="models" value="{name}"' in owner.page for name in models), "unticked, and still to be ticked again"
+        await owner.post(f"/keys/{key.id}", fields)
+        (key,) = await services.accounts.list_keys()
+        assert (key.name, sorted(key.models or ())) == ("ci2", sorted(models))
 
 
 @pytest.mark.parametrize(
