@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tollway.cli.terminal import AsJson, Home, out, print_json, settings_in_force
-from tollway.web.generated import error_row, error_tree, errors_page, plain, setting_fields, settings_page, variable
+from tollway.web.generated import error_rows, errors_page, plain, setting_fields, settings_page, variable
 
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the page for the documentation.")]
 
@@ -53,7 +53,7 @@ def errors(as_json: AsJson = False, markdown: AsMarkdown = False) -> None:
     if markdown:
         print(errors_page(), end="")
         return
-    rows = [error_row(error) for error in error_tree()]
+    rows = list(error_rows())
     if as_json:
         print_json(rows)
         return
