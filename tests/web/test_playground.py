@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
-from tests.live import LiveServer
+from tests.live import LOCAL_MODEL, MODEL, LiveServer
 from tests.web.browser import Window, window
 
 CHAT = "**/v1/chat/completions"
@@ -65,6 +65,20 @@ def test_an_answer_streams_and_says_what_it_took(play: Window) -> None:
     assert '"content": "Count to five."' in code
     assert '"max_completion_tokens": 24' in code
     assert "<YOUR_API_KEY>" in code
+
+
+def test_a_stand_in_is_named_at_the_choice_and_at_the_answer(play: Window) -> None:
+    page = play.page
+    said, answered = page.locator("[data-stood-in]").first, page.locator("[data-answered-by]").first
+    page.get_by_label("Model 1").select_option(MODEL)
+    expect(said).to_have_text(f"Answered by {LOCAL_MODEL} in its place: it has no upstream here.")
+    say(page, "Hello", tokens=6)
+    expect(answered).to_have_text(f"Answered by {LOCAL_MODEL}, in place of {MODEL}.")
+    page.get_by_label("Model 1").select_option(LOCAL_MODEL)
+    expect(said).to_be_hidden()
+    page.get_by_role("button", name="Run").click()
+    expect(page.locator("[data-ended]").first).to_have_text(re.compile("stop|length"))
+    expect(answered).to_be_hidden()
 
 
 def test_stop_keeps_the_text(play: Window) -> None:

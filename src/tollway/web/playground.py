@@ -10,6 +10,7 @@ from starlette.responses import Response
 from tollway.web import dialects
 from tollway.web.frame import Visit
 from tollway.web.schema_tree import Node, tree
+from tollway.web.stand_ins import stand_ins
 
 _OWN = frozenset(("model", "messages", "stream", "stream_options"))
 """What the playground asks for in its own way."""
@@ -68,6 +69,7 @@ async def playground(visit: Visit) -> Response:
     models = visit.services.catalog.models
     data = {
         "models": [model.id for model in models],
+        "stand_ins": stand_ins(visit.services.catalog),
         "dialects": [msgspec.to_builtins(dialect) | {"label": dialect.label} for dialect in dialects.dialects()],
         "base": f"{visit.origin}/v1",
         "key": dialects.KEY_PLACEHOLDER,

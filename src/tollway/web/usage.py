@@ -17,6 +17,7 @@ from tollway.usage.recording import HOUR_SECONDS
 from tollway.usage.since import RANGES, Part, starts_of, sums_since
 from tollway.web import charts, display
 from tollway.web.frame import Visit
+from tollway.web.stand_ins import stand_ins
 
 _RANGE = "30d"
 _SERIES_MAX = 5
@@ -74,6 +75,7 @@ async def usage(visit: Visit) -> Response:
         table=_table(period, by_time),
         models=_shares({name: (name, sums) for name, sums in by_model.items()}),
         keys=_shares({group.key_id: (key_name(names, group.key_id), group) for group in _largest(by_key)}),
+        stand_ins=stand_ins(visit.services.catalog),
         keys_left=max(0, len(by_key) - _ROWS_MAX),
         **({} if scope.key_id else await _latency(visit, period, by_model)),
     )

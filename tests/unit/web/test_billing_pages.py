@@ -49,6 +49,16 @@ async def test_usage_is_summed_by_time_model_and_key(tmp_path: Path) -> None:
             assert (await it.owner.get(f"/usage?key={stranger}")).status == 404
 
 
+async def test_usage_says_which_models_are_stood_in_for(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        await use(it, it.members_account, 1, model="google/gemini-2.5-flash-lite-preview")
+        await use(it, it.members_account, 1, model="local/smollm2-135m-instruct")
+        await it.member.get("/usage")
+        said = "google/gemini-2.5-flash-lite-preview has no upstream here: local/smollm2-135m-instruct answers in its place"
+        assert said in it.member.text
+        assert it.member.text.count("answers in its place") == 1
+
+
 async def test_latency_is_shown_by_time_and_by_model(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         now = clock.now()

@@ -56,6 +56,17 @@ async def test_the_log_page_by_page(tmp_path: Path) -> None:
         assert 'rel="next"' not in it.member.page
 
 
+async def test_the_log_says_who_answered_in_place_of_the_model(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        await use(it, it.members_account, 1, model=MODEL, answered_by=MODEL)
+        await it.member.get("/usage/requests")
+        assert "answered by" not in it.member.text
+        await use(it, it.members_account, 1, model=MODEL, answered_by="local/small")
+        await it.member.get("/usage/requests")
+        assert it.member.text.count(f"{MODEL} answered by local/small") == 1
+        assert b"answered by <bdi>local/small" in (await it.member.get("/usage/requests/new?after=0")).body
+
+
 async def test_the_log_is_filtered(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         key = (await it.services.accounts.create_key(it.members_account, "<b>laptop</b>")).record.id

@@ -111,7 +111,7 @@ function request(model) {
 // --- answers -------------------------------------------------------------------------------------------------------------
 
 function pane(place) {
-  const parts = Object.fromEntries(["model", "answer", "first", "speed", "tokens", "cost", "ended", "pane-actions", "raw-request", "raw-response"].map((name) => [name, find(name, place)]));
+  const parts = Object.fromEntries(["model", "answer", "first", "speed", "tokens", "cost", "ended", "stood-in", "answered-by", "pane-actions", "raw-request", "raw-response"].map((name) => [name, find(name, place)]));
   let text = "";
   find("copy-place", place).append(copyButton(() => text, "Copy the text"));
   find("go-on", place).addEventListener("click", () => {
@@ -125,6 +125,7 @@ function pane(place) {
     let first = null, finish = null, usage = null, meta = null, pieces = 0, raw = "", due = false, over = false, last = 0;
     text = "";
     parts.answer.setAttribute("aria-busy", "true");
+    parts["answered-by"].hidden = true;
     parts["pane-actions"].hidden = true;
     for (const name of ["first", "speed", "tokens", "cost", "ended"]) parts[name].textContent = "–";
     parts.ended.textContent = "running";
@@ -169,6 +170,7 @@ function pane(place) {
       if (news.frame !== undefined && raw.length < RAW_LENGTH_MAX) raw += `+${news.at} ms  ${news.frame}\n`;
       const answer = news.chunk ?? news.completion;
       if (answer) {
+        if (answer.model && answer.model !== body.model) note(parts["answered-by"], "Answered by ", answer.model, ", in place of ", body.model);
         usage = answer.usage ?? usage;
         meta = answer.meta ?? meta;
         for (const choice of answer.choices) {
@@ -203,7 +205,20 @@ function pane(place) {
     return end;
   }
 
-  return { place, run, model: () => parts.model.value, select: parts.model };
+  const chosen = () => {
+    const answering = data.stand_ins[parts.model.value];
+    if (answering) note(parts["stood-in"], "Answered by ", answering, " in its place: it has no upstream here");
+    else parts["stood-in"].hidden = true;
+  };
+
+  return { place, run, chosen, model: () => parts.model.value, select: parts.model };
+}
+
+// A sentence in which every second part is an id. It is written once: a status that is written again is read out again.
+function note(place, ...parts) {
+  const said = `${parts.join("")}.`;
+  if (place.textContent !== said) place.replaceChildren(...parts.map((part, n) => (n % 2 ? element("code", {}, part) : part)), ".");
+  place.hidden = false;
 }
 
 function drawn(choice, number, count) {
@@ -244,6 +259,7 @@ function shown() {
 
 function changed() {
   drawCode();
+  for (const one of panes) one.chosen();
   try {
     const typed = Object.fromEntries(all("param").map((input) => [input.dataset.param, input.value]));
     const turns = all("message").map((row) => ({ role: row.querySelector("select").value, text: row.querySelector("textarea").value, images: row.images }));
