@@ -14,7 +14,7 @@ from tollway.errors import BadGateway, InvalidRequest, RateLimited, TollwayError
 from tollway.metering import trusted_usage
 from tollway.observability import HotCounter, HotGauge, HotHistogram, Metrics
 from tollway.providers.base import Meter
-from tollway.providers.breaker import Breaker
+from tollway.providers.breaker import OPEN, Breaker
 from tollway.providers.patience import SLOW_READER_CODE, TOTAL_TIME_CODE
 from tollway.wire.chat import Usage
 
@@ -197,7 +197,10 @@ class UpstreamHealth:
     def failed(self, code: str, *, probe: bool) -> None:
         self._metrics.failures.labels(self.name, code).inc()
         now = clock.monotonic()
+        was_open = self.breaker.state(now) == OPEN
         self.breaker.failed(now, probe=probe)
+        if not was_open and self.breaker.state(now) == OPEN:
+            log.warning("upstream_is_left_alone", upstream=self.name, seconds=round(self.breaker.pause_left(now)), code=code)
         self._show_breaker()
 
     def refused(self, code: str, *, probe: bool) -> None:
