@@ -1,5 +1,7 @@
 """Every page, in every size and both colours: accessible, inside of the window, and nothing asked of anybody else."""
 
+import re
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.live import LiveServer
@@ -58,6 +60,15 @@ def test_nothing_to_complain_about(
                 found[f"{name}: {heading}"] = complaints(w.page)
     problems = [f"{path}\n  {problem}" for path, told in found.items() for problem in told]
     assert not problems, "\n".join(problems)
+
+
+def test_names_in_a_wide_table_are_whole_on_a_phone(browser: Browser, site: LiveServer) -> None:
+    with window(browser, site, "phone") as w:
+        page = w.go("/docs/settings")
+        assert page.locator(".scroll").first.evaluate("(e) => e.scrollWidth > e.clientWidth"), "it is wider than the phone"
+        names = page.locator("td code", has_text=re.compile("^TOLLWAY_"))
+        assert names.count() > 20
+        assert names.evaluate_all("(all) => all.filter((e) => e.getClientRects().length > 1).map((e) => e.textContent)") == []
 
 
 def test_the_choice_of_light_or_dark_stays(browser: Browser, site: LiveServer) -> None:

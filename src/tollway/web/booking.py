@@ -53,7 +53,7 @@ async def book(visit: Visit) -> Response:
             await _enter(visit, booking)
             return visit.redirect(f"/operator/book?booked={booking.once}")
         if before.available + booking.credits < 0:
-            raise InvalidRequest(f"The account has only {display.cost(before.available)} available.", param="amount")
+            raise InvalidRequest(f"The account has only {display.rest(before.available)} available.", param="amount")
     except InvalidRequest as error:
         return visit.render(
             "booking.html",

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import re
-from decimal import Decimal
+from decimal import ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from markupsafe import Markup, escape
 
@@ -34,15 +34,16 @@ def money(usd: Decimal | float | str) -> str:
     return f"{'-' if text.startswith('-') else ''}${int(whole):,}.{cents:0<2}"
 
 
-def cost(credits_amount: int) -> str:
+def cost(credits_amount: int, rounding: str = ROUND_HALF_EVEN) -> str:
     """US dollars to be looked at, not added up: cents where there are dollars, else four figures at most."""
     usd = Decimal(credits_amount) / CREDITS_PER_USD
-    if abs(usd) >= 1:
-        return f"{'-' if usd < 0 else ''}${abs(usd):,.2f}"
-    if not usd:
-        return "$0.00"
-    places = min(9, 3 - usd.adjusted())
-    return money(round(usd, places))
+    places = 2 if abs(usd) >= 1 or not usd else min(9, 3 - usd.adjusted())
+    return money(usd.quantize(Decimal(1).scaleb(-places), rounding))
+
+
+def rest(credits_amount: int) -> str:
+    """What is left, as `cost` shows it, but never more than there is."""
+    return cost(credits_amount, ROUND_FLOOR)
 
 
 def duration(milliseconds: float | None) -> str:

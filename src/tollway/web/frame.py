@@ -229,6 +229,7 @@ def environment() -> jinja2.Environment:
         "iso": clock.iso,
         "moment": display.moment,
         "cost": display.cost,
+        "rest": display.rest,
         "duration": display.duration,
         "usd": exact_usd,
     }

@@ -12,6 +12,8 @@ from tollway.web import docs
 RESULTS_MAX = 20
 _EXCERPT_LENGTH = 160
 _WORD = re.compile(r"[\w.-]+")
+_UNSEEN = re.compile(r"^```[^\n]*|<!--.*?-->", re.MULTILINE | re.DOTALL)
+"""The language of a block of code, and remarks."""
 _MARKS = re.compile(r"[`*#|>]+|\[([^\]]*)\]\([^)]*\)")
 
 
@@ -82,7 +84,7 @@ def _sections() -> tuple[Entry, ...]:
             _, _, text = part.partition("\n")
             anchor = f"#{heading.anchor}" if heading else ""
             title = heading.text if heading else document.title
-            clean = " ".join(_MARKS.sub(r"\1", text).split())
+            clean = " ".join(_MARKS.sub(r"\1", _UNSEEN.sub("", text)).split())
             entries.append(Entry(title, document.title, document.path + anchor, clean))
     return tuple(entries)
 

@@ -16,6 +16,7 @@ from tests.visitor import Visitor
 from tollway import clock
 from tollway.ledger.verify import verify
 from tollway.usage.latency import LatencyCounter
+from tollway.web import display
 from tollway.web.billing import PAGE_ROWS
 
 
@@ -47,6 +48,21 @@ async def test_usage_is_summed_by_time_model_and_key(tmp_path: Path) -> None:
         assert (await it.member.get("/usage?range=1y")).status == 400
         for stranger in (key, "*", "x' OR 1=1"):
             assert (await it.owner.get(f"/usage?key={stranger}")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        (59_498_681, "$29.74"),
+        (2_000_000, "$1.00"),
+        (1_999_999, "$0.9999"),
+        (1, "$0.0000005"),
+        (0, "$0.00"),
+        (-2_000_001, "$-1.01"),
+    ],
+)
+def test_what_is_left_is_never_shown_as_more(amount: int, shown: str) -> None:
+    assert display.rest(amount) == shown.replace("$-", "-$")
 
 
 async def test_usage_says_which_models_are_stood_in_for(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_totals_are_those_of_the_ledger(tmp_path: Path) -> None:
         await it.services.ledger.grant(it.members_account, 2_000_000_000)
         await it.services.ledger.adjust(it.owners_account, 4_000_000, note="x")
         await it.owner.get("/operator")
-        assert "Granted $1,000.00 Adjusted $2.00 Charged $0.00 In 2 balances adds up $1,002.00" in it.owner.text
+        assert "Granted $1,000.00 Adjusted $2.00 Charged $0.00 In all accounts adds up $1,002.00" in it.owner.text
         await use(it, it.owners_account, 1, credits=5)  # used, says the log; the ledger knows nothing of it
         await it.owner.get("/operator")
         assert "does not add up" in it.owner.text

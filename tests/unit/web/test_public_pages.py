@@ -181,6 +181,15 @@ async def test_search_finds(tmp_path: Path, words: str, path: str) -> None:
     assert path in found[:5]
 
 
+@pytest.mark.parametrize("words", ["tollway db backup", "tollway settings"])
+async def test_excerpts_are_what_is_read(tmp_path: Path, words: str) -> None:
+    async with installed(tmp_path) as services:
+        reply = await get(site_of(services), f"/search?format=json&q={words.replace(' ', '+')}")
+    excerpts = [hit["excerpt"] for hit in reply.json]
+    assert excerpts
+    assert not [excerpt for excerpt in excerpts if re.match(r"(sh|python|json|toml|text|ini|nginx) |<!--", excerpt)]
+
+
 async def test_search_says_when_there_is_nothing(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
         reply = await get(site_of(services), "/search?q=xylophone+concerto")
