@@ -140,7 +140,8 @@ async def _make_key(accounts: "Accounts") -> "NewKey":
     from tollway import clock
     from tollway.accounts import KeyChanges
     from tollway.ids import random_text
+    from tollway.usage import CHAT
 
     owner = await accounts.first_account()
-    name = f"tollway chat {random_text(6)}"
+    name = f"{CHAT} {random_text(6)}"
     return await accounts.create_key(owner.id, name, KeyChanges(expires_at=clock.now() + _KEY_SECONDS))

@@ -48,7 +48,10 @@ def usage(
     async def work(house: "House") -> "tuple[list[UsageGroup], dict[str, str]]":
         scope = await _scope(house, account, key)
         names = {one.id: f"{one.prefix} {one.name}" for one in await house.accounts.list_keys(scope.account_id)}
-        return await house.usage.sums(scope, window, keys, zone), names
+        groups = await house.usage.sums(scope, window, keys, zone)
+        gone = {group.key_id for group in groups if group.key_id} - names.keys()
+        deleted = await house.usage.key_names(scope.account_id, gone)
+        return groups, names | {key_id: f"{name} (deleted)" for key_id, name in deleted.items()}
 
     groups, names = on_database(home, work)
     if as_json:

@@ -1,12 +1,13 @@
 """What was used: one row a request, and sums of them. Never what was said."""
 
 from tollway.usage.prices import PriceList
-from tollway.usage.queries import LogFilter, LogRow, Scope, Sums, UsageGroup, UsageQueries, Window, time_zones
+from tollway.usage.queries import CHAT, LogFilter, LogRow, Scope, Sums, UsageGroup, UsageQueries, Window, time_zones
 from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, UsageRecorder
 from tollway.wire.usage import Origin, Status
 
 __all__ = [
     "BUCKET_SECONDS",
+    "CHAT",
     "LogFilter",
     "LogRow",
     "Origin",

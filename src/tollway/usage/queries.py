@@ -22,6 +22,10 @@ from tollway.usage.filing import read_log
 from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord
 from tollway.wire.usage import Status
 
+CHAT = "tollway chat"
+"""What the keys that `tollway chat` makes are called, each with a random word of six letters and digits after it."""
+_OF_A_CHAT = sa.and_(api_keys.c.name.like(f"{CHAT} ______"), api_keys.c.deleted_at.is_not(None))
+
 By = Literal["day", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
@@ -184,10 +188,15 @@ class UsageQueries:
         return await read_log(self._database, lambda connection: dict(connection.execute(query).all()))
 
     async def newest_keys(self, account_id: str, limit: int) -> dict[str, str]:
-        """The ids and names of the account's keys, those that were made last first."""
-        query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.account_id == account_id)
+        """The ids and names of the account's keys, those that were made last first; without those of chats that are over."""
+        query = sa.select(api_keys.c.id, api_keys.c.name).where(api_keys.c.account_id == account_id, ~_OF_A_CHAT)
         query = query.order_by(api_keys.c.created_at.desc()).limit(limit)
         return await read_log(self._database, lambda connection: dict(connection.execute(query).all()))
+
+    async def chat_keys(self, account_id: str) -> set[str]:
+        """The ids of the keys that `tollway chat` made for one chat each, and has deleted."""
+        query = sa.select(api_keys.c.id).where(api_keys.c.account_id == account_id, _OF_A_CHAT)
+        return await read_log(self._database, lambda connection: set(connection.execute(query).scalars()))
 
     async def price_terms(self, version: str) -> str | None:
         """The terms that a price version stands for, as JSON; None = unknown."""

@@ -11,7 +11,7 @@ from tollway.errors import InvalidRequest, NotFound
 from tollway.money import CREDITS_PER_USD, usd
 from tollway.people import PLAYGROUND
 from tollway.storage.tables import ALL_MODELS
-from tollway.usage import Scope, Sums
+from tollway.usage import CHAT, Scope, Sums
 from tollway.usage.latency import Latency, Percentiles, latency_since
 from tollway.usage.recording import HOUR_SECONDS
 from tollway.usage.since import RANGES, Part, starts_of, sums_since
@@ -59,8 +59,8 @@ async def usage(visit: Visit) -> Response:
     scope, only_key = await _scope(visit)
     database, first = visit.services.database, period.starts[0]
     by_time = await sums_since(database, scope, first, period.step, ("bucket", "model"))
-    by_key = await sums_since(database, scope, first, period.step, ("key_id",))
-    names = await visit.services.usage.key_names(visit.account_id, [group.key_id for group in _largest(by_key)])
+    by_key = await _by_key(visit, scope, period)
+    names = {CHAT: CHAT} | await visit.services.usage.key_names(visit.account_id, [group.key_id for group in _largest(by_key)])
     by_model = _merged(by_time)
     return visit.render(
         "usage.html",
@@ -76,9 +76,23 @@ async def usage(visit: Visit) -> Response:
         models=_shares({name: (name, sums) for name, sums in by_model.items()}),
         keys=_shares({group.key_id: (key_name(names, group.key_id), group) for group in _largest(by_key)}),
         stand_ins=stand_ins(visit.services.catalog),
+        chats=CHAT,
         keys_left=max(0, len(by_key) - _ROWS_MAX),
         **({} if scope.key_id else await _latency(visit, period, by_model)),
     )
+
+
+async def _by_key(visit: Visit, scope: Scope, period: Period) -> list[Part]:
+    """By key; all chats of `tollway chat` are one, which has the command's name for an id: each has left a key of its own."""
+    groups = await sums_since(visit.services.database, scope, period.starts[0], period.step, ("key_id",))
+    chats = set() if scope.key_id else await visit.services.usage.chat_keys(visit.account_id)
+    of_chats = [group for group in groups if group.key_id in chats]
+    if not of_chats:
+        return groups
+    together = Part(key_id=CHAT)
+    for group in of_chats:
+        _add(together, group)
+    return [group for group in groups if group.key_id not in chats] + [together]
 
 
 async def _latency(visit: Visit, period: Period, by_model: Mapping[str, Sums]) -> dict[str, Any]:

@@ -157,6 +157,17 @@ def test_balances_of_all_accounts_or_of_one() -> None:
     assert run("credits", "balance", "--account", "nobody").exit_code == 1
 
 
+def test_usage_by_key_names_keys_that_are_deleted(home: Path) -> None:
+    async def work(services: Services) -> None:
+        owner = await services.accounts.first_account()
+        key = (await services.accounts.create_key(owner.id, "retired")).record
+        await record(services.database, recorded(owner.id, key.id))
+        await services.accounts.delete_key(key.id)
+
+    within(home, work)
+    assert "retired (deleted)" in run("usage", "--by", "key").stdout
+
+
 def test_usage_and_logs(home: Path) -> None:
     async def work(services: Services) -> None:
         owner = await services.accounts.first_account()

@@ -15,6 +15,7 @@ from tests.visitor import Visitor
 
 from tollway import clock
 from tollway.ledger.verify import verify
+from tollway.usage import CHAT
 from tollway.usage.latency import LatencyCounter
 from tollway.web import display
 from tollway.web.billing import PAGE_ROWS
@@ -73,6 +74,29 @@ async def test_usage_says_which_models_are_stood_in_for(tmp_path: Path) -> None:
         said = "google/gemini-2.5-flash-lite-preview has no upstream here: local/smollm2-135m-instruct answers in its place"
         assert said in it.member.text
         assert it.member.text.count("answers in its place") == 1
+
+
+async def test_chats_of_the_command_are_one_key_and_other_deleted_keys_keep_their_names(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        accounts = it.services.accounts
+        for name, amount in (
+            (f"{CHAT} pmXsXm", 250_000),
+            (f"{CHAT} a1B2c3", 500_000),
+            (f"{CHAT} server", 125_000),
+            ("old", 62_500),
+        ):
+            key = (await accounts.create_key(it.members_account, name)).record.id
+            await use(it, it.members_account, 1, key_id=key, credits=amount)
+            if not name.endswith("server"):
+                await accounts.delete_key(key)
+        await it.member.get("/usage")
+        by_key = it.member.text.partition("By key")[2].partition("Latency")[0]
+        assert "tollway chat 2 30 $0.375 tollway chat server 1 15 $0.0625 old 1 15 $0.03125" in by_key
+        assert "pmXsXm" not in it.member.page
+        await it.member.get("/usage/requests")
+        choices = it.member.page.partition('<select id="key"')[2].partition("</select>")[0]
+        assert [name in choices for name in ("pmXsXm", "a1B2c3", f"{CHAT} server", ">old<")] == [False, False, True, True]
+        assert f"{CHAT} pmXsXm" in it.member.text, "each request still says which key it came with"
 
 
 async def test_latency_is_shown_by_time_and_by_model(tmp_path: Path) -> None:
