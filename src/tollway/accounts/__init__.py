@@ -11,7 +11,7 @@ from tollway.accounts.records import (
     Limits,
     NewKey,
 )
-from tollway.accounts.secret_check import SecretError, adopt_secret, check_secret, secret_fits
+from tollway.accounts.secret_check import SecretError, adopt_secret, check_secret, knows_secret, own_secret, secret_fits
 from tollway.accounts.service import Accounts
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
 
@@ -30,7 +30,9 @@ __all__ = [
     "SpendWindow",
     "adopt_secret",
     "check_secret",
+    "knows_secret",
     "load_secret",
+    "own_secret",
     "require",
     "secret_fits",
     "secret_path",

@@ -5,10 +5,12 @@ under it, which tells nothing of it.
 """
 
 import hmac
+from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from tollway.accounts.keys import load_secret, secret_path
 from tollway.storage import Database
 from tollway.storage.tables import installation
 from tollway.storage.upsert import insert_or_ignore, insert_or_replace
@@ -20,6 +22,27 @@ _FINGERPRINT = sa.select(installation.c.value).where(installation.c.name == _NAM
 
 class SecretError(ValueError):
     """The secret is not the database's; the message says what to do."""
+
+
+async def own_secret(database: Database, home: Path) -> bytes:
+    """The server secret in `home`, checked; made where neither the home nor the database has had one.
+
+    Raises SecretError, and leaves nothing behind, where the database has one that is not in the home.
+    """
+    path = secret_path(home)
+    if not path.exists() and await knows_secret(database):
+        raise SecretError(
+            f"{path} is missing: it is what this database's API keys were made with. Copy it from another node or from a "
+            "backup. If it is lost for good, `tollway db adopt-secret` makes a new one, and all keys have to be made anew."
+        )
+    secret = load_secret(home)
+    await check_secret(database, secret)
+    return secret
+
+
+async def knows_secret(database: Database) -> bool:
+    """Whether the database has met a secret, so that any other is foreign. Changes nothing."""
+    return await database.read(_known_if_any) is not None
 
 
 async def check_secret(database: Database, secret: bytes) -> None:
@@ -37,7 +60,7 @@ async def check_secret(database: Database, secret: bytes) -> None:
 
 async def secret_fits(database: Database, secret: bytes) -> bool:
     """Whether the secret is the database's, or the database knows none yet. Changes nothing."""
-    known = await database.read(lambda connection: _known(connection) if sa.inspect(connection).has_table(_TABLE) else None)
+    known = await database.read(_known_if_any)
     return known is None or hmac.compare_digest(known, _fingerprint(secret))
 
 
@@ -50,6 +73,11 @@ async def adopt_secret(database: Database, secret: bytes) -> None:
 def _known(connection: Connection) -> str | None:
     value: str | None = connection.execute(_FINGERPRINT).scalar()
     return value
+
+
+def _known_if_any(connection: Connection) -> str | None:
+    """As `_known`, of a schema of any age."""
+    return _known(connection) if sa.inspect(connection).has_table(_TABLE) else None
 
 
 def _remember(connection: Connection, secret: bytes) -> str:

@@ -39,7 +39,7 @@ def create(
 ) -> None:
     """Create an account. `tollway keys create --account NAME` gives it keys."""
     changes = _changes(rpm, tpm, concurrency, low_balance)
-    _report(on_accounts(home, lambda accounts: accounts.create_account(name, changes)), as_json)
+    _report(on_accounts(home, lambda accounts: accounts.create_account(name, changes), first=True), as_json)
 
 
 @app.command(name="list")

@@ -18,11 +18,13 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
+from tollway.cli.house import absence, damage_told, is_absent
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
 
 if TYPE_CHECKING:
+    from tollway.storage import Database
     from tollway.storage.copies import Copies
 
 app = typer.Typer(help="Inspect, migrate, back up and restore the database.", no_args_is_help=True)
@@ -53,19 +55,18 @@ def info(
     home: Home = None,
 ) -> None:
     """Show where the database is, its schema, size and software."""
-    from tollway.storage import Database
     from tollway.storage.tables import SCHEMA_VERSION
 
     settings = settings_in_force(home=home)
-    if isinstance(settings.database, Path) and not settings.database.exists():
-        fail(f"{settings.database} is not there yet; `tollway serve` or `tollway db migrate` makes it.")
+    if is_absent(settings):
+        fail(absence(settings))
 
-    async def look(database: Database) -> dict[str, Any]:
+    async def look(database: "Database") -> dict[str, Any]:
         facts = await database.facts()
         told = {"where": database.where, "schema": await database.schema_version(), "newest_schema": SCHEMA_VERSION}
         return told | msgspec.structs.asdict(facts) | ({"integrity": await database.integrity()} if check else {})
 
-    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
+    with _opened(settings) as database:
         told = asyncio.run(look(database))
     if as_json:
         print_json(told)
@@ -80,11 +81,10 @@ def info(
 @app.command()
 def migrate(as_json: AsJson = False, home: Home = None) -> None:
     """Create the schema or bring it up to date. `tollway serve` does so at every start."""
-    from tollway.storage import Database
     from tollway.storage.tables import SCHEMA_VERSION
 
     settings = settings_in_force(home=home)
-    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
+    with _opened(settings) as database:
         before = database.migrate()
     if as_json:
         print_json({"where": database.where, "from": before, "to": SCHEMA_VERSION})
@@ -186,12 +186,17 @@ def restore(
 def adopt(home: Home = None) -> None:
     """Go on with this home's `secret.key` after the database's own was lost for good. All API keys have to be made anew."""
     from tollway.accounts import adopt_secret, load_secret, secret_path
-    from tollway.storage import Database
 
     settings = settings_in_force(home=home)
-    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
-        database.migrate()
-        asyncio.run(adopt_secret(database, load_secret(settings.home)))
+    if is_absent(settings):
+        fail(absence(settings))
+
+    async def adopt_own(database: "Database") -> None:
+        await database.check_schema()
+        await adopt_secret(database, load_secret(settings.home))
+
+    with _opened(settings) as database:
+        asyncio.run(adopt_own(database))
     out.print(
         f"{settings.database} goes on with {secret_path(settings.home)}. `tollway keys create` makes a key.", markup=False
     )
@@ -235,12 +240,22 @@ def _checked(folder: Path, copies: "Copies", secret: str) -> Manifest:
 
 
 def _schema(settings: Settings) -> str | None:
+    if is_absent(settings):
+        return None
+    with _opened(settings) as database:
+        return asyncio.run(database.schema_version())
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator["Database"]:
     from tollway.storage import Database
 
-    if isinstance(settings.database, Path) and not settings.database.exists():
-        return None
-    with contextlib.closing(Database(settings.database)) as database:
-        return asyncio.run(database.schema_version())
+    with (
+        _one_line_errors(),
+        damage_told(settings.database),
+        contextlib.closing(Database(settings.database)) as database,
+    ):
+        yield database
 
 
 @contextlib.contextmanager

@@ -1,12 +1,16 @@
 """The accounts of this installation, for commands."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+import secrets
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tollway.cli.terminal import fail, settings_in_force, words
+from tollway.settings import DatabaseUrl, Settings
 
 if TYPE_CHECKING:
     from tollway.accounts import Account, Accounts
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
     from tollway.usage import UsageQueries
 
 T = TypeVar("T")
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True)
@@ -28,36 +34,78 @@ class House:
     secret: bytes
 
 
-def on_database(home: Path | None, work: Callable[[House], Awaitable[T]]) -> T:
-    """`work` on the database of this installation; its refusals become one line and exit code 1."""
-    from tollway.accounts import Accounts, check_secret, load_secret
+def on_database(home: Path | None, work: Callable[[House], Awaitable[T]], *, first: bool = False) -> T:
+    """`work` on the database of this installation; its refusals become one line and exit code 1.
+
+    Only what may be the `first` command of all makes an empty database and its secret: elsewhere a home without them is most
+    likely not the one that is meant. An older schema is left to `serve` and `db migrate`.
+    """
+    from tollway.accounts import Accounts
     from tollway.errors import TollwayError
     from tollway.ledger import Ledger
     from tollway.storage import Database, SchemaError
     from tollway.usage import UsageQueries
 
     settings = settings_in_force(home=home)
-    database = Database(settings.database)
+    if is_absent(settings) and not first:
+        fail(absence(settings))
 
-    async def main() -> T:
-        secret = load_secret(settings.home)
-        await check_secret(database, secret)
+    async def main(database: Database) -> T:
+        if first and (is_absent(settings) or await database.schema_version() is None):
+            database.migrate()
+        await database.check_schema()
+        secret = await _secret(database, settings, first=first)
         return await work(House(database, Accounts(database, secret), Ledger(database), UsageQueries(database), secret))
 
     try:
-        database.migrate()
-        return asyncio.run(main())
+        with damage_told(settings.database), contextlib.closing(Database(settings.database)) as database:
+            return asyncio.run(main(database))
     except (TollwayError, SchemaError, ValueError, OSError) as error:
         fail(words(error))
-    finally:
-        database.close()
 
 
-def on_accounts(home: Path | None, work: Callable[["Accounts"], Awaitable[T]]) -> T:
-    """`work` on the accounts of this installation."""
-    return on_database(home, lambda house: work(house.accounts))
+def on_accounts(home: Path | None, work: Callable[["Accounts"], Awaitable[T]], *, first: bool = False) -> T:
+    """`work` on the accounts of this installation; `first` as for `on_database`."""
+    return on_database(home, lambda house: work(house.accounts), first=first)
+
+
+def is_absent(settings: Settings) -> bool:
+    """Whether the SQLite file has not been made yet."""
+    try:
+        return isinstance(settings.database, Path) and not settings.database.exists()
+    except OSError as error:  # such as a folder that this user may not look into
+        fail(words(error))
+
+
+def absence(settings: Settings) -> str:
+    """What to say where a database should be."""
+    return (
+        f"There is no database in {settings.home} yet; `tollway serve` makes it, or `tollway db migrate`. "
+        "Another home is chosen by --home or TOLLWAY_HOME."
+    )
+
+
+@contextlib.contextmanager
+def damage_told(place: Path | DatabaseUrl) -> Iterator[None]:
+    """Ends the command where the SQLite file is damaged: nothing but a backup helps, and a traceback does not say so."""
+    try:
+        yield
+    except Exception as error:
+        cause = getattr(error, "orig", error)  # SQLAlchemy's errors have the driver's in them
+        if not isinstance(cause, sqlite3.DatabaseError) or getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            raise
+        fail(f"{place} is damaged: {cause}; restore it from a backup: tollway db restore FOLDER --force")
 
 
 async def named_or_first(accounts: "Accounts", name: str | None) -> "Account":
     """The account that `--account` names; without it the oldest."""
     return await accounts.first_account() if name is None else await accounts.find_account(name)
+
+
+async def _secret(database: "Database", settings: Settings, *, first: bool) -> bytes:
+    """The server secret, checked."""
+    from tollway.accounts import knows_secret, own_secret, secret_path
+
+    if first or secret_path(settings.home).exists() or await knows_secret(database):
+        return await own_secret(database, settings.home)
+    return secrets.token_bytes()  # no key was ever made, so none can be asked for; the first start makes the real one

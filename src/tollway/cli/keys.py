@@ -64,7 +64,7 @@ def create(
         owner = await named_or_first(accounts, account)
         return await accounts.create_key(owner.id, settings=settings, kind="management" if management else "api"), owner
 
-    new, owner = on_accounts(home, work)
+    new, owner = on_accounts(home, work, first=account is None)
     _report_new(new, owner, as_json, quiet)
 
 

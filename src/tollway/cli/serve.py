@@ -17,6 +17,7 @@ import typer
 
 from tollway import __version__
 from tollway.cli.counting import counting_folder, place_to_count
+from tollway.cli.house import damage_told
 from tollway.cli.terminal import err, fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError
 from tollway.web.generated import setting_fields
@@ -126,7 +127,8 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
                 ensure_pulled(settings.default_model, store, progress)
         supervisor = Supervisor(settings, store)  # it looks at once at which models there are
         supervisor.start()
-        secrets = asyncio.run(_prepare_database(settings))  # last: they must not be lost to a start that fails
+        with damage_told(settings.database):
+            secrets = asyncio.run(_prepare_database(settings))  # last: they must not be lost to a start that fails
         engines = supervisor.endpoints()
         config = WorkerConfig(settings, engines, configuration)
         threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()
@@ -134,6 +136,7 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
     except (EngineError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(words(error))
     finally:
+        listening.close()
         if supervisor is not None:
             supervisor.stop()
 
@@ -197,7 +200,7 @@ def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
 
 async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]:
     """Migrates. (The first key when this start created it, the token of a link for the first owner while there is none)."""
-    from tollway.accounts import Accounts, check_secret, load_secret
+    from tollway.accounts import Accounts, own_secret
     from tollway.ledger import Ledger
     from tollway.people import People
     from tollway.storage import Database
@@ -205,8 +208,7 @@ async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]
     database = Database(settings.database)
     try:
         database.migrate()
-        secret = load_secret(settings.home)
-        await check_secret(database, secret)
+        secret = await own_secret(database, settings.home)
         accounts = Accounts(database, secret)
         created = await accounts.bootstrap()
         if settings.first_grant_credits:

@@ -165,6 +165,18 @@ class Database:
     async def facts(self) -> Facts:
         return await self.read(self._backend.facts)
 
+    async def check_schema(self) -> None:
+        """Raises SchemaError unless the schema is the one that this code knows. Changes nothing."""
+        version = await self.schema_version()
+        if version is None:
+            raise SchemaError(f"{self.where} is empty: `tollway db migrate` or `tollway serve` creates the schema.")
+        _refuse_newer(version, self.where)
+        if version != SCHEMA_VERSION:
+            raise SchemaError(
+                f"{self.where} has schema {version}, of an older Tollway; this one works with {SCHEMA_VERSION}. "
+                "Back it up (`tollway db backup`), then run `tollway db migrate`."
+            )
+
     def migrate(self) -> str | None:
         """Creates the schema or brings it up to date; call it before anything else. Blocks. The version that it was at before.
 
@@ -224,15 +236,20 @@ def _schema_version(connection: Connection) -> str | None:
     return version
 
 
-def _upgrade(connection: Connection, where: str) -> str | None:
-    version = _schema_version(connection)
-    if version == SCHEMA_VERSION:
-        return version
-    if version is not None and version > SCHEMA_VERSION:
+def _refuse_newer(version: str, where: str) -> None:
+    if version > SCHEMA_VERSION:
         raise SchemaError(
             f"{where} has schema {version}, written by a newer Tollway; this one knows {SCHEMA_VERSION}. "
             "Install that version again, or restore the copy of the database from before the upgrade."
         )
+
+
+def _upgrade(connection: Connection, where: str) -> str | None:
+    version = _schema_version(connection)
+    if version == SCHEMA_VERSION:
+        return version
+    if version is not None:
+        _refuse_newer(version, where)
     from alembic import command
     from alembic.config import Config
 

@@ -54,6 +54,7 @@ def test_the_key_is_shown_once(home: Path) -> None:
 
 
 def test_list_shows_what_there_is(home: Path) -> None:
+    CliRunner().invoke(app, ["db", "migrate"])
     empty = run("list")
     assert (empty.exit_code, empty.stdout) == (0, "")
     assert "tollway keys create" in empty.stderr

@@ -1,0 +1,123 @@
+"""Which commands make a database, and what the others say where there is none, an old one, or a damaged one."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from tests.postgres import PostgresServer
+from typer.testing import CliRunner, Result
+
+from tollway.cli import app
+from tollway.storage.copies import PostgresqlCopies
+from tollway.storage.tables import SCHEMA_VERSION
+
+OTHERS = [
+    "keys list",
+    "keys create --account acme",
+    "keys disable tw_x",
+    "accounts list",
+    "accounts limits acme --rpm 5",
+    "credits grant 5USD",
+    "credits balance",
+    "usage",
+    "logs",
+    "people list",
+    "people reset-link ana@example.org",
+    "verify-ledger",
+    "db info",
+    "db adopt-secret",
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def run(command: str) -> Result:
+    return CliRunner().invoke(app, command.split())
+
+
+def told(command: str) -> str:
+    """The one line with which it refuses."""
+    result = run(command)
+    assert (result.exit_code, result.stdout, len(result.stderr.splitlines())) == (1, "", 1), result.output
+    return result.stderr
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_a_home_without_a_database_stays_one(home: Path, command: str) -> None:
+    said = told(command)
+    assert all(text in said for text in (f"no database in {home}", "TOLLWAY_HOME", "--home", "tollway serve"))
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("command", ["keys create", "accounts create acme", "db migrate"])
+def test_what_makes_the_first_thing_makes_the_database(home: Path, command: str) -> None:
+    assert run(command).exit_code == 0
+    assert run("keys list").exit_code == run("db info").exit_code == 0
+
+
+def test_looking_makes_no_secret(home: Path) -> None:
+    run("db migrate")
+    for command in ("keys list", "credits balance", "verify-ledger"):
+        assert run(command).exit_code == 0
+    assert not (home / "secret.key").exists()
+    assert run("keys create").exit_code == 0, "and what would be the first node's secret is its own"
+
+
+@pytest.mark.parametrize("command", [*OTHERS[:-2], "keys create", "accounts create acme", "db adopt-secret"])
+def test_an_older_schema_is_left_to_migrate(home: Path, command: str) -> None:
+    run("keys create")
+    with sqlite3.connect(home / "tollway.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0003'")
+    connection.close()
+    said = told(command)
+    assert all(text in said for text in ("schema 0003", SCHEMA_VERSION, "tollway db migrate", "tollway db backup"))
+    assert '"schema": "0003"' in run("db info --json").stdout
+
+
+def test_an_empty_postgresql_is_not_made_use_of(home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = postgres.new_database()
+    PostgresqlCopies(url)._drop_tables()
+    monkeypatch.setenv("TOLLWAY_DATABASE_URL", url.reveal())
+    said = told("keys list")
+    assert all(text in said for text in (str(url), "is empty", "tollway db migrate"))
+    assert '"schema": null' in run("db info --json").stdout
+    assert run("keys create").exit_code == 0
+    assert run("keys list").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["keys create", "keys list", "verify-ledger"])
+def test_a_lost_secret_is_missed_and_none_is_left_in_its_place(home: Path, command: str) -> None:
+    run("keys create")
+    (home / "secret.key").unlink()
+    said = told(command)
+    assert all(text in said for text in (f"{home}/secret.key is missing", "tollway db adopt-secret"))
+    assert not (home / "secret.key").exists()
+    assert run("db adopt-secret").exit_code == 0
+    assert run(command).exit_code == 0
+
+
+@pytest.mark.parametrize("damage", ["all of it", "a page"])
+def test_a_damaged_file_is_called_so(home: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLWAY_LOCAL_MODELS", "none")
+    monkeypatch.setenv("TOLLWAY_PORT", "0")
+    run("keys create")
+    file = home / "tollway.db"
+    with sqlite3.connect(file) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'api_keys'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    content = bytearray(file.read_bytes())
+    at, length = (0, len(content)) if damage == "all of it" else ((page - 1) * size, size)
+    content[at : at + length] = b"damage" * (length // 6) + b"dam"[: length % 6]
+    file.write_bytes(content)
+    commands = ["keys list", "keys create"]
+    if damage == "all of it":
+        commands += ["db info", "db info --check", "db migrate", "verify-ledger", "db backup", "serve"]
+    for command in commands:
+        said = told(command)
+        assert all(text in said for text in (f"{file} is damaged: ", "tollway db restore")), said
