@@ -92,5 +92,7 @@ def load_secret(home: Path) -> bytes:
     except ValueError:
         secret = b""
     if len(secret) != _SECRET_BYTES:
-        raise ValueError(f"{path} is damaged. Restore it from a backup, or delete it and create new API keys.")
+        raise ValueError(
+            f"{path} is damaged. Restore it from a backup; if there is none, delete it and run `tollway db adopt-secret`."
+        )
     return secret

@@ -11,18 +11,21 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from msgspec import Struct
 
 from tollway import __version__
 from tollway.cli.serve import bound
-from tollway.cli.terminal import AsJson, Home, out, print_json
+from tollway.cli.terminal import AsJson, Home, out, print_json, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings, SettingsError, load
+
+if TYPE_CHECKING:
+    from tollway.storage import Database
 
 _DISK_BYTES_MIN = 500_000_000
 _MEMORY_BYTES_MIN = 700_000_000
@@ -30,6 +33,12 @@ _MEMORY_BYTES_MIN = 700_000_000
 _CHILD_SECONDS = 60
 _ANSWER_SECONDS = 5.0
 _MEND_CONNECTION = "See that PostgreSQL runs and that TOLLWAY_DATABASE_URL names its host, port, user, password and database."
+
+_MEND_DAMAGE = "Restore it from a backup: tollway db restore FOLDER --force."
+_MEND_LOST = (
+    "Copy it from another node or from a backup. If it is lost for good, `tollway db adopt-secret` goes on with a new one, "
+    "and all API keys have to be made anew."
+)
 
 
 class Finding(Struct, omit_defaults=True):
@@ -181,11 +190,11 @@ def _database(settings: Settings) -> Finding:
         mend = "Give this user the file, and the disk some room." if isinstance(place, Path) else _MEND_CONNECTION
         return Finding("database", False, error.reason, mend)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from opening
-        return Finding("database", False, f"{place}: {error}".splitlines()[0], "Restore it from a backup.")
+        return Finding("database", False, f"{place}: {error}".splitlines()[0], _MEND_DAMAGE)
     finally:
         database.close()
     if integrity != "ok":
-        return Finding("database", False, f"{place} is damaged: {integrity}", "Restore it from a backup.")
+        return Finding("database", False, f"{place} is damaged: {integrity}", _MEND_DAMAGE)
     if version is not None and version > SCHEMA_VERSION:
         detail = f"schema {version} is newer than this Tollway, which knows {SCHEMA_VERSION}"
         return Finding("database", False, detail, "Install the newer version of Tollway again.")
@@ -194,35 +203,45 @@ def _database(settings: Settings) -> Finding:
 
 
 def _secret(settings: Settings) -> Finding:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from tollway.accounts import load_secret, secret_fits, secret_path
-    from tollway.storage import Database
+    from tollway.accounts import knows_secret, load_secret, secret_fits, secret_path
 
     path = secret_path(settings.home)
     if not path.exists():
-        if isinstance(settings.database, Path) and not settings.database.exists():
+        if not _of_database(settings, knows_secret, otherwise=False):
             return Finding("secret", True, "not there yet; `tollway serve` makes it")
-        mend = "Restore it from a backup or from another node, or create new keys: `tollway keys create`."
-        return Finding("secret", False, f"{path} is missing, so no API key is recognised", mend)
+        return Finding("secret", False, f"{path} is missing, so no API key is recognised", _MEND_LOST)
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         return Finding("secret", False, f"{path} can be read by others (mode {mode:o})", f"Run `chmod 600 {path}`.")
     try:
         secret = load_secret(settings.home)
-    except (ValueError, OSError) as error:
-        return Finding("secret", False, str(error), "Restore it from a backup.")
-    if not isinstance(settings.database, Path) or settings.database.exists():
-        database = Database(settings.database)
-        try:
-            if not asyncio.run(secret_fits(database, secret)):
-                mend = "Copy secret.key from another node or from a backup."
-                return Finding("secret", False, f"{path} is not the one that this database's API keys were made with", mend)
-        except (StorageUnavailable, SQLAlchemyError):
-            pass  # the database has a finding of its own
-        finally:
-            database.close()
+    except OSError as error:
+        mend = f"Run the doctor as the user that Tollway runs as; if it is: `chown USER {path}`, `chmod 600 {path}`."
+        return Finding("secret", False, words(error), mend)
+    except ValueError as error:
+        return Finding("secret", False, str(error), _MEND_LOST)
+    if not _of_database(settings, lambda database: secret_fits(database, secret), otherwise=True):
+        return Finding("secret", False, f"{path} is not the one that this database's API keys were made with", _MEND_LOST)
     return Finding("secret", True, f"{path} is private")
+
+
+def _of_database(settings: Settings, look: "Callable[[Database], Awaitable[bool]]", *, otherwise: bool) -> bool:
+    """What `look` finds in the database; `otherwise` where it cannot: the database has a finding of its own."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from tollway.storage import Database
+
+    if isinstance(settings.database, Path) and not settings.database.exists():
+        return otherwise
+
+    async def looked(database: "Database") -> bool:
+        return await look(database)
+
+    with contextlib.closing(Database(settings.database)) as database:
+        try:
+            return asyncio.run(looked(database))
+        except (StorageUnavailable, SQLAlchemyError):
+            return otherwise
 
 
 def _upstreams(settings: Settings) -> Finding:

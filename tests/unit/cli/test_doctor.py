@@ -90,8 +90,19 @@ def test_a_secret_that_is_damaged_or_gone(home: Path) -> None:
     (home / "secret.key").write_text("damaged")
     assert "damaged" in finding("secret").detail
     (home / "secret.key").unlink()
-    assert "missing" in finding("secret").detail
+    found = finding("secret")
+    assert ("missing" in found.detail, "tollway db adopt-secret" in found.mend) == (True, True)
     assert not (home / "secret.key").exists()
+
+
+def test_a_secret_that_cannot_be_read(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(home / "secret.key"))
+
+    monkeypatch.setattr("tollway.accounts.load_secret", refuse)
+    found = finding("secret")
+    assert (found.ok, found.detail) == (False, f"{home}/secret.key: Permission denied")
+    assert f"chown USER {home}/secret.key" in found.mend
 
 
 def test_a_database_from_the_future_or_from_nowhere(home: Path) -> None:
@@ -114,7 +125,9 @@ def test_a_postgresql_that_is_well_away_or_from_the_future(
     monkeypatch.setenv("TOLLWAY_DATABASE_URL", url.reveal())
     found = finding("database")
     assert (found.ok, found.detail.startswith(f"{url}, schema ")) == (True, True)
-    assert finding("secret").ok
+    (home / "secret.key").unlink()
+    assert finding("secret").ok, "no key was ever made in this database: the first start makes its secret"
+    assert not (home / "secret.key").exists()
 
     postgres.sql("UPDATE alembic_version SET version_num = '9999'", url.reveal().rpartition("/")[2])
     assert "9999 is newer" in finding("database").detail
