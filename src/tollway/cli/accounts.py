@@ -3,13 +3,11 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from tollway import clock
 from tollway.cli import values
 from tollway.cli.house import on_accounts
-from tollway.cli.terminal import AsJson, Home, out, print_json
+from tollway.cli.terminal import AsJson, Home, out, print_json, print_table
 from tollway.money import exact_usd
 
 if TYPE_CHECKING:
@@ -49,12 +47,11 @@ def list_(as_json: AsJson = False, home: Home = None) -> None:
     if as_json:
         print_json([_shown(account) for account in accounts])
         return
-    table = Table("Name", "Id", "Created", "Limits", "Low below", box=None, pad_edge=False)
+    rows = []
     for account in accounts:
-        limits = Text(limits_text(account) or "none")
         low = f"{exact_usd(account.low_balance_credits)}USD"
-        table.add_row(Text(account.name), account.id, clock.iso(account.created_at)[:10], limits, low)
-    out.print(table)
+        rows.append((account.name, account.id, clock.iso(account.created_at)[:10], limits_text(account) or "none", low))
+    print_table(("Name", "Id", "Created", "Limits", "Low below"), rows, wrapped=("Name", "Limits"))
 
 
 @app.command()

@@ -5,13 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from tollway import clock
 from tollway.cli import values
 from tollway.cli.house import named_or_first, on_database
-from tollway.cli.terminal import AsJson, Home, InAccount, err, moment, out, print_json
+from tollway.cli.terminal import AsJson, Home, InAccount, err, moment, out, print_json, print_table
 from tollway.money import exact_usd
 
 if TYPE_CHECKING:
@@ -119,12 +117,12 @@ def balance(
     if as_json:
         print_json([_balance(owner, each) for owner, each in found])
         return
-    table = Table("Account", "Balance", "Held", "Available", "USD", "", box=None, pad_edge=False)
+    rows = []
     for owner, each in found:
         figures = (f"{figure:,}" for figure in (each.posted, each.held, each.available))
         low = "low" if each.posted < owner.low_balance_credits else ""
-        table.add_row(Text(owner.name), *figures, exact_usd(each.available), low)
-    out.print(table)
+        rows.append((owner.name, *figures, exact_usd(each.available), low))
+    print_table(("Account", "Balance", "Held", "Available", "USD", ""), rows, wrapped=("Account",))
 
 
 @app.command()
@@ -148,11 +146,12 @@ def transactions(
     if as_json:
         print_json([_entry(entry) for entry in entries])
         return
-    table = Table("When (UTC)", "Type", "Credits", "USD", "Request", "Model", "Note", box=None, pad_edge=False)
+    columns = ("When (UTC)", "Type", "Credits", "USD", "Request", "Model", "Note")
+    rows = []
     for entry in entries:
-        texts = (Text(text or "") for text in (entry.request_id, entry.model, entry.note))
-        table.add_row(moment(entry.at), _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts)
-    out.print(table)
+        texts = (text or "" for text in (entry.request_id, entry.model, entry.note))
+        rows.append((moment(entry.at), _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts))
+    print_table(columns, rows, wrapped=("When (UTC)", "Model", "Note"))
 
 
 def _booked(

@@ -102,6 +102,21 @@ async def named_or_first(accounts: "Accounts", name: str | None) -> "Account":
     return await accounts.first_account() if name is None else await accounts.find_account(name)
 
 
+async def named_key(accounts: "Accounts", text: str) -> str:
+    """What to look a key up by, where people may call it by its name: the id of the one that is called so.
+
+    Anything else stays as it is. A prefix or an id comes first: a key may be called like another's.
+    """
+    keys = await accounts.list_keys()
+    called = [key for key in keys if key.name == text]
+    if not called or any(text in (key.id, key.prefix) for key in keys):
+        return text
+    if len(called) > 1:
+        prefixes = ", ".join(key.prefix for key in called)
+        fail(f"{len(called)} API keys are called {text!r}; name the one by its prefix: {prefixes}")
+    return called[0].id
+
+
 async def _secret(database: "Database", settings: Settings, *, first: bool) -> bytes:
     """The server secret, checked."""
     from tollway.accounts import knows_secret, own_secret, secret_path

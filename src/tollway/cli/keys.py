@@ -5,21 +5,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from tollway import clock
 from tollway.cli import values
 from tollway.cli.accounts import limits_text
-from tollway.cli.house import named_or_first, on_accounts
-from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json
+from tollway.cli.house import named_key, named_or_first, on_accounts
+from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json, print_table
 
 if TYPE_CHECKING:
     from tollway.accounts import Account, Accounts, ApiKey, KeyChanges, NewKey
 
 app = typer.Typer(help="Create, list, change, rotate, disable and delete API keys.", no_args_is_help=True)
 
-Key = Annotated[str, typer.Argument(help="The key's visible prefix (`tollway keys list`) or id.", show_default=False)]
+Key = Annotated[
+    str,
+    typer.Argument(
+        help="The key's visible prefix (`tollway keys list`), its name where no other has it, or its id.", show_default=False
+    ),
+]
 Models = Annotated[str | None, typer.Option("--models", help="Models it may ask, separated by commas: ids or aliases; or all.")]
 Scopes = Annotated[str | None, typer.Option("--scopes", help="What it may be used for, such as chat or image; or all.")]
 SpendLimit = Annotated[
@@ -88,11 +91,12 @@ def list_(
     if not keys:
         err.print("There are no API keys. `tollway keys create` makes one.")
         return
-    table = Table("Prefix", "Name", "Account", "State", "May", "Created", "Expires", "Last used", box=None, pad_edge=False)
+    columns = ("Prefix", "Name", "Account", "State", "May", "Created", "Expires", "Last used")
+    rows = []
     for key in keys:
-        texts = (Text(key.name), Text(owner_of[key.account_id].name), _state(key), Text(_may(key)))
-        table.add_row(key.prefix, *texts, *(_minute(at) for at in (key.created_at, key.expires_at, key.last_used_at)))
-    out.print(table)
+        times = (_minute(at) for at in (key.created_at, key.expires_at, key.last_used_at))
+        rows.append((key.prefix, key.name, owner_of[key.account_id].name, _state(key), _may(key), *times))
+    print_table(columns, rows, wrapped=("Name", "Account", "May", "Created", "Expires", "Last used"))
 
 
 @app.command()
@@ -118,7 +122,7 @@ def update(
     changes = _changes(name, expires_in, models, scopes, spend_limit, (rpm, tpm, concurrency))
     if changes == _changes(None, None, None, None, None, (None, None, None)):
         fail("Say what to change: --name, --expires-in, --models, --scopes, --spend-limit, --rpm, --tpm or --concurrency.", 2)
-    _report(*_on_key(home, lambda accounts: accounts.update_key(key, changes)), as_json)
+    _report(*_on_key(home, key, lambda accounts, id_: accounts.update_key(id_, changes)), as_json)
 
 
 @app.command()
@@ -138,7 +142,7 @@ def rotate(
     overlap_seconds = values.seconds(overlap, "--overlap", least=0)
 
     async def work(accounts: "Accounts") -> "tuple[NewKey, Account]":
-        new = await accounts.rotate_key(key, overlap_seconds=overlap_seconds)
+        new = await accounts.rotate_key(await named_key(accounts, key), overlap_seconds=overlap_seconds)
         return new, await accounts.find_account(new.record.account_id)
 
     new, owner = on_accounts(home, work)
@@ -148,26 +152,26 @@ def rotate(
 @app.command()
 def disable(key: Key, as_json: AsJson = False, home: Home = None) -> None:
     """Refuse a key from now on; `enable` takes it back."""
-    _report(*_on_key(home, lambda accounts: accounts.set_enabled(key, False)), as_json)
+    _report(*_on_key(home, key, lambda accounts, id_: accounts.set_enabled(id_, False)), as_json)
 
 
 @app.command()
 def enable(key: Key, as_json: AsJson = False, home: Home = None) -> None:
     """Accept a disabled key again."""
-    _report(*_on_key(home, lambda accounts: accounts.set_enabled(key, True)), as_json)
+    _report(*_on_key(home, key, lambda accounts, id_: accounts.set_enabled(id_, True)), as_json)
 
 
 @app.command()
 def delete(key: Key, as_json: AsJson = False, home: Home = None) -> None:
     """Refuse a key for good."""
-    _report(*_on_key(home, lambda accounts: accounts.delete_key(key)), as_json)
+    _report(*_on_key(home, key, lambda accounts, id_: accounts.delete_key(id_)), as_json)
 
 
-def _on_key(home: Path | None, work: "Callable[[Accounts], Awaitable[ApiKey]]") -> "tuple[ApiKey, Account]":
-    """The key that `work` gives, and whose it is."""
+def _on_key(home: Path | None, named: str, work: "Callable[[Accounts, str], Awaitable[ApiKey]]") -> "tuple[ApiKey, Account]":
+    """The key that `work` gives for the one that is `named`, and whose it is."""
 
     async def with_owner(accounts: "Accounts") -> "tuple[ApiKey, Account]":
-        key = await work(accounts)
+        key = await work(accounts, await named_key(accounts, named))
         return key, await accounts.find_account(key.account_id)
 
     return on_accounts(home, with_owner)

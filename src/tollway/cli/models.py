@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Table
-from rich.text import Text
 
-from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force
+from tollway.cli.terminal import AsJson, Home, err, fail, print_json, print_table, settings_in_force
 from tollway.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,12 +93,13 @@ def files(as_json: AsJson = False, home: Home = None) -> None:
     if not models:
         err.print("There are no models. `tollway models pull` fetches the default one.")
         return
-    table = Table("Name", "Size", "Context", "Quantisation", "Sees", "SHA-256", "Source", box=None, pad_edge=False)
+    columns = ("Name", "Size", "Context", "Quantisation", "Sees", "SHA-256", "Source")
+    rows = []
     for facts in models:
         sees = "yes" if facts.sees else "no"
         size, context = _size(facts.size_bytes), f"{facts.context_tokens:,}"
-        table.add_row(facts.name, size, context, facts.quantisation, sees, facts.sha256[:12], Text(facts.source))
-    out.print(table)
+        rows.append((facts.name, size, context, facts.quantisation, sees, facts.sha256[:12], facts.source))
+    print_table(columns, rows, wrapped=("Quantisation", "Source"))
 
 
 @app.command()

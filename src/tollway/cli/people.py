@@ -3,12 +3,10 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from tollway import clock
 from tollway.cli.house import on_database
-from tollway.cli.terminal import AsJson, Home, out, print_json, settings_in_force
+from tollway.cli.terminal import AsJson, Home, out, print_json, print_table, settings_in_force
 
 if TYPE_CHECKING:
     from tollway.accounts import Account
@@ -34,12 +32,11 @@ def list_(as_json: AsJson = False, home: Home = None) -> None:
     if as_json:
         print_json([_shown(user, names) for user in users])
         return
-    table = Table("Email", "Role", "Account", "Signed in last", "May sign in", box=None, pad_edge=False)
+    rows = []
     for user in users:
         last = clock.iso(user.last_login_at)[:10] if user.last_login_at is not None else "never"
-        cells = (user.email, user.role, names[user.account_id], last, "yes" if user.disabled_at is None else "no")
-        table.add_row(*map(Text, cells))
-    out.print(table)
+        rows.append((user.email, user.role, names[user.account_id], last, "yes" if user.disabled_at is None else "no"))
+    print_table(("Email", "Role", "Account", "Signed in last", "May sign in"), rows, wrapped=("Account",))
 
 
 @app.command(name="reset-link")

@@ -6,10 +6,8 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from tollway.cli.terminal import AsJson, Home, out, print_json, settings_in_force
+from tollway.cli.terminal import AsJson, Home, print_json, print_table, settings_in_force
 from tollway.web.generated import error_rows, errors_page, plain, setting_fields, settings_page, variable
 
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the page for the documentation.")]
@@ -34,10 +32,8 @@ def settings(as_json: AsJson = False, markdown: AsMarkdown = False, home: Home =
     if as_json:
         print_json(rows)
         return
-    table = Table("Setting", "Value", "From", "Help", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(row["name"], Text(str(row["value"])), row["from"], row["help"])
-    out.print(table)
+    lines = [(row["name"], str(row["value"]), row["from"], row["help"]) for row in rows]
+    print_table(("Setting", "Value", "From", "Help"), lines, wrapped=("Value", "Help"))
 
 
 def openapi() -> None:
@@ -57,10 +53,8 @@ def errors(as_json: AsJson = False, markdown: AsMarkdown = False) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("Status", "Code", "Type", "Meaning", box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(str(row["status"]), row["code"], row["type"], row["meaning"])
-    out.print(table)
+    lines = [(str(row["status"]), row["code"], row["type"], row["meaning"]) for row in rows]
+    print_table(("Status", "Code", "Type", "Meaning"), lines, wrapped=("Meaning",))
 
 
 def configuration() -> None:

@@ -1,17 +1,25 @@
 """What commands share: how they speak, and how they fail."""
 
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import msgspec
 import typer
+from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from tollway import clock
 from tollway.settings import Settings, SettingsError, load
 
 out = Console(highlight=False, emoji=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
+_WRAPPED_WIDTH = 10
+"""No column is made narrower than this, the length of a date."""
+_GAP = 2
+"""Between two columns, as Rich has it."""
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder for the database, models and secrets.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -43,6 +51,25 @@ def settings_in_force(**flags: Any) -> Settings:
 def moment(at_seconds: float) -> str:
     """A time since the epoch for people, in UTC: `2026-11-23 14:05:09`."""
     return clock.iso(at_seconds)[:19].replace("T", " ")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, wrapped: Collection[str] = ()) -> None:
+    """A table of plain text in which nothing is cut off: people copy ids out of it, and programs read it.
+
+    On a terminal the `wrapped` columns share what width the others leave, over several lines. Elsewhere a row is a line.
+    """
+    table = Table(box=None, pad_edge=False)
+    rows = list(rows)
+    natural = least = _GAP * (len(columns) - 1)
+    for number, name in enumerate(columns):
+        width = max(cell_len(text) for text in (name, *(row[number] for row in rows)))
+        width_min = min(width, _WRAPPED_WIDTH) if name in wrapped and out.is_terminal else width
+        natural, least = natural + width, least + width_min
+        table.add_column(name, min_width=width_min, max_width=width, overflow="fold", no_wrap=width_min == width)
+    table.width = max(least, min(natural, out.width))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    out.print(table)
 
 
 def print_json(value: Any) -> None:

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from tollway import clock
 from tollway.cli import values
-from tollway.cli.house import named_or_first, on_database
-from tollway.cli.terminal import AsJson, Home, InAccount, fail, moment, out, print_json
+from tollway.cli.house import named_key, named_or_first, on_database
+from tollway.cli.terminal import AsJson, Home, InAccount, fail, moment, print_json, print_table
 from tollway.money import exact_usd
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
     from tollway.usage import LogRow, Scope, Window
     from tollway.usage.queries import By, UsageGroup
 
-OfKey = Annotated[str | None, typer.Option("--key", "-k", help="Only this key: its prefix or id.")]
+OfKey = Annotated[str | None, typer.Option("--key", "-k", help="Only this key: its prefix, name or id.")]
 Period = Annotated[
     str, typer.Option("--period", "-p", help="The last so many hours or days, such as 24h or 30d; at most 366d.")
 ]
@@ -58,13 +56,13 @@ def usage(
         print_json([_shown(group) for group in groups])
         return
     columns = (by.capitalize(), "Requests", "Failed", "Cancelled", "Input", "Output", "Credits", "USD", "Loss")
-    table = Table(*columns, box=None, pad_edge=False)
+    rows = []
     for group in groups:
         key_name = None if group.key_id is None else names.get(group.key_id, group.key_id or "none")
         what = " ".join(part for part in (group.day, group.model, key_name) if part)
         counts = (group.requests, group.failed, group.cancelled, group.prompt_tokens, group.completion_tokens, group.credits)
-        table.add_row(Text(what), *(f"{count:,}" for count in counts), exact_usd(group.credits), f"{group.loss:,}")
-    out.print(table)
+        rows.append((what, *(f"{count:,}" for count in counts), exact_usd(group.credits), f"{group.loss:,}"))
+    print_table(columns, rows, wrapped=columns[:1])
 
 
 def logs(
@@ -102,13 +100,13 @@ def logs(
         print_json([msgspec.structs.asdict(row) | {"created_at": clock.iso(row.created_at)} for row in rows])
         return
     columns = ("When (UTC)", "Status", "Model", "Input", "Output", "Credits", "First ms", "All ms", "Request", "Route")
-    table = Table(*columns, box=None, pad_edge=False)
+    lines = []
     for row in rows:
         figures = (f"{count:,}" for count in (row.prompt_tokens, row.completion_tokens, row.credits))
         ended = row.status if row.error_code is None else f"{row.status} ({row.error_code})"
         times = ("" if row.first_token_ms is None else f"{row.first_token_ms:,}", f"{row.duration_ms:,}")
-        table.add_row(moment(row.created_at), ended, Text(row.model), *figures, *times, row.request_id, Text(row.route))
-    out.print(table)
+        lines.append((moment(row.created_at), ended, row.model, *figures, *times, row.request_id, row.route))
+    print_table(columns, lines, wrapped=("When (UTC)", "Status", "Model", "Route"))
 
 
 def _window(period: str) -> "Window":
@@ -137,7 +135,7 @@ async def _scope(house: "House", account: str | None, key: str | None) -> "Scope
     if key is None:
         return Scope((await named_or_first(house.accounts, account)).id)
     owner = None if account is None else (await house.accounts.find_account(account)).id
-    found = await house.accounts.find_key(key, account_id=owner)
+    found = await house.accounts.find_key(await named_key(house.accounts, key), account_id=owner)
     return Scope(found.account_id, found.id)
 
 

@@ -11,7 +11,6 @@ from tollway.cli import app
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
     return tmp_path / "home"
 
 

@@ -16,7 +16,6 @@ pytestmark = pytest.mark.usefixtures("both_databases")
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "200")
     return tmp_path / "home"
 
 
@@ -206,6 +205,23 @@ def test_what_the_service_refuses_is_told_in_one_line(home: Path, flag: str, say
     result = run("create", flag)
     assert (result.exit_code, says in result.stderr, len(result.stderr.splitlines())) == (1, True, 1), result.stderr
     assert len(json.loads(run("list", "--json").stdout)) == 1
+
+
+def test_a_key_is_called_by_its_name_where_no_other_has_it() -> None:
+    first = json.loads(run("create", "--name", "ci", "--json").stdout)
+    for command in (("disable",), ("enable",), ("update", "--rpm", "5"), ("rotate",)):
+        assert json.loads(run(command[0], "ci", *command[1:], "--json").stdout)["id"] == first["id"]
+    assert json.loads(run("list", "--json").stdout)[0]["requests_per_minute"] == 5
+    assert CliRunner().invoke(app, ["logs", "--key", "ci"]).exit_code == 0
+
+    CliRunner().invoke(app, ["accounts", "create", "acme"])
+    second = json.loads(run("create", "--name", "ci", "--account", "acme", "--json").stdout)
+    named = json.loads(run("create", "--name", second["prefix"], "--json").stdout)
+    refused = run("delete", "ci")
+    assert (refused.exit_code, second["prefix"] in refused.stderr) == (1, True)
+    assert json.loads(run("delete", second["prefix"], "--json").stdout)["id"] == second["id"], "a prefix comes first"
+    assert json.loads(run("delete", second["prefix"], "--json").stdout)["id"] == named["id"]
+    assert json.loads(run("delete", "ci", "--json").stdout)["id"] == first["id"]
 
 
 def test_spend_limits_read_as_they_are_written() -> None:

@@ -25,7 +25,6 @@ T = TypeVar("T")
 @pytest.fixture(autouse=True)
 def home(both_databases: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("COLUMNS", "300")
     assert run("db", "migrate").exit_code == 0
     return tmp_path / "home"
 

@@ -18,7 +18,6 @@ NEW = "another horse, another battery"
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path))
     monkeypatch.setenv("TOLLWAY_PUBLIC_URL", "https://ai.example.org")
-    monkeypatch.setenv("COLUMNS", "200")
     return tmp_path
 
 
