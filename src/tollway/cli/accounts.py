@@ -21,7 +21,10 @@ Rpm = Annotated[str | None, typer.Option("--rpm", help="Requests per minute of a
 Tpm = Annotated[str | None, typer.Option("--tpm", help="Tokens per minute of all its keys together, or none.")]
 Concurrency = Annotated[str | None, typer.Option("--concurrency", help="Requests at a time, or none.")]
 LowBalance = Annotated[
-    str | None, typer.Option("--low-balance", help="A balance below this is called low, such as 0.50USD; at first 0.005USD.")
+    str | None,
+    typer.Option(
+        "--low-balance", help="A balance below this is called low, such as 0.50USD or 10000credits; at first 0.005USD."
+    ),
 ]
 
 

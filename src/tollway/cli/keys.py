@@ -27,7 +27,9 @@ Models = Annotated[str | None, typer.Option("--models", help="Models it may ask,
 Scopes = Annotated[str | None, typer.Option("--scopes", help="What it may be used for, such as chat or image; or all.")]
 SpendLimit = Annotated[
     str | None,
-    typer.Option("--spend-limit", help="The most it may spend: 5USD/day, /week or /month (UTC), 5USD for good; or none."),
+    typer.Option(
+        "--spend-limit", help="The most it may spend: 5USD/day, /week or /month (UTC), 5USD or 500000credits for good; or none."
+    ),
 ]
 Rpm = Annotated[str | None, typer.Option("--rpm", help="Requests per minute, or none.")]
 Tpm = Annotated[str | None, typer.Option("--tpm", help="Tokens per minute, or none.")]

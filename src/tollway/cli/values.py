@@ -8,7 +8,9 @@ from tollway.money import credits_of_usd, exact_usd
 from tollway.wire.keys import SpendWindow
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_AMOUNT = r"\$?\s*(\d{1,12}(?:\.\d{1,12})?)\s*(?:USD)?"
+_USD = r"\d{1,12}(?:\.\d{1,12})?"
+_AMOUNT = rf"\$\s*(?P<dollars>{_USD})|(?P<usd>{_USD})\s*USD|(?P<credits>\d(?:[\d_,]{{0,24}}\d)?)\s*credits?"
+_PLAIN = re.IGNORECASE | re.ASCII
 _WINDOWS: dict[str, SpendWindow] = {"": "no_reset", "day": "day", "week": "week", "month": "month"}
 
 
@@ -41,11 +43,12 @@ def rates(rpm: str | None, tpm: str | None, concurrency: str | None) -> dict[str
 
 
 def credits_amount(text: str, flag: str) -> int:
-    """An amount such as 2.50USD, in credits."""
-    match = re.fullmatch(_AMOUNT, text.strip(), re.IGNORECASE)
+    """An amount in credits: US dollars such as 2.50USD, or credits such as 10000credits. The unit is part of it."""
+    match = re.fullmatch(_AMOUNT, text.strip(), _PLAIN)
     if match is None:
-        fail(f"{flag} {text!r} is no amount: write US dollars, such as 5USD or 0.25USD.", 2)
-    return _credits(match[1], text, flag)
+        _refuse_bare(text, flag, "")
+        fail(f"{flag} {text!r} is no amount: write US dollars, such as 5USD or 0.25USD, or credits, such as 10000credits.", 2)
+    return _credits(match, text, flag)
 
 
 def credits_or_usd(text: str, flag: str) -> int:
@@ -53,12 +56,10 @@ def credits_or_usd(text: str, flag: str) -> int:
     plain = text.strip().replace("_", "").replace(",", "")
     if re.fullmatch(r"[0-9]{1,19}", plain, re.ASCII):
         amount = int(plain)
-    elif (match := re.fullmatch(r"\$\s*(\S+)|(\S+?)\s*USD", text.strip(), re.IGNORECASE | re.ASCII)) is None:
-        fail(f"{flag} {text!r} is no amount: write whole credits, such as 500000, or US dollars, such as 5USD.", 2)
-    elif re.fullmatch(r"\d{1,12}(\.\d{1,12})?", digits := match[1] or match[2], re.ASCII) is None:
-        fail(f"{flag} {text!r} is no amount: write US dollars such as 5USD or 0.25USD.", 2)
+    elif (match := re.fullmatch(_AMOUNT, text.strip(), _PLAIN)) is None:
+        fail(f"{flag} {text!r} is no amount: write whole credits, such as 500000, or US dollars, such as 5USD or 0.25USD.", 2)
     else:
-        amount = _credits(digits, text, flag)
+        amount = _credits(match, text, flag)
     if amount < 1:
         fail(f"{flag} {text!r} is nothing: the least is 1 credit, 0.0000005USD.", 2)
     return amount
@@ -75,10 +76,11 @@ def spend_limit(text: str, flag: str) -> tuple[int | None, SpendWindow | None]:
     """Such as 5USD/day, /week or /month; without a window it is never reset; `none` = no limit."""
     if text.strip().lower() == "none":
         return None, None
-    match = re.fullmatch(_AMOUNT + r"\s*(?:/\s*(day|week|month))?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(rf"(?:{_AMOUNT})\s*(?:/\s*(?P<window>day|week|month))?", text.strip(), _PLAIN)
     if match is None:
+        _refuse_bare(text, flag, "/day")
         fail(f"{flag} {text!r} is no spend limit: write 5USD/day, /week or /month, 5USD for good, or none.", 2)
-    return _credits(match[1], text, flag), _WINDOWS[(match[2] or "").lower()]
+    return _credits(match, text, flag), _WINDOWS[(match["window"] or "").lower()]
 
 
 def words(text: str) -> tuple[str, ...] | None:
@@ -101,8 +103,19 @@ def spend_text(credits_limit: int | None, window: SpendWindow | None) -> str | N
     return f"{exact_usd(credits_limit)}USD" + ("" if window in (None, "no_reset") else f"/{window}")
 
 
-def _credits(amount: str, text: str, flag: str) -> int:
+def _refuse_bare(text: str, flag: str, window: str) -> None:
+    """A number without a unit is refused: it could be meant in credits, and one dollar is two million of them."""
+    match = re.fullmatch(r"([0-9][0-9_,.]*)\s*(?:/.*)?", text.strip(), re.ASCII)
+    if match is not None:
+        forms = f"{match[1]}USD{window} or {match[1]}credits{window}"
+        fail(f"{flag} {text!r} has no unit: write {forms}, whichever is meant. 1USD is 2,000,000 credits.", 2)
+
+
+def _credits(match: re.Match[str], text: str, flag: str) -> int:
+    """Those that a match of `_AMOUNT` is."""
+    if match["credits"]:
+        return int(match["credits"].replace("_", "").replace(",", ""))
     try:
-        return credits_of_usd(Decimal(amount))
+        return credits_of_usd(Decimal(match["dollars"] or match["usd"]))
     except ValueError as error:
         fail(f"{flag} {text!r}: {error}", 2)

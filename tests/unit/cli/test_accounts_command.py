@@ -40,6 +40,10 @@ def test_an_account_from_its_creation_to_its_new_name() -> None:
     assert _listed() == [created], "looking changes nothing"
     changed = json.loads(run("limits", created["id"], "--rpm", "none", "--tpm", "5_000", "--json").stdout)
     assert (changed["requests_per_minute"], changed["tokens_per_minute"]) == (None, 5000)
+    assert json.loads(run("limits", created["id"], "--low-balance", "10000credits", "--json").stdout) == changed | {
+        "low_balance_credits": 10_000,
+        "updated_at": _listed()[0]["updated_at"],
+    }
     renamed = json.loads(run("rename", "[red]acme[/red]", "acme", "--json").stdout)
     assert (renamed["id"], renamed["name"], renamed["tokens_per_minute"]) == (created["id"], "acme", 5000)
 
@@ -52,6 +56,7 @@ def test_an_account_from_its_creation_to_its_new_name() -> None:
         (("create", "a\x1b[2J"), "control characters", 1),
         (("create", "new", "--rpm", "9999999999"), "1,000,000,000", 1),
         (("create", "new", "--low-balance", "much"), "--low-balance", 2),
+        (("create", "new", "--low-balance", "10000"), "10000USD or 10000credits", 2),
         (("rename", "other", "taken"), "already", 1),
         (("rename", "nobody", "new"), "no such account", 1),
         (("limits", "nobody"), "no such account", 1),

@@ -176,6 +176,9 @@ WRONG = [
     ("create", "--spend-limit=5USD/year", "--spend-limit"),
     ("create", "--spend-limit=-5USD", "--spend-limit"),
     ("create", "--spend-limit=0.0000001USD/day", "one credit"),
+    ("create", "--spend-limit=5000000/day", "5000000USD/day or 5000000credits/day"),
+    ("create", "--spend-limit=5", "5USD/day or 5credits/day"),
+    ("create", "--spend-limit=1.5credits", "--spend-limit"),
     ("update tw_x", "", "Say what to change"),
     ("update tw_x", "--rpm=x", "--rpm"),
     ("rotate tw_x", "--overlap=24", "--overlap"),
@@ -228,4 +231,5 @@ def test_spend_limits_read_as_they_are_written() -> None:
     for text in ("5USD/day", "0.0000005USD/week", "20USD", "1000USD/month"):
         assert values.spend_text(*values.spend_limit(text, "--spend-limit")) == text
     assert values.spend_limit("$5 / day", "") == values.spend_limit("5usd/DAY", "") == (10_000_000, "day")
+    assert values.spend_limit("5,000_000 credits/month", "") == (5_000_000, "month")
     assert values.spend_limit("none", "") == (None, None)

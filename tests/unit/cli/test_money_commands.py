@@ -70,6 +70,7 @@ def spent(home: Path, amount: int) -> str:
         ("1", 1),
         ("1,000_000", 1_000_000),
         ("5 usd", 10_000_000),
+        ("1_000credits", 1000),
     ],
 )
 def test_a_grant_is_exact(amount: str, credits_granted: int) -> None:

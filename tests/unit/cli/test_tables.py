@@ -1,6 +1,7 @@
 """Ids, prefixes and amounts are shown whole, however narrow the terminal is; without one a row is a line."""
 
 import pytest
+from rich.console import Console
 
 from tollway.cli import terminal
 
@@ -12,7 +13,7 @@ ROWS = [("acc_tYINhlUSdG014xA6yflaM", "[red]why[/red] it was granted, and by who
 def test_a_terminal_wraps_only_what_may_be(
     width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(terminal, "out", terminal.Console(force_terminal=True, width=width, soft_wrap=True, color_system=None))
+    monkeypatch.setattr(terminal, "out", Console(force_terminal=True, width=width, soft_wrap=True, color_system=None))
     terminal.print_table(COLUMNS, ROWS, wrapped=("Note",))
     header, first, *more = capsys.readouterr().out.splitlines()
     assert header.split() == list(COLUMNS)
