@@ -31,7 +31,7 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_a_command_in_such_a_home(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    code, said = refused(tmp_path / "file" / "home", "--json", command=("keys", "list"))
+    code, said = refused(tmp_path / "file" / "home", "--json", command=("keys", "create"))
     assert code == 1
     assert said.startswith("error The database cannot be used at the moment. ")
     assert said.endswith(": Not a directory")
