@@ -1,11 +1,15 @@
 """The command line. `tollway --help` is the first page of the manual."""
 
+import errno
 import logging
+import os
 import sys
+from typing import Annotated, NoReturn
 
 import structlog
 import typer
 
+from tollway import __version__
 from tollway.cli import (
     accounts,
     booking,
@@ -21,6 +25,7 @@ from tollway.cli import (
     usage,
     verify,
 )
+from tollway.cli.terminal import err, words
 
 app = typer.Typer(
     name="tollway",
@@ -30,6 +35,22 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tollway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _everywhere(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 app.command(name="serve")(serve.serve)
 app.add_typer(accounts.app, name="accounts")
@@ -57,4 +78,22 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
-    app()
+    try:
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:  # as it is after `>&-`
+                sys.stdout.flush()
+    except OSError as error:
+        _end(error)
+
+
+def _end(error: OSError) -> NoReturn:
+    """Says in one line that the output cannot be written, such as to a full disk; of files commands speak themselves."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again at its end
+    if error.errno != errno.EPIPE:  # who reads no further wants to hear no more
+        why = f"the output cannot be written: {error.strerror}" if error.filename is None else words(error)
+        err.print("[red]error[/red] ", end="")
+        err.print(why, markup=False)
+    sys.exit(1)
