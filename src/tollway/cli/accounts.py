@@ -54,7 +54,8 @@ def list_(as_json: AsJson = False, home: Home = None) -> None:
     for account in accounts:
         low = f"{exact_usd(account.low_balance_credits)}USD"
         rows.append((account.name, account.id, clock.iso(account.created_at)[:10], limits_text(account) or "none", low))
-    print_table(("Name", "Id", "Created", "Limits", "Low below"), rows, wrapped=("Name", "Limits"))
+    nothing = "There are no accounts. `tollway serve` makes the first one, or `tollway accounts create`."
+    print_table(("Name", "Id", "Created", "Limits", "Low below"), rows, wrapped=("Name", "Limits"), nothing=nothing)
 
 
 @app.command()

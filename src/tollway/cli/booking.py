@@ -9,7 +9,7 @@ import typer
 from tollway import clock
 from tollway.cli import values
 from tollway.cli.house import named_or_first, on_database
-from tollway.cli.terminal import AsJson, Home, InAccount, err, moment, out, print_json, print_table
+from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json, print_table
 from tollway.money import exact_usd
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def grant(
     reason: Annotated[Reason, typer.Option("--reason", help="What it is: paid for, or given.")] = "payment",
     once: Annotated[
         str | None,
-        typer.Option("--once", help="A name for this grant, such as an invoice's number: a second one of it does nothing."),
+        typer.Option("--once", help="A name for this grant, such as an invoice's number: the same one again does nothing."),
     ] = None,
     note: Note = None,
     as_json: AsJson = False,
@@ -50,12 +50,12 @@ def grant(
     name = None if once is None else values.reference(once, "--once")
 
     async def work(house: "House", owner: "Account") -> "Entry | None":
-        return await house.ledger.grant(owner.id, credits_granted, reason=reason, note=note, once=name)
+        entry = await house.ledger.grant(owner.id, credits_granted, reason=reason, note=note, once=name)
+        if entry is None and name is not None:
+            await _tell_earlier(house, name, owner, credits_granted)
+        return entry
 
-    entry, owner, balance = _booked(home, account, work)
-    if entry is None and not as_json:
-        err.print(f"There was a grant named {once} before; nothing was added.", markup=False)
-    _report(entry, owner, balance, as_json)
+    _report(*_booked(home, account, work), as_json)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -122,7 +122,8 @@ def balance(
         figures = (f"{figure:,}" for figure in (each.posted, each.held, each.available))
         low = "low" if each.posted < owner.low_balance_credits else ""
         rows.append((owner.name, *figures, exact_usd(each.available), low))
-    print_table(("Account", "Balance", "Held", "Available", "USD", ""), rows, wrapped=("Account",))
+    nothing = "There are no accounts. `tollway serve` makes the first one, or `tollway accounts create`."
+    print_table(("Account", "Balance", "Held", "Available", "USD", ""), rows, wrapped=("Account",), nothing=nothing)
 
 
 @app.command()
@@ -151,7 +152,18 @@ def transactions(
     for entry in entries:
         texts = (text or "" for text in (entry.request_id, entry.model, entry.note))
         rows.append((moment(entry.at), _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts))
-    print_table(columns, rows, wrapped=("When (UTC)", "Model", "Note"))
+    print_table(columns, rows, wrapped=("When (UTC)", "Model", "Note"), nothing="Nothing has moved this balance.")
+
+
+async def _tell_earlier(house: "House", name: str, owner: "Account", credits_granted: int) -> None:
+    """Says what the grant of that name was. One that was not the same is an error: somebody counts on what was not added."""
+    earlier = next(entry for entry in await house.ledger.entries_of(name) if entry.kind == "grant")
+    theirs = owner if earlier.account_id == owner.id else await house.accounts.find_account(earlier.account_id)
+    amount = f"{earlier.posted:,} credits ({exact_usd(earlier.posted)} USD)"
+    told = f"{name} was granted before: {amount} to {theirs.name}, {moment(earlier.at)} UTC. Nothing was added."
+    if (earlier.account_id, earlier.posted) != (owner.id, credits_granted):
+        fail(f"{told} A grant of another amount or account needs another name.")
+    err.print(told, markup=False)
 
 
 def _booked(

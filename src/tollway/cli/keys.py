@@ -90,15 +90,13 @@ def list_(
     if as_json:
         print_json([_shown(key, owner_of[key.account_id]) for key in keys])
         return
-    if not keys:
-        err.print("There are no API keys. `tollway keys create` makes one.")
-        return
     columns = ("Prefix", "Name", "Account", "State", "May", "Created", "Expires", "Last used")
+    nothing = "There are no API keys. `tollway keys create` makes one."
     rows = []
     for key in keys:
         times = (_minute(at) for at in (key.created_at, key.expires_at, key.last_used_at))
         rows.append((key.prefix, key.name, owner_of[key.account_id].name, _state(key), _may(key), *times))
-    print_table(columns, rows, wrapped=("Name", "Account", "May", "Created", "Expires", "Last used"))
+    print_table(columns, rows, wrapped=("Name", "Account", "May", "Created", "Expires", "Last used"), nothing=nothing)
 
 
 @app.command()

@@ -90,16 +90,14 @@ def files(as_json: AsJson = False, home: Home = None) -> None:
     if as_json:
         print_json([_shown(facts) for facts in models])
         return
-    if not models:
-        err.print("There are no models. `tollway models pull` fetches the default one.")
-        return
     columns = ("Name", "Size", "Context", "Quantisation", "Sees", "SHA-256", "Source")
     rows = []
     for facts in models:
         sees = "yes" if facts.sees else "no"
         size, context = _size(facts.size_bytes), f"{facts.context_tokens:,}"
         rows.append((facts.name, size, context, facts.quantisation, sees, facts.sha256[:12], facts.source))
-    print_table(columns, rows, wrapped=("Quantisation", "Source"))
+    nothing = "There are no models. `tollway models pull` fetches the default one."
+    print_table(columns, rows, wrapped=("Quantisation", "Source"), nothing=nothing)
 
 
 @app.command()

@@ -36,7 +36,8 @@ def list_(as_json: AsJson = False, home: Home = None) -> None:
     for user in users:
         last = clock.iso(user.last_login_at)[:10] if user.last_login_at is not None else "never"
         rows.append((user.email, user.role, names[user.account_id], last, "yes" if user.disabled_at is None else "no"))
-    print_table(("Email", "Role", "Account", "Signed in last", "May sign in"), rows, wrapped=("Account",))
+    nothing = "There is nobody yet. `tollway serve` prints the link that makes the first owner."
+    print_table(("Email", "Role", "Account", "Signed in last", "May sign in"), rows, wrapped=("Account",), nothing=nothing)
 
 
 @app.command(name="reset-link")

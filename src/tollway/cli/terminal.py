@@ -53,13 +53,19 @@ def moment(at_seconds: float) -> str:
     return clock.iso(at_seconds)[:19].replace("T", " ")
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, wrapped: Collection[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, wrapped: Collection[str] = (), nothing: str = ""
+) -> None:
     """A table of plain text in which nothing is cut off: people copy ids out of it, and programs read it.
 
     On a terminal the `wrapped` columns share what width the others leave, over several lines. Elsewhere a row is a line.
+    `nothing` is what people are told when there are no rows.
     """
-    table = Table(box=None, pad_edge=False)
     rows = list(rows)
+    if not rows:
+        err.print(nothing, markup=False)
+        return
+    table = Table(box=None, pad_edge=False)
     natural = least = _GAP * (len(columns) - 1)
     for number, name in enumerate(columns):
         width = max(cell_len(text) for text in (name, *(row[number] for row in rows)))

@@ -62,7 +62,7 @@ def usage(
         what = " ".join(part for part in (group.day, group.model, key_name) if part)
         counts = (group.requests, group.failed, group.cancelled, group.prompt_tokens, group.completion_tokens, group.credits)
         rows.append((what, *(f"{count:,}" for count in counts), exact_usd(group.credits), f"{group.loss:,}"))
-    print_table(columns, rows, wrapped=columns[:1])
+    print_table(columns, rows, wrapped=columns[:1], nothing=f"Nothing was used in the last {period}.")
 
 
 def logs(
@@ -106,7 +106,8 @@ def logs(
         ended = row.status if row.error_code is None else f"{row.status} ({row.error_code})"
         times = ("" if row.first_token_ms is None else f"{row.first_token_ms:,}", f"{row.duration_ms:,}")
         lines.append((moment(row.created_at), ended, row.model, *figures, *times, row.request_id, row.route))
-    print_table(columns, lines, wrapped=("When (UTC)", "Status", "Model", "Route"))
+    nothing = f"There were no such requests in the last {period}." if request is None else f"There is no request {request}."
+    print_table(columns, lines, wrapped=("When (UTC)", "Status", "Model", "Route"), nothing=nothing)
 
 
 def _window(period: str) -> "Window":

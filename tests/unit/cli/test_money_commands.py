@@ -115,7 +115,14 @@ def test_a_named_grant_is_given_once() -> None:
     assert good("credits", "grant", "5", "--once", "invoice-1", "--reason", "bonus")["entry"]["type"] == "BONUS"
     again = good("credits", "grant", "5", "--once", "invoice-1")
     assert (again["entry"], again["balance"]["balance"]) == (None, 5)
-    assert "nothing was added" in run("credits", "grant", "5", "--once", "invoice-1").stderr
+    said = run("credits", "grant", "5", "--once", "invoice-1")
+    assert said.exit_code == 0
+    assert all(text in said.stderr for text in ("Nothing was added", "5 credits (0.0000025 USD) to owner"))
+    run("accounts", "create", "acme")
+    for other in (("6",), ("5", "--account", "acme"), ("6", "--json")):
+        refused = run("credits", "grant", *other, "--once", "invoice-1")
+        assert (refused.exit_code, refused.stdout, "5 credits" in refused.stderr) == (1, "", True)
+        assert [row["balance"] for row in good("credits", "balance")] == [5, 0]
     assert run("credits", "grant", "5", "--once", "a b").exit_code == 2
 
 
@@ -195,6 +202,24 @@ def test_usage_and_logs(home: Path) -> None:
     (prefix,) = [row["prefix"] for row in json.loads(run("keys", "list", "--json").stdout)]
     assert len(good("logs", "--key", prefix, "--limit", "1")) == 1
     assert run("logs", "--key", "tw_nothing").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("logs", "no such requests in the last 30d"),
+        ("logs nosuch", "no request nosuch"),
+        ("usage --period 24h", "Nothing was used in the last 24h"),
+        ("people list", "nobody yet"),
+        ("accounts list", "no accounts"),
+        ("credits balance", "no accounts"),
+        ("credits transactions", "Nothing has moved"),
+    ],
+)
+def test_where_there_is_nothing_it_says_so(command: str, says: str) -> None:
+    result = run(*command.split())
+    assert (result.exit_code, result.stdout, says in result.stderr) == (0, "", True)
+    assert good(*command.split()) == []
 
 
 def test_verify_says_that_all_is_right_and_what_is_wrong(home: Path) -> None:
