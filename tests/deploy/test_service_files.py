@@ -78,6 +78,28 @@ def test_the_guide_shows_the_same_files_in_short() -> None:
         assert lines - {line.strip() for line in file.read_text().splitlines()} == set()
 
 
+@pytest.mark.parametrize("page", ["docs/operating.md", "src/tollway/web/guide/self-hosting.md"])
+def test_commands_have_the_environment_of_the_service(page: str, tmp_path: Path) -> None:
+    """With `sudo` and `runuser` that stay who we are, and a `tollway` that says what it was given."""
+    (function,) = re.findall(r"^(tollway\(\) \{\n.*?^\}\n)", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    said = tmp_path / "tollway"
+    for path, text in ((tmp_path / "sudo", '"$@"'), (tmp_path / "runuser", 'shift 3; exec "$@"'), (said, SAYS)):
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+    file = tmp_path / "environment"
+    function = function.replace("/etc/tollway/environment", str(file)).replace("/opt/tollway/.venv/bin/tollway", str(said))
+    script = function + "tollway credits grant 5USD --note 'two words'\n"
+    search = f"{tmp_path}:{os.environ['PATH']}"
+
+    assert ran("bash", "-c", script, PATH=search).stdout == "/var/lib/tollway||credits,grant,5USD,--note,two words,\n"
+    file.write_text("# the database\nTOLLWAY_DATABASE_URL='postgresql://u:p@h/d?sslmode=require&host=/run'\n")
+    told = ran("bash", "-c", script, PATH=search)
+    assert told.stdout.startswith("/var/lib/tollway|postgresql://u:p@h/d?sslmode=require&host=/run|credits"), told.stderr
+
+
+SAYS = 'printf "%s|%s|" "$TOLLWAY_HOME" "$TOLLWAY_DATABASE_URL"; printf "%s," "$@"; echo'
+
+
 # --- container --------------------------------------------------------------------------------------------------------
 
 

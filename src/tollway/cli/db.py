@@ -18,7 +18,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
-from tollway.cli.house import absence, damage_told, is_absent
+from tollway.cli.house import absence, damage_told, is_absent, warn_of_another
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
@@ -58,6 +58,7 @@ def info(
     from tollway.storage.tables import SCHEMA_VERSION
 
     settings = settings_in_force(home=home)
+    warn_of_another(settings)
     if is_absent(settings):
         fail(absence(settings))
 
@@ -84,6 +85,7 @@ def migrate(as_json: AsJson = False, home: Home = None) -> None:
     from tollway.storage.tables import SCHEMA_VERSION
 
     settings = settings_in_force(home=home)
+    warn_of_another(settings)
     with _opened(settings) as database:
         before = database.migrate()
     if as_json:
@@ -188,6 +190,7 @@ def adopt(home: Home = None) -> None:
     from tollway.accounts import adopt_secret, load_secret, secret_path
 
     settings = settings_in_force(home=home)
+    warn_of_another(settings)
     if is_absent(settings):
         fail(absence(settings))
 
@@ -240,6 +243,7 @@ def _checked(folder: Path, copies: "Copies", secret: str) -> Manifest:
 
 
 def _schema(settings: Settings) -> str | None:
+    warn_of_another(settings)
     if is_absent(settings):
         return None
     with _opened(settings) as database:

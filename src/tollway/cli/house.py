@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator
@@ -9,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from tollway.cli.terminal import fail, settings_in_force, words
+import msgspec
+from msgspec import Struct
+
+from tollway.cli.terminal import err, fail, settings_in_force, words
 from tollway.settings import DatabaseUrl, Settings
 
 if TYPE_CHECKING:
@@ -47,6 +51,7 @@ def on_database(home: Path | None, work: Callable[[House], Awaitable[T]], *, fir
     from tollway.usage import UsageQueries
 
     settings = settings_in_force(home=home)
+    warn_of_another(settings)
     if is_absent(settings) and not first:
         fail(absence(settings))
 
@@ -83,6 +88,35 @@ def absence(settings: Settings) -> str:
         f"There is no database in {settings.home} yet; `tollway serve` makes it, or `tollway db migrate`. "
         "Another home is chosen by --home or TOLLWAY_HOME."
     )
+
+
+class _Served(Struct):
+    database_url: str | None = None
+
+
+class _Running(Struct):
+    """What we read of what a main process hands to its workers."""
+
+    settings: _Served
+
+
+def warn_of_another(settings: Settings) -> None:
+    """Says so where a server that runs on this home works with another database than this command."""
+    ours = settings.database_url.reveal() if settings.database_url else None
+    for file in settings.home.glob("workers-*.json"):
+        try:
+            os.kill(int(file.stem.removeprefix("workers-")), 0)  # of one that was killed the file is left
+            theirs = msgspec.json.decode(file.read_bytes(), type=_Running).settings.database_url
+        except (OSError, ValueError):
+            continue
+        if theirs != ours:
+            place = DatabaseUrl(theirs) if theirs else f"the SQLite file in {settings.home}"
+            err.print("[yellow]warning[/yellow] ", end="")
+            err.print(
+                f"the server that runs on this home works with {place}, this command with {settings.database}. "
+                "Give both the same TOLLWAY_DATABASE_URL.",
+                markup=False,
+            )
 
 
 @contextlib.contextmanager

@@ -3,11 +3,15 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.postgres import PostgresServer
 from typer.testing import CliRunner, Result
 
+from tollway.app import WorkerConfig
+from tollway.catalog import shipped_configuration
 from tollway.cli import app
+from tollway.settings import DatabaseUrl, Settings
 from tollway.storage.copies import PostgresqlCopies
 from tollway.storage.tables import SCHEMA_VERSION
 
@@ -121,3 +125,22 @@ def test_a_damaged_file_is_called_so(home: Path, damage: str, monkeypatch: pytes
     for command in commands:
         said = told(command)
         assert all(text in said for text in (f"{file} is damaged: ", "tollway db restore")), said
+
+
+@pytest.mark.parametrize("command", ["keys list", "db info", "credits grant 5USD"])
+def test_a_server_on_another_database_is_told_of(home: Path, command: str) -> None:
+    url = DatabaseUrl("postgresql://tollway:s3cret@db.example/money")
+    config = WorkerConfig(Settings(home=home, database_url=url), [], shipped_configuration())
+    assert run("keys create").exit_code == 0
+    with config.handed_out():
+        result = run(command)
+    assert result.exit_code == 0
+    assert f"works with {url}, this command with {home}/tollway.db" in result.stderr
+    assert "s3cret" not in result.output
+    assert "warning" not in run(command).stderr
+
+    left = home / "workers-999999999.json"
+    left.write_bytes(msgspec.json.encode({"settings": {"database_url": url.reveal()}}))
+    assert "warning" not in run(command).stderr, "of a server that was killed"
+    with WorkerConfig(Settings(home=home), [], shipped_configuration()).handed_out():
+        assert "warning" not in run(command).stderr
