@@ -18,6 +18,9 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from tollway.plain_words import plain_words
+from tollway.toml_lines import TomlLines
+
 # Read by clients, `tollway chat` among them; not settings of the service.
 CLIENT_VARIABLES = frozenset({"TOLLWAY_API_KEY"})
 # What else `tollway.toml` holds; read by catalog/configuration.py.
@@ -26,9 +29,6 @@ CONFIGURATION_TABLES = ("upstreams", "models")
 # Settings that hold a secret: their values are never repeated.
 SECRETS = frozenset({"database_url", "low_balance_webhook_secret"})
 
-# What a problem with a value calls its type, in words for people.
-_TYPES = {"`int`": "a whole number", "`float`": "a number", "`bool`": "true or false", "`str`": "text", "`array`": "a list"}
-_TYPE = re.compile("|".join(_TYPES))
 _HOST = re.compile(r"\s*(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+\s*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -299,26 +299,28 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             given[name], origins[name] = text, f"environment variable {variable}"
 
     file = configuration_path(_placed("home", given.get("home", default_home())))
-    for name, value in read_toml(file)[1].items():
+    text, document = read_toml(file)
+    lines = TomlLines(text)
+    for name, value in document.items():
         if name in CONFIGURATION_TABLES:
             continue
+        line = lines.find((name,))
+        place = f"{file}:{line}" if line else str(file)
         if name not in names:
-            raise SettingsError(f"{file}: `{name}` is no setting. {_known(name, {*names, *CONFIGURATION_TABLES})}")
+            raise SettingsError(f"{place}: `{name}` is no setting. {_known(name, {*names, *CONFIGURATION_TABLES})}")
         if name not in given:
-            given[name], origins[name] = value, str(file)
+            given[name], origins[name] = value, place
 
     for name in ("home", "models_dir"):
         if given.get(name):
             given[name] = str(_placed(name, given[name]))
+    kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
     for name, value in given.items():  # one at a time, so that the message can name the culprit and its origin
         try:
             _converted({name: value})
         except msgspec.ValidationError as error:
-            problem = _TYPE.sub(lambda found: _TYPES[found[0]], str(error).split(" - at ")[0])
-            if " matching regex " in problem:  # nothing for people; what the setting is says more
-                problem = f"that cannot be. {_description(name)}"
             shown = "..." if name in SECRETS else repr(value)
-            raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {problem}") from None
+            raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {plain_words(error, kinds[name])}.") from None
     settings = _converted(given)
     for name in given:
         value = getattr(settings, name)
@@ -344,12 +346,6 @@ def _placed(name: str, value: object) -> Path:
         raise SettingsError(f"{name} = {value!r}: {error}") from None
 
 
-def _description(name: str) -> str:
-    field = next(field for field in msgspec.structs.fields(Settings) if field.name == name)
-    schema = msgspec.json.schema(field.type)
-    return str(schema.get("description", ""))
-
-
 def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
@@ -363,8 +359,14 @@ def _known(name: str, names: set[str]) -> str:
 
 
 def _converted(values: dict[str, Any]) -> Settings:
-    # msgspec knows no paths; the hook is called for them alone
-    return msgspec.convert(values, Settings, strict=False, dec_hook=lambda kind, value: kind(value))
+    return msgspec.convert(values, Settings, strict=False, dec_hook=_of_text)
+
+
+def _of_text(kind: Any, value: object) -> Any:
+    """What msgspec does not know: paths, addresses and secrets."""
+    if not isinstance(value, str):
+        raise ValueError("must be text, in quotation marks")
+    return kind(value)
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:

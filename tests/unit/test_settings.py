@@ -116,3 +116,29 @@ def test_a_number_beyond_all_numbers_is_refused(tmp_path: Path, number: str) -> 
     (tmp_path / "tollway.toml").unlink()
     with pytest.raises(SettingsError, match="receive_seconds = "):
         settings.load({}, {"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_RECEIVE_SECONDS": number})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("port = 99999", "port = 99999 (from {file}:3): must be at most 65535."),
+        ("prot = 1", "{file}:3: `prot` is no setting. Did you mean `port`?"),
+        ('signup = "Open"', "'Open' is no word for it. It may be `open`, `invitation`, `closed`."),
+        ('drain_seconds = "soon"', "drain_seconds = 'soon' (from {file}:3): must be a number, not text."),
+        ("drain_seconds = 0", "must be more than 0."),
+        ("database_url = 5", "database_url = ... (from {file}:3): must be text, in quotation marks."),
+        ("host = [1]", "must be text, not a list."),
+        ('markup = "much"', "that cannot be. Factor on every price, a decimal."),
+        ('image_fetch = "everything"', "must be `https`, `off`, or host names"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_told_with_its_line_in_plain_words(tmp_path: Path, wrong: str, says: str) -> None:
+    file = tmp_path / "tollway.toml"
+    file.write_text(f"# mine\nworkers = 2\n{wrong}\n[upstreams.vllm]\n")
+    with pytest.raises(SettingsError) as caught:
+        settings.load({}, {"TOLLWAY_HOME": str(tmp_path)})
+    said = str(caught.value)
+    assert says.format(file=file) in said
+    assert f"{file}:3" in said
+    for jargon in ("Expected", "enum", "regex", "str`", "int`", "float`"):
+        assert jargon not in said

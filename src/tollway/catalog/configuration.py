@@ -13,9 +13,9 @@ from msgspec import Struct, structs
 from tollway.catalog.shipped import shipped
 from tollway.catalog.table_reader import NO_KEYS_HERE, TableReader, closest
 from tollway.catalog.tables import ModelTable, UpstreamTable
-from tollway.catalog.toml_lines import Path as TomlPath
 from tollway.catalog.upstreams import LOCAL, Limits, ProviderRow, Quirks, Upstream, shipped_providers
 from tollway.settings import CONFIGURATION_TABLES, Settings, SettingsError, configuration_path, read_toml
+from tollway.toml_lines import Path as TomlPath
 
 LOCAL_PREFIX = "local/"
 

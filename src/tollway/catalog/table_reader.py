@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from tollway.catalog.toml_lines import Path as TomlPath
-from tollway.catalog.toml_lines import TomlLines
+from tollway.plain_words import plain_words
+from tollway.toml_lines import Path as TomlPath
+from tollway.toml_lines import TomlLines
 
 _SECRETS = frozenset({"key", "api_key", "apikey", "token", "access_token", "secret", "password", "authorization", "bearer"})
 NO_KEYS_HERE = (
@@ -73,9 +74,7 @@ class TableReader:
         try:
             return msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            allowed = _words_in(kind)
-            hint = f" It may be {', '.join(allowed)}." if allowed else ""
-            self.problem(path, f"{str(error).split(' - at ')[0]}.{hint}")
+            self.problem(path, f"{plain_words(error, kind)}.")
             return None
 
 
@@ -104,13 +103,6 @@ def _struct_in(kind: Any) -> type[Struct] | None:
         if isinstance(each, type) and issubclass(each, Struct):
             return each
     return None
-
-
-def _words_in(kind: Any) -> list[str]:
-    """The words of a Literal, wherever it is in the type."""
-    if typing.get_origin(kind) is typing.Literal:
-        return [f"`{word}`" for word in typing.get_args(kind)]
-    return [word for each in typing.get_args(kind) for word in _words_in(each)]
 
 
 def _kind_of(value: Any) -> str:

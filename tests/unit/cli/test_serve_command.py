@@ -58,7 +58,7 @@ def test_an_address_that_is_not_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "says"),
     [
-        ("prot = 8081", "tollway.toml: `prot` is no setting. Did you mean `port`?"),
+        ("prot = 8081", "tollway.toml:1: `prot` is no setting. Did you mean `port`?"),
         ("port = 80 81", "tollway.toml: "),
         (
             '[upstreams.x]\nprovidr = "vllm"',
@@ -73,7 +73,7 @@ def test_a_file_that_is_wrong(tmp_path: Path, toml: str, says: str) -> None:
     assert says in said
 
 
-@pytest.mark.parametrize(("port", "says"), [("abc", "Expected a whole number, got text"), ("99999", "a whole number <= 65535")])
+@pytest.mark.parametrize(("port", "says"), [("abc", "must be a whole number, not text"), ("99999", "must be at most 65535")])
 def test_a_value_of_another_type(tmp_path: Path, port: str, says: str) -> None:
     code, said = refused(tmp_path, "--port", port)
     assert code == 2
