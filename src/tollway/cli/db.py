@@ -18,7 +18,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
-from tollway.cli.house import absence, damage_told, is_absent, warn_of_another
+from tollway.cli.house import absence, damage, damage_told, is_absent, warn_of_another
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
@@ -76,7 +76,7 @@ def info(
             shown = f"{value / 1e6:,.1f} MB" if name == "bytes" else str(value)
             out.print(f"{name.replace('_', ' '):14} {shown}", markup=False)
     if told.get("integrity", "ok") != "ok":
-        raise typer.Exit(1)
+        fail(damage(settings.database, told["integrity"]))
 
 
 @app.command()

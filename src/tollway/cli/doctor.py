@@ -194,7 +194,7 @@ def _database(settings: Settings) -> Finding:
     finally:
         database.close()
     if integrity != "ok":
-        return Finding("database", False, f"{place} is damaged: {integrity}", _MEND_DAMAGE)
+        return Finding("database", False, f"{place} is damaged: {' '.join(integrity.split())}", _MEND_DAMAGE)
     if version is not None and version > SCHEMA_VERSION:
         detail = f"schema {version} is newer than this Tollway, which knows {SCHEMA_VERSION}"
         return Finding("database", False, detail, "Install the newer version of Tollway again.")

@@ -119,6 +119,11 @@ def warn_of_another(settings: Settings) -> None:
             )
 
 
+def damage(place: Path | DatabaseUrl, why: str) -> str:
+    """What to say of a damaged database, in one line."""
+    return f"{place} is damaged: {' '.join(why.split())}; restore it from a backup: tollway db restore FOLDER --force"
+
+
 @contextlib.contextmanager
 def damage_told(place: Path | DatabaseUrl) -> Iterator[None]:
     """Ends the command where the SQLite file is damaged: nothing but a backup helps, and a traceback does not say so."""
@@ -128,7 +133,7 @@ def damage_told(place: Path | DatabaseUrl) -> Iterator[None]:
         cause = getattr(error, "orig", error)  # SQLAlchemy's errors have the driver's in them
         if not isinstance(cause, sqlite3.DatabaseError) or getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
             raise
-        fail(f"{place} is damaged: {cause}; restore it from a backup: tollway db restore FOLDER --force")
+        fail(damage(place, str(cause)))
 
 
 async def named_or_first(accounts: "Accounts", name: str | None) -> "Account":

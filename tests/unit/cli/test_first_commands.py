@@ -125,6 +125,8 @@ def test_a_damaged_file_is_called_so(home: Path, damage: str, monkeypatch: pytes
     for command in commands:
         said = told(command)
         assert all(text in said for text in (f"{file} is damaged: ", "tollway db restore")), said
+    checked = run("db info --check")
+    assert (checked.exit_code, len(checked.stderr.splitlines()), "tollway db restore" in checked.stderr) == (1, 1, True)
 
 
 @pytest.mark.parametrize("command", ["keys list", "db info", "credits grant 5USD"])
