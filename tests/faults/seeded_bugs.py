@@ -137,7 +137,7 @@ BUGS = (
     SeededBug(
         "the upstream goes on after its caller left (litellm#30244)",
         "completions.py",
-        "        if self._parts is None and not self._settling:\n            self.task.cancel()\n            return\n",
+        "        if self._parts is None and not self._settling:\n            self._interrupt()\n            return\n",
         "        if self._parts is None:\n            return\n",
         f"{_USE_CASE}::test_who_leaves_pays_for_what_was_made",
     ),

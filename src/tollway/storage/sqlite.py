@@ -165,9 +165,9 @@ class Sqlite:
             self._log.is_doubtful = False
 
     def _look_at(self, error: BaseException) -> None:
-        """SQLite's own handle was told of a fault of the disk: what else it concerns is not known."""
+        """SQLite's own handle was told that something could not be written: its next sync would say nothing of it."""
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_IOERR:
+        if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_FSYNC:
             self._log.is_doubtful = True
 
     @contextlib.contextmanager
