@@ -22,9 +22,14 @@ class WriteAheadLog:
         self._process = 0  # that has opened it: a report goes to one of those who share a handle
 
     def open(self) -> None:
-        """Call it before writing what a `sync` is to be believed about. Raises OSError."""
-        if self._handle >= 0 and self._process == os.getpid():
+        """Call it before writing what a `sync` is to be believed about. Raises OSError.
+
+        Another file is made once the last connection was closed, which deletes this one. That is looked at here, because each
+        system call of the thread that syncs is another fight for Python's lock.
+        """
+        if self._handle >= 0 and self._process == os.getpid() and os.fstat(self._handle).st_nlink:
             return
+        self.close()
         try:
             self._handle, self._process = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC), os.getpid()
         except FileNotFoundError:
@@ -33,9 +38,8 @@ class WriteAheadLog:
     def sync(self) -> None:
         """Waits until the disk has what was written. Raises OSError, and is doubtful from then on."""
         try:
-            if not self._is_the_file_that_is_there():
-                self.close()
-            self.open()
+            if self._handle < 0:
+                self.open()
             if self._handle >= 0:
                 _sync(self._handle)
         except OSError:
@@ -46,14 +50,3 @@ class WriteAheadLog:
         if self._handle >= 0 and self._process == os.getpid():
             os.close(self._handle)
         self._handle = -1
-
-    def _is_the_file_that_is_there(self) -> bool:
-        """Another one is made once the last connection was closed."""
-        if self._handle < 0:
-            return False
-        try:
-            there = self.path.stat()
-        except FileNotFoundError:
-            return False
-        ours = os.fstat(self._handle)
-        return (ours.st_ino, ours.st_dev) == (there.st_ino, there.st_dev)

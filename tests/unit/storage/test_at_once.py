@@ -196,19 +196,20 @@ async def test_a_report_of_the_disk_is_for_each_process(database: Database, monk
     assert str(handles[0][0]) in opened
 
 
-async def test_a_new_log_is_synced_not_the_one_before(database: Database, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _added_at_once(database, "a")
-    await database.sync()
-    log = file.with_name("t.db-wal")
-    log.rename(log.with_name("old"))
-    log.write_bytes(b"new")
+def test_a_new_log_is_synced_not_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(wal, "_sync", lambda handle: synced.append(os.fstat(handle).st_size))
-    await database.sync()
-    log.unlink()
-    await database.sync()  # all that it had is in the file
-    assert synced == [3]
-    log.with_name("old").rename(log)
+    file = tmp_path / "t.db-wal"
+    log = wal.WriteAheadLog(file)
+    log.sync()  # there is none: all that it had is in the database's file
+    for content in (b"1", b"22"):
+        file.write_bytes(content)
+        log.open()
+        log.sync()
+        file.unlink()
+    log.open()
+    log.sync()
+    assert synced == [1, 2]
 
 
 async def test_a_durable_write_makes_what_was_before_durable_even_if_it_writes_nothing(
