@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import encodings.idna  # noqa: F401 - see `_announce`
 import errno
 import http.client
 import inspect
@@ -235,7 +236,11 @@ def bound(settings: Settings) -> socket.socket:
 
 
 def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | None) -> None:
-    """Says how to use the service, once it answers."""
+    """Says how to use the service, once it answers.
+
+    A thread, beside which workers are forked: what it uses is imported before it begins (`encodings.idna` is what looking an
+    address up takes). A worker that is forked in the midst of an import would wait for its end forever.
+    """
     from tollway.app import catalog_of
 
     settings = config.settings

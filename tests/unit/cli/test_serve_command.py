@@ -104,3 +104,11 @@ def test_what_is_wrong_is_told_as_it_is(tmp_path: Path, name: str) -> None:
     code, said = refused(tmp_path, "--port", "0", "--default-model", name, TOLLWAY_LOCAL_MODELS="all")
     assert code == 1
     assert said.startswith(f"error {name} is neither a known model")
+
+
+def test_nothing_is_left_to_import_for_the_thread_that_looks_whether_it_answers() -> None:
+    """Workers are forked beside it; one that is forked in the midst of an import waits for that module forever."""
+    look = "import sys, tollway.cli.serve as serve; before = set(sys.modules); serve._answers('localhost', 9, 0.1)"
+    told = "; print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", look + told], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
