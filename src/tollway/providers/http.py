@@ -96,8 +96,8 @@ class HttpClient:
         """Sends a POST with a head of `post_head` and waits for the answer's head. Close what comes back. Raises OSError.
 
         A kept connection that breaks before anything has come is most likely one that the far end closed a moment ago, as
-        servers do with idle ones. That is no failure of an upstream, nor was the request read: it is sent once more, on a new
-        connection, as browsers do.
+        servers do with idle ones. That is no failure of an upstream, and the request was hardly read: it is sent once more, on
+        a new connection, as browsers do.
         """
         more = "" if self._also is None else "".join(f"{name}: {value}\r\n" for name, value in self._also().items())
         request = b"%b%bContent-Length: %d\r\n\r\n%b" % (head, more.encode("latin-1"), len(body), body)

@@ -88,9 +88,13 @@ async def _file_apart(database: Database, until: int) -> None:
             raise
         except Exception:
             log.exception("request_not_filed", request_id=record.request_id)
-    for row in rows:  # by its body, too: whoever else was filing it may have struck it off, and SQLite gives its id out again
-        this = sa.delete(unfiled_requests).where(unfiled_requests.c.id == row.id, unfiled_requests.c.body == row.body)
-        await database.write(lambda connection, this=this: connection.execute(this), durable=False)  # type: ignore[misc]
+    for row in rows:
+        await database.write(partial(_strike_off, row=row), durable=False)
+
+
+def _strike_off(connection: Connection, row: Any) -> None:
+    """By its body, too: whoever else was filing it may have struck it off, and SQLite gives its id out again."""
+    connection.execute(sa.delete(unfiled_requests).where(unfiled_requests.c.id == row.id, unfiled_requests.c.body == row.body))
 
 
 async def keep_filed(database: Database) -> None:

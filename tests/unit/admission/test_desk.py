@@ -344,12 +344,16 @@ async def test_an_answer_that_failed_for_its_settlement_is_free(bench: Bench, un
     await bench.verified()
 
 
-async def test_what_was_told_as_failed_is_undone_before_the_end(bench: Bench, unlucky: Unlucky) -> None:
-    admitted = await bench.admit(100)
+async def _settled_and_told_as_failed(bench: Bench, unlucky: Unlucky, admitted: Admitted, cost: int, **details: Any) -> None:
     unlucky.broken = "after"
     with pytest.raises(StorageUnavailable):
-        await bench.settle(admitted, 30)
+        await bench.settle(admitted, cost, **details)
     unlucky.broken = ""
+
+
+async def test_what_was_told_as_failed_is_undone_before_the_end(bench: Bench, unlucky: Unlucky) -> None:
+    admitted = await bench.admit(100)
+    await _settled_and_told_as_failed(bench, unlucky, admitted, 30)
     await bench.desk.close()
     assert await bench.balance() == (1000, 0)
 
@@ -377,10 +381,7 @@ async def test_a_kept_answer_whose_settlement_was_in_doubt_is_given_again_and_ch
     bench: Bench, unlucky: Unlucky
 ) -> None:
     admitted = await bench.admit(100, key="k")
-    unlucky.broken = "after"
-    with pytest.raises(StorageUnavailable):
-        await bench.settle(admitted, 30, answer=b"the answer")
-    unlucky.broken = ""
+    await _settled_and_told_as_failed(bench, unlucky, admitted, 30, answer=b"the answer")
     for _ in range(2):  # before it is looked after, and afterwards
         assert await bench.replay(100, key="k") == b"the answer"
         await bench.desk.make_good()
@@ -391,10 +392,7 @@ async def test_a_kept_answer_whose_settlement_was_in_doubt_is_given_again_and_ch
 async def test_a_charge_that_is_given_back_leaves_the_keys_own_limit_as_it_was(bench: Bench, unlucky: Unlucky) -> None:
     bench.caller = replace(bench.caller, spend_limit_credits=100, spend_window="day")
     admitted = await bench.admit(100)
-    unlucky.broken = "after"
-    with pytest.raises(StorageUnavailable):
-        await bench.settle(admitted, 60)
-    unlucky.broken = ""
+    await _settled_and_told_as_failed(bench, unlucky, admitted, 60)
     await bench.desk.make_good()
     assert (await bench.admit(100)).hold.credits == 100
 
