@@ -92,3 +92,17 @@ async def test_a_damaged_row_is_told_of_and_keeps_none_from_being_filed(database
     with capture_logs() as logs:
         assert await read_log(database, _count) == 1
     assert [each["event"] for each in logs] == ["log_row_damaged"]
+
+
+async def test_a_row_that_has_got_the_id_of_one_that_was_filed_is_not_struck_off(bench: Bench) -> None:
+    """SQLite gives the ids of deleted rows out again, and two may be filing the same one."""
+    await bench.settle(await bench.admit(10), 5)
+    everything = sa.select(unfiled_requests)
+    row = await bench.database.read(lambda connection: connection.execute(everything).one())
+
+    def replaced(connection: Connection) -> None:
+        connection.execute(sa.update(unfiled_requests).values(body=b"another's"))
+        filing._strike_off(connection, row)
+
+    await bench.database.write(replaced)
+    assert (await bench.database.read(lambda connection: connection.execute(everything).one())).id == row.id
