@@ -72,12 +72,16 @@ app.command(name="openapi")(reference.openapi)
 app.command(name="errors", hidden=True)(reference.errors)
 
 
-def main() -> None:
-    # What went wrong a command says itself, in one line; `serve`, and what tries routes, have a log of their own.
+def keep_log_quiet() -> None:
+    """What went wrong a command says itself, in one line; `serve`, and what tries routes, have a log of their own."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
+
+
+def main() -> None:
+    keep_log_quiet()
     try:
         try:
             app()

@@ -18,7 +18,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
-from tollway.cli.house import absence, damage, damage_told, is_absent, warn_of_another
+from tollway.cli.house import absence, is_absent, warn_of_another
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
@@ -76,7 +76,9 @@ def info(
             shown = f"{value / 1e6:,.1f} MB" if name == "bytes" else str(value)
             out.print(f"{name.replace('_', ' '):14} {shown}", markup=False)
     if told.get("integrity", "ok") != "ok":
-        fail(damage(settings.database, told["integrity"]))
+        from tollway.storage.sqlite import damaged
+
+        fail(damaged(database.where, told["integrity"]))
 
 
 @app.command()
@@ -254,11 +256,7 @@ def _schema(settings: Settings) -> str | None:
 def _opened(settings: Settings) -> Iterator["Database"]:
     from tollway.storage import Database
 
-    with (
-        _one_line_errors(),
-        damage_told(settings.database),
-        contextlib.closing(Database(settings.database)) as database,
-    ):
+    with _one_line_errors(), contextlib.closing(Database(settings.database)) as database:
         yield database
 
 

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-import sqlite3
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from tollway.usage import UsageQueries
 
 T = TypeVar("T")
-
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def on_database(home: Path | None, work: Callable[[House], Awaitable[T]], *, fir
         return await work(House(database, Accounts(database, secret), Ledger(database), UsageQueries(database), secret))
 
     try:
-        with damage_told(settings.database), contextlib.closing(Database(settings.database)) as database:
+        with contextlib.closing(Database(settings.database)) as database:
             return asyncio.run(main(database))
     except (TollwayError, SchemaError, ValueError, OSError) as error:
         fail(words(error))
@@ -117,23 +114,6 @@ def warn_of_another(settings: Settings) -> None:
                 "Give both the same TOLLWAY_DATABASE_URL.",
                 markup=False,
             )
-
-
-def damage(place: Path | DatabaseUrl, why: str) -> str:
-    """What to say of a damaged database, in one line."""
-    return f"{place} is damaged: {' '.join(why.split())}; restore it from a backup: tollway db restore FOLDER --force"
-
-
-@contextlib.contextmanager
-def damage_told(place: Path | DatabaseUrl) -> Iterator[None]:
-    """Ends the command where the SQLite file is damaged: nothing but a backup helps, and a traceback does not say so."""
-    try:
-        yield
-    except Exception as error:
-        cause = getattr(error, "orig", error)  # SQLAlchemy's errors have the driver's in them
-        if not isinstance(cause, sqlite3.DatabaseError) or getattr(cause, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
-            raise
-        fail(damage(place, str(cause)))
 
 
 async def named_or_first(accounts: "Accounts", name: str | None) -> "Account":

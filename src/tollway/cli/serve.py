@@ -18,7 +18,6 @@ import typer
 
 from tollway import __version__
 from tollway.cli.counting import counting_folder, place_to_count
-from tollway.cli.house import damage_told
 from tollway.cli.terminal import err, fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError
 from tollway.web.generated import setting_fields
@@ -128,8 +127,7 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
                 ensure_pulled(settings.default_model, store, progress)
         supervisor = Supervisor(settings, store)  # it looks at once at which models there are
         supervisor.start()
-        with damage_told(settings.database):
-            secrets = asyncio.run(_prepare_database(settings))  # last: they must not be lost to a start that fails
+        secrets = asyncio.run(_prepare_database(settings))  # last: they must not be lost to a start that fails
         engines = supervisor.endpoints()
         config = WorkerConfig(settings, engines, configuration)
         threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()

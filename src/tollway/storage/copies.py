@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tollway.settings import DatabaseUrl
-from tollway.storage.sqlite import open_lock_path
+from tollway.storage.sqlite import damaged, is_damage, open_lock_path
 from tollway.storage.turns import TurnError, turn
 
 _LOOK_SECONDS = 0.2
@@ -66,6 +66,8 @@ class SqliteCopies:
                 # one snapshot for the whole copy; the backup API would begin anew whenever another process writes
                 _watched(lambda: connection.execute("VACUUM INTO ?", (str(target),)), connection.interrupt, target, progress)
             except sqlite3.Error as error:
+                if is_damage(error):
+                    raise CopyError(damaged(self._path, str(error))) from None
                 raise CopyError(f"{self._path} could not be copied to {target}: {error}.") from None
         _sync(target)
         self.check(target)

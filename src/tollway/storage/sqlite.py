@@ -36,9 +36,25 @@ _TROUBLES = {
     sqlite3.SQLITE_PERM: "this user may not use it",
 }
 
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 T = TypeVar("T")
 
 log = structlog.get_logger()
+
+
+def _code(error: BaseException | None) -> int:
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def is_damage(error: BaseException | None) -> bool:
+    """Whether SQLite says that the file itself is at fault."""
+    return _code(error) in _DAMAGE
+
+
+def damaged(path: Path | str, why: str) -> str:
+    """What to say of a damaged file, in one line: nothing but a backup helps."""
+    return f"{path} is damaged: {' '.join(why.split())}; restore it from a backup: tollway db restore FOLDER --force"
 
 
 class Sqlite:
@@ -216,8 +232,10 @@ class Sqlite:
             return str(error)
         if isinstance(error, sa.exc.TimeoutError):
             return f"{self.path}: all connections are busy"
-        code = getattr(cause, "sqlite_errorcode", None) or 0
-        return f"{self.path}: {_TROUBLES[code & 0xFF]}" if code & 0xFF in _TROUBLES else None
+        if is_damage(cause):
+            return damaged(self.path, str(cause))
+        code = _code(cause)
+        return f"{self.path}: {_TROUBLES[code]}" if code in _TROUBLES else None
 
     def close(self) -> None:
         self._forget_writer()

@@ -1,16 +1,21 @@
 """Which commands make a database, and what the others say where there is none, an old one, or a damaged one."""
 
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+import structlog
+from tests.damage import damage_page
 from tests.postgres import PostgresServer
 from typer.testing import CliRunner, Result
 
 from tollway.app import WorkerConfig
 from tollway.catalog import shipped_configuration
-from tollway.cli import app
+from tollway.cli import app, keep_log_quiet
 from tollway.settings import DatabaseUrl, Settings
 from tollway.storage.copies import PostgresqlCopies
 from tollway.storage.tables import SCHEMA_VERSION
@@ -37,6 +42,15 @@ OTHERS = [
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """The log as commands have it."""
+    before = structlog.get_config()
+    keep_log_quiet()
+    yield
+    structlog.configure(**before)
 
 
 def run(command: str) -> Result:
@@ -110,21 +124,22 @@ def test_a_damaged_file_is_called_so(home: Path, damage: str, monkeypatch: pytes
     monkeypatch.setenv("TOLLWAY_PORT", "0")
     run("keys create")
     file = home / "tollway.db"
-    with sqlite3.connect(file) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'api_keys'").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    connection.close()
-    content = bytearray(file.read_bytes())
-    at, length = (0, len(content)) if damage == "all of it" else ((page - 1) * size, size)
-    content[at : at + length] = b"damage" * (length // 6) + b"dam"[: length % 6]
-    file.write_bytes(content)
+    if damage == "a page":
+        damage_page(file, "api_keys")
+    else:
+        file.write_bytes(b"damage" * (file.stat().st_size // 6))
     commands = ["keys list", "keys create"]
     if damage == "all of it":
-        commands += ["db info", "db info --check", "db migrate", "verify-ledger", "db backup", "serve"]
+        commands += ["db info", "db info --check", "db migrate", "verify-ledger"]
     for command in commands:
         said = told(command)
         assert all(text in said for text in (f"{file} is damaged: ", "tollway db restore")), said
+    if damage == "all of it":
+        command_line = [sys.executable, "-m", "tollway", "serve"]
+        served = subprocess.run(command_line, check=False, capture_output=True, text=True, timeout=60)
+        assert (served.returncode, "restore it from a backup" in served.stderr.splitlines()[-1]) == (1, True)
+    copied = run("db backup")
+    assert (copied.exit_code, "tollway db restore" in copied.stderr.splitlines()[-1]) == (1, True)
     checked = run("db info --check")
     assert (checked.exit_code, len(checked.stderr.splitlines()), "tollway db restore" in checked.stderr) == (1, 1, True)
 

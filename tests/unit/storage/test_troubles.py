@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from starlette.requests import Request
 from starlette.responses import Response
 from tests.asgi import call
+from tests.damage import damage_page
 from tests.installation import app_of, endpoint, installed, new_key
 from tests.postgres import PASSWORD, PostgresServer
 
@@ -183,6 +184,16 @@ async def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
         database.migrate()
     with pytest.raises(StorageUnavailable, match=r"cannot be opened|Not a directory"):
         await database.write(touch)
+    database.close()
+
+
+async def test_a_damaged_page_is_a_trouble_that_names_the_way_out(file: Path) -> None:
+    damage_page(file, "accounts")
+    database = Database(file)
+    with pytest.raises(StorageUnavailable, match=r"tollway\.db is damaged: .*; restore it from a backup: tollway db restore"):
+        await database.read(lambda connection: connection.execute(sa.select(accounts)).all())
+    with pytest.raises(StorageUnavailable, match=r"is damaged"):
+        await database.write(grow)
     database.close()
 
 
