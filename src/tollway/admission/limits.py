@@ -19,6 +19,12 @@ from tollway.storage.upsert import insert_or_replace
 Unit = Literal["requests", "tokens"]
 Subject = Literal["API key", "account"]
 WINDOW_SECONDS = 60.0
+_OWED_SECONDS_MAX: dict[Unit, float] = {"requests": WINDOW_SECONDS, "tokens": 3600.0}
+"""How far ahead an allowance may be full again. More than a minute's tokens can be owed, where answers took more than was
+expected of them; more than a minute's requests cannot.
+"""
+_SKEW_SECONDS_MAX = 60.0
+"""By which nodes' clocks may differ. What is further ahead was stored before the clock was put back, and counts for nothing."""
 
 
 class Rule(Struct, frozen=True):
@@ -78,12 +84,13 @@ class Rates:
 
     def take(self, rule: Rule, amount: int, now: float) -> Allowance:
         """Uses `amount` of the allowance, whether it is covered or not; a negative amount gives some back."""
-        self._full_at[rule.subject][rule.unit] = self._after(rule, amount, now)
+        full_at = min(self._after(rule, amount, now), now + _OWED_SECONDS_MAX[rule.unit])
+        self._full_at[rule.subject][rule.unit] = full_at
         self._changed.add((rule.subject, rule.unit))
         return self.allowance(rule, now)
 
     def allowance(self, rule: Rule, now: float) -> Allowance:
-        reset = max(0.0, self._full_at[rule.subject].get(rule.unit, 0.0) - now)
+        reset = max(0.0, self._full(rule, now) - now)
         return Allowance(rule, max(0, int((WINDOW_SECONDS - reset) / WINDOW_SECONDS * rule.per_minute + 1e-6)), reset)
 
     def flush(self) -> None:
@@ -94,7 +101,11 @@ class Rates:
             self._changed.clear()
 
     def _after(self, rule: Rule, amount: int, now: float) -> float:
-        return max(self._full_at[rule.subject].get(rule.unit, 0.0), now) + amount * WINDOW_SECONDS / rule.per_minute
+        return max(self._full(rule, now), now) + amount * WINDOW_SECONDS / rule.per_minute
+
+    def _full(self, rule: Rule, now: float) -> float:
+        full_at = self._full_at[rule.subject].get(rule.unit, 0.0)
+        return full_at if full_at <= now + _OWED_SECONDS_MAX[rule.unit] + _SKEW_SECONDS_MAX else 0.0
 
 
 class Concurrency:

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 from tests.desks import Bench, limited, opened, order, outcome
 
+from tollway import clock
 from tollway.accounts import Limits
 from tollway.admission import Admitted, Desk
 from tollway.admission import desk as desk_module
@@ -201,6 +202,32 @@ async def test_tokens_per_minute_count_what_was_really_used(bench: Bench) -> Non
     with pytest.raises(RateLimited, match="counts as up to 2,000 tokens") as refusal:
         await bench.admit(1, tokens=2000)
     assert refusal.value.code == "rate_limit_exceeded"
+
+
+async def test_more_tokens_than_the_limit_are_owed_for_an_hour_at_most(bench: Bench) -> None:
+    bench.caller = limited(bench.caller, key=Limits(tokens_per_minute=100))
+    await bench.settle(await bench.admit(1, tokens=50), 1, tokens=50_000)
+    with pytest.raises(RateLimited, match="tokens per minute") as refusal:
+        await bench.admit(1, tokens=1)
+    assert refusal.value.retry_after_seconds in range(3500, 3601)
+
+
+@pytest.mark.parametrize(("hours_back", "is_locked"), [(0.005, True), (1.1, False), (24 * 365, False)])
+async def test_a_clock_that_is_put_back_locks_nobody_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, hours_back: float, is_locked: bool
+) -> None:
+    bench.caller = limited(bench.caller, key=Limits(requests_per_minute=2, tokens_per_minute=100))
+    for _ in range(2):
+        await bench.settle(await bench.admit(1, tokens=50), 1, tokens=50)
+    then = clock.now() - hours_back * 3600
+    monkeypatch.setattr(clock, "now", lambda: then)
+    if not is_locked:
+        for remaining in ("1", "0"):
+            headers = (await bench.admit(1, tokens=50)).headers
+            assert headers["x-ratelimit-remaining-requests"] == remaining
+    with pytest.raises(RateLimited, match="per minute") as refusal:
+        await bench.admit(1, tokens=1)
+    assert refusal.value.retry_after_seconds in range(1, 61)
 
 
 async def test_concurrency_is_the_number_of_open_holds(bench: Bench) -> None:
