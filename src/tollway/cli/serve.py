@@ -144,13 +144,14 @@ def serve_http(config: "WorkerConfig", listening: socket.socket | None = None) -
     """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads. Raises OSError."""
     from tollway.api.refusals import refusal
     from tollway.app import create_app
-    from tollway.server import CannotStart, Limits, Place, Processes, Worker
+    from tollway.server import CannotStart, Limits, Place, Processes, Worker, connections_that_fit
 
     settings = config.settings
     limits = Limits(
         head_bytes_max=_HEADER_BYTES_MAX,
         head_seconds=settings.receive_seconds,
         idle_seconds=_IDLE_FACTOR * settings.receive_seconds,
+        connections_max=connections_that_fit(),
     )
 
     def work(place: Place) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 _UNREAD_BYTES_MAX = 1 << 14
 """What may wait for a slow reader here. The kernel holds back the rest, and has no more room than that either."""
 _UNPACKED_BYTES_MAX = 8 << 20
+"""Of what comes in one piece from the kernel, in however many chunks: all of it is there before its reader can be woken."""
 _HEAD_BYTES_MAX = 1 << 16
 _LINE_BYTES_MAX = 1 << 12
 _USUAL_LINE_BYTES_MAX = 20
@@ -69,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._is_complete = False
         self._failure: OSError | None = None
         self._unpack: zlib._Decompress | None = None
+        self._unpack_bytes_left = 0
 
     # --- for who exchanges --------------------------------------------------------------------------------------------
 
@@ -321,6 +323,7 @@ class Connection(asyncio.Protocol):
             self._left, self._may_stay = _UNTIL_CLOSE, False
 
     def _read_body(self) -> None:
+        self._unpack_bytes_left = _UNPACKED_BYTES_MAX
         data, at = self._buffer, 0
         if self._left is None and not self._in_trailers:
             at = self._read_whole_chunks(data)
@@ -366,8 +369,11 @@ class Connection(asyncio.Protocol):
 
     def _add(self, data: bytes) -> None:
         if self._unpack is not None:
-            data = self._unpack.decompress(data, _UNPACKED_BYTES_MAX)
-            if self._unpack.unconsumed_tail:
+            if self._unpack.eof:
+                return  # nothing belongs there; zlib would keep it
+            data = self._unpack.decompress(data, self._unpack_bytes_left + 1)
+            self._unpack_bytes_left -= len(data)
+            if self._unpack_bytes_left < 0:
                 raise ValueError("a piece that unpacks to megabytes")
         self._body += data
 

@@ -1,4 +1,5 @@
-"""Several processes take connections from one socket, by turns: whoever has the fewest.
+"""Taking connections, as many as there is room for. Several processes take them from one socket, by turns: whoever has the
+fewest.
 
 Left to themselves, the one that wakes first takes most of what comes together, and keeps it: proxies hold their connections for
 hours.
@@ -15,6 +16,7 @@ from tollway.server.service import Service
 _PAUSE_SECONDS = 0.001
 """So long another one may take a connection that is its; then it is taken here, since the other may be busy or stuck."""
 _TOGETHER_MAX = 16
+_FULL_PAUSE_SECONDS = 0.1
 _EXHAUSTED_PAUSE_SECONDS = 1.0
 _AWAY = 2**31 - 1
 
@@ -42,9 +44,6 @@ class Counts:
     def is_turn_of(self, place: int) -> bool:
         least = min(self._counts)
         return self._counts[place] <= least + 1 + least // 16
-
-    def __len__(self) -> int:
-        return len(self._counts)
 
 
 class Accepting:
@@ -80,6 +79,9 @@ class Accepting:
                 return
 
     def _took_one(self) -> bool:
+        if not self._service.has_room():
+            self._pause(_FULL_PAUSE_SECONDS)
+            return False
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):

@@ -177,6 +177,11 @@ class Connection(asyncio.Protocol):
 
     # --- called by the service ----------------------------------------------------------------------------------------
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is in work."""
+        return self._exchange is None
+
     def late(self) -> None:
         """The deadline has passed. Who still takes of an answer is not late; who takes nothing is the kernel's affair."""
         self.deadline = math.inf

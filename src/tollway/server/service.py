@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+import structlog
+
 from tollway.server.connection import Connection
 from tollway.server.exchange import Exchange
 
@@ -18,6 +20,9 @@ Refuse = Callable[[int, str], Refusal]
 """What is answered to what is no request: from status and message."""
 
 _LOOK_SECONDS_MAX = 1.0
+_CUT_FRACTION = 16
+
+log = structlog.get_logger()
 
 
 def plainly(status: int, message: str) -> Refusal:  # noqa: ARG001 - one of several ways to refuse
@@ -33,6 +38,8 @@ class Limits:
     """Between two requests. It should be more than what proxies wait: what they send into a closing connection is lost."""
     linger_seconds: float = 2.0
     """How long a caller who still sends may take to notice that the answer is there, and that no more is read."""
+    connections_max: int = 16_384
+    """Of each process. Where there are as many, who has been idle for longest makes room."""
 
 
 @dataclass(eq=False)
@@ -60,6 +67,19 @@ class Service:
 
     def connection(self) -> Connection:
         return Connection(self)
+
+    def has_room(self) -> bool:
+        """Whether another connection may be taken. If not, there soon may be: some that have been idle for longest are cut,
+        those first who have not asked for anything yet.
+        """
+        if len(self.connections) < self.limits.connections_max:
+            return True
+        idle = sorted((each for each in self.connections if each.is_idle), key=lambda each: each.deadline)
+        cut = idle[: len(idle) // _CUT_FRACTION + 1]  # more than one: looking for them takes a while
+        for connection in cut:
+            connection.abort()
+        log.warning("connections_full", connections=len(self.connections), cut=len(cut))
+        return False
 
     def first_line(self, status: int) -> bytes:
         """The status line, and the date, which is a second old at the most."""

@@ -50,16 +50,12 @@ class Worker:
         if not await lifespan.started(stopped):
             return
         service = Service(app, self._limits, self._refuse, lifespan.state)
-        listener: asyncio.Server | Accepting
-        if len(place.counts) == 1:
-            listener = await loop.create_server(service.connection, sock=place.listening, backlog=_BACKLOG)
-        else:
-            place.listening.listen(_BACKLOG)
-            listener = Accepting(service, place.listening, place.counts, place.number)
+        place.listening.listen(_BACKLOG)
+        accepting = Accepting(service, place.listening, place.counts, place.number)
         place.lifeline.send(b"r")
         await stopped.wait()
         loop.remove_reader(place.lifeline)
-        listener.close()
+        accepting.close()
         service.stop()
         draining = [loop.create_task(begin()) for begin in self._told]
         try:

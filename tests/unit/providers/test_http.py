@@ -188,6 +188,26 @@ async def test_a_packed_body_does_not_fill_the_memory() -> None:
             await exchange.rest()
 
 
+async def test_nor_do_many_packed_chunks_at_once() -> None:
+    packer = zlib.compressobj(wbits=31)
+    chunks = [packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_SYNC_FLUSH) for _ in range(40)]
+    packed = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks)
+    assert len(packed) < 1 << 16, "one read has them all"
+    async with served(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n") + packed) as exchange:
+        with pytest.raises(ConnectionError):
+            await exchange.rest()
+        assert len(exchange._body) <= 9 << 20
+
+
+async def test_what_follows_a_packed_body_is_thrown_away() -> None:
+    head = CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+    pieces = b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in (gzip.compress(b"all"), *[bytes(60_000)] * 50))
+    async with served(head + pieces + b"0\r\n\r\n") as exchange:
+        assert await exchange.rest() == b"all"
+        assert exchange._unpack is not None
+        assert len(exchange._unpack.unused_data) < 60_000
+
+
 async def test_nobody_there_is_an_error() -> None:
     client = HttpClient(silence_seconds=1, connect_seconds=5)
     for target in (Target("127.0.0.1", 1, False, "/", "x"), Target("localhost", 1, False, "/", "x")):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from tollway.server.accepting import Accepting, Counts
 from tollway.server.service import App, Limits, Message, Service
 
 T = TypeVar("T")
@@ -88,11 +89,12 @@ async def serving(app: App, limits: Limits | None = None, state: dict[str, Any] 
     problems: list[str] = []
     loop.set_exception_handler(lambda _, context: problems.append(str(context)))
     service = Service(app, limits or Limits(), state=state or {})
-    listener = await loop.create_server(service.connection, "127.0.0.1", 0)
+    listening = socket.create_server(("127.0.0.1", 0))
+    accepting = Accepting(service, listening, Counts(1), 0)
     try:
-        yield Served(service, listener.sockets[0].getsockname()[1], problems)
+        yield Served(service, listening.getsockname()[1], problems)
     finally:
-        listener.close()
+        accepting.close()
         await service.cut()
         async with asyncio.timeout(SECONDS_MAX):
             await service.emptied()

@@ -390,3 +390,54 @@ def test_who_pipelines_and_reads_no_answers_gets_no_more_of_them() -> None:
             assert (said.count(b"HTTP/1.1 200"), said.count(b"x")) == (count, count * size)
 
     on_the_loop(talk())
+
+
+# --- more connections than there is room for --------------------------------------------------------------------------
+
+
+def test_who_has_been_idle_for_longest_makes_room() -> None:
+    async def talk() -> None:
+        async with serving(echo, Limits(connections_max=3)) as served:
+            used = await served.open()
+            await used.send(GET)
+            await used.until(b"GET /a ")
+            silent = []
+            for _ in range(2):
+                silent.append(await served.open())
+                await asyncio.sleep(0.05)
+            assert len(served.service.connections) == 3
+            for _ in range(5):
+                assert b"GET /last" in await served.talk(LAST)
+            assert await silent[0].some() == b""
+            await used.send(GET)
+            await used.until(b"GET /a ")
+            for caller in (used, *silent):
+                caller.close()
+
+    on_the_loop(talk())
+
+
+def test_who_waits_for_an_answer_is_not_cut_and_newcomers_wait() -> None:
+    go_on = asyncio.Event()
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        if scope["path"] == "/a":
+            await go_on.wait()
+        await answer(send, b"done")
+
+    async def talk() -> None:
+        async with serving(app, Limits(connections_max=2)) as served:
+            waiting = [await served.open(), await served.open()]
+            for caller in waiting:
+                await caller.send(GET)
+            newcomer = asyncio.create_task(served.talk(LAST))
+            await asyncio.sleep(0.3)
+            assert not newcomer.done()
+            go_on.set()
+            for caller in waiting:
+                await caller.until(b"done")
+            assert b"done" in await newcomer
+            for caller in waiting:
+                caller.close()
+
+    on_the_loop(talk())
