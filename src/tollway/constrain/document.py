@@ -1,6 +1,5 @@
 """The schema document: well-formed, within limits, and its references resolved."""
 
-import json
 import math
 from collections.abc import Iterable
 from functools import lru_cache
@@ -16,6 +15,10 @@ DEPTH_MAX = 64
 NODES_MAX = 50_000
 STEPS_MAX = 30_000
 NUMBER_BITS_MAX = 1_024
+TEXT_CHARS_MAX = 1_000_000
+PATTERN_CHARS_MAX = 10_000
+BACKTRACKS_MAX = 1_000  # for one match; a tenth of a millisecond
+BACKTRACKING_STEPS = 30  # what checking a value costs in a schema with a pattern whose time is not linear
 CHAIN_MAX = 60
 CHECK_MAX = 200_000
 
@@ -137,9 +140,23 @@ def _validator_class(dialect: int) -> Any:
     return jsonschema_rs.Draft202012Validator if dialect == 2020 else jsonschema_rs.Draft201909Validator
 
 
-@lru_cache(maxsize=256)
+# A match that is given up counts as none, and also as none under `not`: fewer values are taken, never wrong ones.
+_PATTERNS = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS_MAX)
+
+
+@lru_cache(maxsize=32)  # a compiled one may have megabytes
 def _pattern(pattern: str) -> Any:
-    return jsonschema_rs.Draft202012Validator({"pattern": pattern})
+    return jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=_PATTERNS)
+
+
+@lru_cache(maxsize=256)
+def _is_linear(pattern: str) -> bool:
+    """Whether it is matched in linear time: without looking around and referring back."""
+    try:
+        jsonschema_rs.Draft202012Validator({"pattern": pattern}, pattern_options=jsonschema_rs.RegexOptions())
+    except ValueError:
+        return False
+    return True
 
 
 def is_pattern(pattern: str) -> bool:
@@ -162,6 +179,7 @@ class Document:
     def __init__(self, schema: Any, *, param: str) -> None:
         self.param = param
         self.steps = 0
+        self._check_steps = 0  # what checking a value costs
         self._check_size(schema)
         self.dialect = self._dialect(schema)
         self._check_meta(schema, "")
@@ -259,6 +277,7 @@ class Document:
             # A validator follows every reference each time it is met, which may double at each level.
             if self._weight(loc, depth, ()) * nodes > CHECK_MAX:
                 raise TooLarge("its references meet again too often to check its values")
+            self.spend(self._check_steps)
             if not self._validator(loc).is_valid(value):
                 return False
         return True
@@ -301,7 +320,7 @@ class Document:
     def _make_validator(self, loc: Loc) -> Any:
         make = _validator_class(self.dialect)
         if isinstance(loc.schema, bool) or loc.pointer.startswith("(") or isinstance(self.root.schema, bool):
-            return make(loc.schema)
+            return make(loc.schema, pattern_options=_PATTERNS)
         # References inside count from the outermost schema, so this one is reached from there.
         uri = str(self.root.keyword("$id") or "").rstrip("#")
         uri = uri if ":" in uri else "tollway:schema"
@@ -309,7 +328,7 @@ class Document:
         schema = {"$ref": f"{uri}#{percent_encoded(loc.pointer, safe='/~')}"}
         try:
             registry = jsonschema_rs.Registry([(uri, root)])
-            return make(schema, registry=registry, validate_formats=True)
+            return make(schema, registry=registry, validate_formats=True, pattern_options=_PATTERNS)
         except (ValueError, jsonschema_rs.ReferencingError):
             raise invalid("validators cannot read it.", loc.pointer, param=self.param) from None
 
@@ -323,17 +342,18 @@ class Document:
 
     def _check_size(self, schema: Any) -> None:
         level: list[Any] = [schema]
-        nodes = 0
+        nodes = chars = 0
         for _ in range(DEPTH_MAX):
             below: list[Any] = []
             for value in level:
                 if isinstance(value, dict):
                     below.extend(value.values())
-                    self._check_text("".join(value))
+                    chars += self._check_text("".join(value))
+                    self._check_patterns(value)
                 elif isinstance(value, list):
                     below.extend(value)
                 elif isinstance(value, str):
-                    self._check_text(value)
+                    chars += self._check_text(value)
                 elif isinstance(value, float) and not math.isfinite(value):
                     raise invalid("it has a number that is not finite.", "", param=self.param)
                 elif isinstance(value, int) and value.bit_length() > NUMBER_BITS_MAX:
@@ -341,17 +361,33 @@ class Document:
             nodes += len(level)
             if nodes > NODES_MAX:
                 raise TooLarge(f"it has more than {NODES_MAX} values")
+            if chars > TEXT_CHARS_MAX:
+                raise TooLarge(f"it has more than {TEXT_CHARS_MAX} characters of text")
             if not below:
                 return
             level = below
         raise TooLarge(f"it is nested deeper than {DEPTH_MAX} levels")
 
-    def _check_text(self, value: str) -> None:
+    def _check_patterns(self, schema: dict[str, Any]) -> None:
+        """Also of what only looks like a schema: anything may be referred to."""
+        named = schema.get("patternProperties")
+        patterns = [schema.get("pattern"), *(named if isinstance(named, dict) else ())]
+        for pattern in patterns:
+            if not isinstance(pattern, str):
+                continue
+            if len(pattern) > PATTERN_CHARS_MAX:
+                raise TooLarge(f"it has a pattern of more than {PATTERN_CHARS_MAX} characters")
+            if not _is_linear(pattern):
+                self._check_steps = BACKTRACKING_STEPS
+
+    def _check_text(self, value: str) -> int:
+        """Returns its length."""
         if not value.isascii():
             try:
                 value.encode()
             except UnicodeEncodeError:
                 raise invalid("it has half a surrogate pair.", "", param=self.param) from None
+        return len(value)
 
     def _check_meta(self, schema: Any, pointer: str) -> None:
         if not isinstance(schema, dict | bool):
@@ -373,8 +409,3 @@ def _measure(value: Any) -> tuple[int, int]:
         ]
         depth += bool(level)
     return depth, nodes
-
-
-def canonical(schema: Any) -> str:
-    """The schema as a cache key. The order of properties matters to a grammar, so keys are not sorted."""
-    return json.dumps(schema, ensure_ascii=True, separators=(",", ":"))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from tollway.constrain.document import ANNOTATIONS, Document, Loc, Schema, canonical
+from tollway.constrain.document import ANNOTATIONS, Document, Loc, Schema
 from tollway.constrain.enums import listed
 from tollway.constrain.exclusive import compare
 from tollway.constrain.flatten import Conj, Plain, alternatives, types_of
@@ -48,31 +48,8 @@ def compile_schema(schema: Schema, *, param: str, rules: RuleSet, arguments: boo
 
 def schema_grammar(schema: Schema, *, param: str) -> str:
     """The grammar of the documents of one schema. Raises as `compile_schema`, and for a schema that no value satisfies."""
-    try:
-        key = canonical(schema)
-    except (RecursionError, TypeError, ValueError):
-        raise invalid("it is nested too deep, or no JSON.", "", param=param) from None
-    return _schema_grammar(key, _Hidden(schema), param)
-
-
-class _Hidden:
-    """Carries a value past a cache key; all of them are equal."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hidden)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@lru_cache(maxsize=128)
-def _schema_grammar(key: str, schema: _Hidden, param: str) -> str:  # noqa: ARG001 - `key` is for the cache
     rules = RuleSet()
-    root = compile_schema(schema.value, param=param, rules=rules)
-    return _finish(rules, (root,), param)
+    return _finish(rules, (compile_schema(schema, param=param, rules=rules),), param)
 
 
 def _finish(rules: RuleSet, start: Seq, param: str) -> str:

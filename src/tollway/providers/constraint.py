@@ -18,6 +18,8 @@ from tollway.wire.chat import ChatRequest, JsonObjectFormat, JsonSchemaFormat, N
 
 # A small model that may call in parallel sometimes does not stop; OpenAI's models stay far below this.
 PARALLEL_CALLS_MAX = 8
+_REMEMBERED_BYTES_MAX = 1 << 16
+"""Larger schemas are compiled each time: what is remembered is memory that any caller can fill."""
 
 
 class Constraint(Struct, frozen=True):
@@ -67,7 +69,8 @@ def constraint_for(request: ChatRequest) -> Constraint:
         has_schema=has_schema,
         schema=schema,
     )
-    return _compiled(msgspec.json.encode(given))
+    key = msgspec.json.encode(given)
+    return _compiled(key) if len(key) <= _REMEMBERED_BYTES_MAX else _compiled.__wrapped__(key)
 
 
 def _calls_max(request: ChatRequest) -> int:

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
 _keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_FEW_FIELDS_BYTES = 5 * ENTRIES_MAX
+"""A field takes at least as many bytes as `"":0,`, so that a smaller body has no more than ENTRIES_MAX."""
 _KNOWN_FIELDS = frozenset(ChatRequest.__struct_fields__)
 _FLOAT_FOR_INTEGER = re.compile(r"^Expected `int[^`]*`, got `float` - at `\$\.([^`.\[]+)`$")
 _WHOLE_NUMBERS_MAX = 10
@@ -38,7 +40,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     """
     try:
         request = _decoded(body, _chat_decoder)
-        fields = _keys_decoder.decode(body)
+        fields = _fields_of(body)
         if not fields.keys() <= _KNOWN_FIELDS:
             _keep_extra(request, fields)
             _refuse_audio(fields)
@@ -48,11 +50,32 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     return request, list(request.extra)
 
 
+class _Name(str):
+    """A field's; the decoder calls us for each because the type is not its own."""
+
+    __slots__ = ()
+
+
+def _fields_of(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of an object that is valid JSON, undecoded. Raises InvalidRequest for more than anybody needs."""
+    if len(body) < _FEW_FIELDS_BYTES:
+        return _keys_decoder.decode(body)
+    count = 0
+
+    def counted(_: type, name: str) -> _Name:
+        nonlocal count
+        count += 1
+        if count > ENTRIES_MAX:
+            raise InvalidRequest(f"The body has more than {ENTRIES_MAX:,} fields.")
+        return _Name(name)
+
+    fields: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[_Name, msgspec.Raw], dec_hook=counted)
+    return fields
+
+
 def _keep_extra(request: ChatRequest, fields: dict[str, msgspec.Raw]) -> None:
     """Puts aside, with the request, those fields of its body that the contract does not know."""
     extra = {name: raw for name, raw in fields.items() if name not in _KNOWN_FIELDS}
-    if len(extra) > ENTRIES_MAX:
-        raise InvalidRequest(f"The request has {len(extra):,} unknown fields; {ENTRIES_MAX:,} are the most.")
     for raw in extra.values():
         str(raw, "utf-8")  # what is skipped is checked to be JSON, but not to be text
     request.__dict__["extra_fields"] = extra
@@ -82,7 +105,7 @@ def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
             field = _FLOAT_FOR_INTEGER.match(str(error))
             if field is None:
                 raise
-            fields = _keys_decoder.decode(body)
+            fields = _fields_of(body)
             number = float(bytes(fields[field[1]]))
             if not number.is_integer() or abs(number) >= 2**53:  # beyond it a float does not say which integer is meant
                 raise

@@ -57,6 +57,14 @@ BOMBS: dict[str, Any] = {
     "pattern stars": {"type": "string", "pattern": "^(" + "a*" * 900 + ")*$"},
     "minProperties": {"type": "object", "properties": {f"p{i}": {} for i in range(300)}, "minProperties": 299},
     "long names": {"properties": {"€" * 60_000: {}}},
+    "backtracking": {"enum": ["a" * 3000 + str(i) for i in range(600)], "pattern": r"^(a*)*\1b$"},
+    "backtracking further down": {
+        "enum": [["a" * 3000 + str(i) for i in range(600)] for _ in range(5)],
+        "items": {"$ref": "#/properties/pattern"},
+        "properties": {"pattern": {"patternProperties": {}, "pattern": r"^(a*)*\1b$"}},
+    },
+    "much text": {"type": "null", "description": "x" * 1_000_001},
+    "a long pattern": {"type": "string", "pattern": "a" * 10_001},
     "values of doubled schemas": {"enum": [1, 2], **doubling("allOf", 25)},
     "deep values of doubled schemas": {"const": VALUE, "allOf": [{"items": {"$ref": "#"}}, {"items": {"$ref": "#"}}]},
     "cross references": {
@@ -80,6 +88,10 @@ LARGE: dict[str, Any] = {
     "allOf doubling": doubling("allOf", 25),
     "many optional properties": {"properties": {f"property_{i}": {"type": ["string", "null"]} for i in range(300)}},
     "a thousand values": {"enum": [f"value number {i}" for i in range(1000)]},
+    "values of an intricate pattern": {
+        "enum": [f"somebody{i}@mail.example.org" for i in range(500)],
+        "pattern": r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$",
+    },
     "a long list": {"type": "array", "items": {"type": "integer"}, "maxItems": 1_000_000},
     "discriminated": {"oneOf": [{"properties": {"k": {"const": i}, "v": {}}, "required": ["k"]} for i in range(40)]},
 }

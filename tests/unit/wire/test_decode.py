@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -220,6 +221,18 @@ def test_unknown_fields_are_told() -> None:
     _, unknown = decode_chat_request(body(frobnicate=1, top_q=None))
 
     assert unknown == ["frobnicate", "top_q"]
+
+
+def test_more_fields_than_anybody_needs_are_not_even_counted() -> None:
+    fields = b"".join(b',"%x":0' % number for number in range(500_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidRequest, match="more than 10,000 fields"):
+            decode_chat_request(b'{"model":"m","messages":[{"role":"user","content":"a"}]' + fields + b',"n":1.0,"seed":1.0}')
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10_000_000
 
 
 def test_unknown_fields_keep_their_values_as_they_came() -> None:
