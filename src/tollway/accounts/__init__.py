@@ -12,7 +12,7 @@ from tollway.accounts.records import (
     NewKey,
 )
 from tollway.accounts.secret_check import SecretError, adopt_secret, check_secret, knows_secret, own_secret, secret_fits
-from tollway.accounts.service import Accounts
+from tollway.accounts.service import Accounts, new_account
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "check_secret",
     "knows_secret",
     "load_secret",
+    "new_account",
     "own_secret",
     "require",
     "secret_fits",

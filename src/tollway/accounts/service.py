@@ -74,9 +74,8 @@ class Accounts:
 
     async def create_account(self, name: str, settings: AccountChanges = _NO_LIMITS) -> Account:
         """Raises InvalidRequest when the name is taken."""
-        values = checked_account(msgspec.structs.replace(settings, name=name))
         try:
-            return await self._database.write(lambda connection: _insert_account(connection, values))
+            return await self._database.write(lambda connection: new_account(connection, name, settings))
         except sa.exc.IntegrityError:
             raise _account_name_taken() from None
 
@@ -234,6 +233,12 @@ def _account_name_taken() -> InvalidRequest:
 
 def _key_name_taken() -> InvalidRequest:
     return InvalidRequest("The account has a key of this name already; choose another.", param="name")
+
+
+def new_account(connection: Connection, name: str, settings: AccountChanges = _NO_LIMITS) -> Account:
+    """For transactions in which more than it is made. Raises InvalidRequest, and IntegrityError when the name is taken."""
+    values = checked_account(msgspec.structs.replace(settings, name=name))
+    return _insert_account(connection, values)
 
 
 def _insert_account(connection: Connection, values: dict[str, object]) -> Account:

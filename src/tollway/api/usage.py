@@ -150,8 +150,10 @@ async def show_receipt(request: Request, services: Services) -> Response:
 
 
 async def receipt_of(services: Services, scope: Scope, any_id: str) -> Receipt:
-    """Of the newest request that has the id. Raises NotFound."""
-    row = next(iter(await services.usage.find(scope, any_id)), None)
+    """Of the request that has the id, or of the newest that its caller has given it. Raises NotFound."""
+    rows = await services.usage.find(scope, any_id)
+    # ours first: callers may give their requests the ids of others
+    row = min(rows, key=lambda each: (each.request_id != any_id, each.inference_id != any_id), default=None)
     request_id = any_id if row is None else row.request_id
     entries = [entry for entry in await services.ledger.entries_of(request_id) if _is_of(scope, entry)]
     if row is None and not entries:

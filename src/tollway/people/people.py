@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from tollway import clock
-from tollway.accounts import Accounts, Caller
+from tollway.accounts import Accounts, Caller, new_account
 from tollway.errors import Forbidden, InvalidRequest, NotFound, Unauthorized
 from tollway.ids import random_text
 from tollway.people import links, sessions, throttle
@@ -84,10 +84,11 @@ class People:
                 return await self._reset(token, link, password)
         email = _checked_email(email)
         hashed = await self._passwords.hash(checked_password(password, email))
-        account_id = await self._account_for(link, email)
+        existing = await self._account_for(link)
 
         def work(connection: Connection) -> str:
             used = links.use(connection, token, self._secret) if token is not None else None
+            account_id = existing or new_account(connection, _account_name(email)).id
             if used is not None and used.purpose == "first_owner":
                 # nodes that started in the same moment printed a link each: their users take turns at the first account
                 connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())
@@ -232,7 +233,9 @@ class People:
 
     async def _count_try(self, email: str, address: str) -> None:
         """Raises RateLimited when there were too many."""
-        wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
+        wait = await self._database.read(lambda connection: throttle.blocked(connection, address))  # a flood writes nothing
+        if wait is None:
+            wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
         if wait is not None:
             raise throttle.too_many(wait)
 
@@ -258,16 +261,11 @@ class People:
         throttle.forget(connection, email)
         return sessions.insert(connection, user_id, self._secret)
 
-    async def _account_for(self, link: Link | None, email: str) -> str:
+    async def _account_for(self, link: Link | None) -> str | None:
         """The first owner takes the first account, who is invited to one takes that, everybody else gets one of their own."""
-        if link is not None and link.account_id is not None:
-            return link.account_id
         if link is not None and link.purpose == "first_owner":
             return (await self._accounts.first_account()).id
-        taken = await self._database.read(lambda connection: _by_email(connection, email) is not None)
-        if taken:
-            raise _taken()
-        return (await self._accounts.create_account(_account_name(email))).id
+        return None if link is None else link.account_id
 
 
 def _checked_email(email: str) -> str:

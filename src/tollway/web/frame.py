@@ -98,7 +98,7 @@ class Visit:
     def address(self) -> str:
         """Where the request comes from; a proxy on this machine is believed when it says so."""
         client = self.request.client.host if self.request.client else ""
-        forwarded = self.request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        forwarded = ",".join(self.request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
         return forwarded[:100] if forwarded and client in _LOOPBACK else client
 
     @property

@@ -28,6 +28,7 @@ _WHOLE_NUMBERS_MAX = 10
 """Fields of one body that may be written so; a body with more of them fails at the next one."""
 _MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_SENTENCE_CHARS_MAX = 300
 _AUDIO_PART = "Invalid value 'input_audio'"
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
 
@@ -139,7 +140,11 @@ def _fault(body: bytes, text: str) -> str:
 
 def _validation_problem(text: str) -> InvalidRequest:
     """The sentence of msgspec, such as "Expected `float` <= 2.0 - at `$.temperature`", with the path as `param`."""
-    sentence, _, path = text.partition(" - at `")
+    sentence, found, path = text.rpartition(" - at `")
+    if not found:
+        sentence, path = text, ""
+    if len(sentence) > _SENTENCE_CHARS_MAX:  # it has what was sent
+        sentence = f"{sentence[:_SENTENCE_CHARS_MAX]}..."
     param = path.removesuffix("`").removeprefix("$").removeprefix(".")
     code = "invalid_value"
     if missing := _MISSING_FIELD.match(sentence):

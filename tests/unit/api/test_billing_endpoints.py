@@ -288,6 +288,15 @@ async def test_a_receipt_explains_a_charge(tmp_path: Path) -> None:
         assert (last["kind"], last["posted"], last["note"]) == ("refund", 40, "sorry")
 
 
+async def test_a_request_that_is_called_like_another_does_not_take_its_receipts_place(tmp_path: Path) -> None:
+    async with api(tmp_path) as it:
+        first = await it.spent(40)
+        for name in (first, "inf" + first):
+            await it.spent(7, client_request_id=name)
+        for any_id in (first, "inf" + first):
+            assert (await it.good(f"/v2/logs/{any_id}"))["data"]["request_id"] == first
+
+
 async def test_a_receipt_of_a_request_in_work_has_its_hold(tmp_path: Path) -> None:
     async with api(tmp_path) as it:
         admitted = await it.bench.admit(7)

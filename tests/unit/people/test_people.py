@@ -108,12 +108,14 @@ async def test_a_link_lets_one_person_in_however_many_use_it(nodes: list[Node]) 
     tries = [nodes[n % NODES].people.sign_up(f"u{n}@example.org", PASSWORD, "::1", token=token) for n in range(30)]
     assert await outcomes(tries) == {"ok": 1, "NotFound": 29}
     assert len(await nodes[0].people.list_users()) == 2
+    assert len(await nodes[0].accounts.list_accounts()) == 2, "who came too late has left none behind"
 
 
 async def test_an_email_address_is_taken_once(nodes: list[Node]) -> None:
     without_hashing(nodes)
     tries = [node.people.sign_up("same@example.org", PASSWORD, "::1", token=None) for node in nodes * 5]
     assert await outcomes(tries) == {"ok": 1, "InvalidRequest": len(tries) - 1}
+    assert len(await nodes[0].accounts.list_accounts()) == 1
 
 
 async def test_guesses_that_come_at_once_are_counted_one_by_one(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,6 +139,15 @@ async def test_one_place_cannot_try_many_addresses(nodes: list[Node]) -> None:
     count = TRIES_PER_ADDRESS_MAX + 30
     tries = [nodes[n % NODES].people.sign_in(f"u{n}@example.org", "x", "10.0.0.1") for n in range(count)]
     assert await outcomes(tries) == {"Unauthorized": TRIES_PER_ADDRESS_MAX, "RateLimited": 30}
+
+
+async def test_who_has_had_his_tries_keeps_nobody_else_out(people: People) -> None:
+    await made_owner(people)
+    guesses = [people.sign_in(f"u{n}@example.org", "x", f"2001:db8::{n:x}") for n in range(TRIES_PER_ADDRESS_MAX)]
+    assert await outcomes(guesses) == {"Unauthorized": TRIES_PER_ADDRESS_MAX}
+    more = [people.sign_in(OWNER, "x", f"2001:db8::1:{n:x}") for n in range(2 * TRIES_PER_EMAIL_MAX)]
+    assert await outcomes(more) == {"RateLimited": len(more)}
+    assert await people.sign_in(OWNER, PASSWORD, "2001:db8:0:1::1")
 
 
 async def test_a_sign_in_that_succeeds_forgets_the_tries_before_it(people: People) -> None:

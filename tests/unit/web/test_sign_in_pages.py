@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.requests import Request
 from tests.installation import installed, site_of
 from tests.visitor import HOST, PASSWORD, Visitor, owner_of
 
@@ -12,6 +13,7 @@ from tollway import clock
 from tollway.api.services import Services
 from tollway.people import FIRST_OWNER_SECONDS, SESSION_SECONDS
 from tollway.people.throttle import TRIES_PER_EMAIL_MAX, WINDOW_SECONDS
+from tollway.web.frame import Visit
 
 pytestmark = pytest.mark.usefixtures("both_databases")
 
@@ -136,6 +138,24 @@ async def test_guessing_is_throttled(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(clock, "now", lambda: later)
         await visitor.get("/signin")
         assert (await visitor.post("/signin", {"email": "owner@example.org", "password": PASSWORD})).status == 200
+
+
+@pytest.mark.parametrize(
+    ("client", "forwarded", "address"),
+    [
+        ("127.0.0.1", [], "127.0.0.1"),
+        ("127.0.0.1", ["10.0.0.1"], "10.0.0.1"),
+        ("127.0.0.1", ["6.6.6.6, 10.0.0.1"], "10.0.0.1"),
+        ("127.0.0.1", ["6.6.6.6", "10.0.0.1"], "10.0.0.1"),
+        ("192.0.2.1", ["10.0.0.1"], "192.0.2.1"),
+    ],
+)
+async def test_where_a_visitor_is_throttled(tmp_path: Path, client: str, forwarded: list[str], address: str) -> None:
+    """A proxy adds the caller's address to what the caller says, in the same line or in one of its own."""
+    headers = [(b"x-forwarded-for", line.encode()) for line in forwarded]
+    request = Request({"type": "http", "headers": headers, "client": (client, 50000)})
+    async with installed(tmp_path) as services:
+        assert Visit(request, services, None).address == address
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,13 @@ def test_what_the_contract_forbids_is_a_400_that_names_the_parameter(fields: dic
     assert param.rpartition(".")[2].partition("[")[0] in caught.value.message
 
 
+def test_what_is_wrong_is_not_said_back_at_any_length() -> None:
+    with pytest.raises(InvalidRequest, match=r"response_format\.type: Invalid") as caught:
+        decode_chat_request(body(response_format={"type": "x - at `$.y` " * 100_000}))
+
+    assert (caught.value.param, len(caught.value.message) < 500) == ("response_format.type", True)
+
+
 PART = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
 
 
