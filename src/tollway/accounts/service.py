@@ -12,7 +12,7 @@ from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, Ke
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.storage import Database
-from tollway.storage.tables import accounts, api_keys
+from tollway.storage.tables import accounts, api_keys, key_spend
 from tollway.wire.keys import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, KeyKind
 
 FIRST_ACCOUNT = "owner"
@@ -193,6 +193,11 @@ class Accounts:
         def work(connection: Connection) -> ApiKey:
             key = _find_key(connection, prefix_or_id, account_id, kind)
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
+            if (
+                "spend_window" in values
+            ):  # what counts for the new limit is summed up anew, where nothing is held for the old one
+                mine = sa.and_(key_spend.c.key_id == key.id, key_spend.c.held == 0)
+                connection.execute(sa.delete(key_spend).where(mine))
             return _key(connection.execute(_SELECT_KEY.where(api_keys.c.id == key.id)).mappings().one())
 
         try:

@@ -13,12 +13,13 @@ from tollway import clock
 from tollway.accounts import Caller, Limits
 from tollway.admission.limits import Rule, Subject, allowance_headers
 from tollway.admission.records import Admitted, Order, Outcome, Replay, Settled
-from tollway.admission.spend import Place, window_start
+from tollway.admission.spend import Place
 from tollway.admission.state import State
 from tollway.errors import InsufficientCredits, ServiceUnavailable, SpendLimitReached, TollwayError
 from tollway.ledger import Hold
 from tollway.storage.prepared import PreparedIn
 from tollway.storage.tables import holds, ledger_entries
+from tollway.usage import window_start
 
 Command = Order | Outcome
 Result = Admitted | Replay | Settled | TollwayError

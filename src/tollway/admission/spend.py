@@ -1,6 +1,5 @@
-"""What a key has spent in the current day, week or month, for its own limit. Windows begin at 00:00 UTC, weeks on Monday."""
+"""What a key has spent in the current day, week or month, for its own limit."""
 
-import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,22 +8,10 @@ from sqlalchemy import Connection
 
 from tollway.storage.tables import key_spend
 from tollway.storage.upsert import insert_or_replace
-from tollway.wire.keys import SpendWindow
+from tollway.usage import spent_since
 
 Place = tuple[str, int]
 """A key's id, and when its window began in seconds since the epoch."""
-
-
-def window_start(window: SpendWindow, now: float) -> int:
-    """When the window that holds `now` began; 0 for a limit that never resets."""
-    if window == "no_reset":
-        return 0
-    day = dt.datetime.fromtimestamp(now, dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if window == "week":
-        day -= dt.timedelta(days=day.weekday())
-    elif window == "month":
-        day = day.replace(day=1)
-    return int(day.timestamp())
 
 
 class KeySpend:
@@ -42,8 +29,12 @@ class KeySpend:
         query = sa.select(key_spend).where(sa.tuple_(key_spend.c.key_id, key_spend.c.starts_at).in_(wanted))
         found = {(row["key_id"], row["starts_at"]): dict(row) for row in self._connection.execute(query).mappings()}
         for place in wanted:
-            empty = {"key_id": place[0], "starts_at": place[1], "spent": 0, "held": 0}
-            self._rows[place] = found.get(place, empty)
+            self._rows[place] = found.get(place) or self._begun(place)
+
+    def _begun(self, place: Place) -> dict[str, Any]:
+        """A window of which nothing is counted yet. What was spent in it before the key had this limit counts, too."""
+        key_id, starts_at = place
+        return {"key_id": key_id, "starts_at": starts_at, "spent": spent_since(self._connection, key_id, starts_at), "held": 0}
 
     def used(self, place: Place) -> int:
         """Spent and held in the window, in credits."""

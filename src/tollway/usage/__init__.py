@@ -3,6 +3,7 @@
 from tollway.usage.prices import PriceList
 from tollway.usage.queries import CHAT, LogFilter, LogRow, Scope, Sums, UsageGroup, UsageQueries, Window, time_zones
 from tollway.usage.recording import BUCKET_SECONDS, RequestRecord, UsageRecorder
+from tollway.usage.spending import spent_since, window_start
 from tollway.wire.usage import Origin, Status
 
 __all__ = [
@@ -20,5 +21,7 @@ __all__ = [
     "UsageQueries",
     "UsageRecorder",
     "Window",
+    "spent_since",
     "time_zones",
+    "window_start",
 ]

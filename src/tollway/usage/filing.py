@@ -23,7 +23,7 @@ from tollway.storage import Database
 from tollway.storage.not_now import NotNow
 from tollway.storage.prepared import Prepared, PreparedIn
 from tollway.storage.tables import unfiled_requests
-from tollway.usage.recording import RequestRecord, write_records
+from tollway.usage.recording import RequestRecord, decode_records, write_records
 
 FILING_SECONDS = 1.0
 PIECE_PAUSE_SECONDS = 0.01
@@ -133,7 +133,7 @@ def _file_some(connection: Connection, until: int) -> bool:
 def _read(row: Any) -> list[RequestRecord]:
     """What was settled together. Damage keeps nothing else from being filed; `tollway verify-ledger` finds what is missing."""
     try:
-        return _decode(row.body)
+        return decode_records(row.body)
     except msgspec.DecodeError:
         log.exception("log_row_damaged", id=row.id)
         return []
@@ -148,4 +148,3 @@ _OLDEST = Prepared(
 )
 _STRIKE_OFF = PreparedIn(lambda ids: sa.delete(unfiled_requests).where(unfiled_requests.c.id.in_(ids)))
 _NEWEST = sa.select(unfiled_requests.c.id).order_by(unfiled_requests.c.id.desc()).limit(1)
-_decode = msgspec.msgpack.Decoder(list[RequestRecord]).decode

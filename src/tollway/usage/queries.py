@@ -8,7 +8,7 @@ costs the same at any number of requests. A request belongs to the moment at whi
 import datetime as dt
 import functools
 import zoneinfo
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, IS_NO_SUCCESS, api_keys, prices, requests, usage_buckets
 from tollway.usage.filing import read_log
 from tollway.usage.recording import BUCKET_SECONDS, DAY_SECONDS, HOUR_SECONDS, RequestRecord
+from tollway.usage.spending import window_start
 from tollway.wire.usage import Status
 
 CHAT = "tollway chat"
@@ -158,14 +159,25 @@ class UsageQueries:
 
     async def monthly(self, key_ids: Sequence[str]) -> dict[str, int]:
         """The credits that each key has spent since the first of this month, 00:00 UTC. Keys without any are left out."""
-        month = dt.datetime.fromtimestamp(clock.now(), dt.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        return await self.spent(dict.fromkeys(key_ids, window_start("month", clock.now())))
+
+    async def spent(self, since: Mapping[str, int]) -> dict[str, int]:
+        """The credits that each key has spent since the beginning of that day in UTC. Keys without any are left out."""
         columns = usage_buckets.c
-        owners = sa.select(api_keys.c.account_id).where(api_keys.c.id.in_(key_ids))
-        query = sa.select(columns.key_id, sa.func.sum(columns.credits)).group_by(columns.key_id)
-        query = query.where(columns.account_id.in_(owners), columns.key_id.in_(key_ids))
-        query = query.where(columns.span == DAY_SECONDS, columns.bucket >= int(month.timestamp()))
-        rows = await read_log(self._database, lambda connection: connection.execute(query).all())
-        return {key_id: int(spent) for key_id, spent in rows if spent}
+        query = (
+            sa.select(columns.key_id, sa.func.sum(columns.credits)).where(columns.span == DAY_SECONDS).group_by(columns.key_id)
+        )
+
+        def work(connection: Connection) -> dict[str, int]:
+            spent: dict[str, int] = {}
+            for at in set(since.values()):
+                key_ids = [key_id for key_id, begins in since.items() if begins == at]
+                owners = sa.select(api_keys.c.account_id).where(api_keys.c.id.in_(key_ids))
+                mine = query.where(columns.account_id.in_(owners), columns.key_id.in_(key_ids), columns.bucket >= at)
+                spent |= {key_id: int(total) for key_id, total in connection.execute(mine) if total}
+            return spent
+
+        return await read_log(self._database, work)
 
     async def written_since(self, scope: Scope, last_id: int, *, limit: int = 100) -> tuple[list[LogRow], int]:
         """Rows that were written after the one with that id, newest first, and the newest id of all.

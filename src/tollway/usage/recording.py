@@ -103,6 +103,12 @@ def write_records(connection: Connection, records: Sequence[RequestRecord]) -> N
     insert_or_add(connection, usage_buckets, rows)
 
 
+def decode_records(body: bytes) -> list[RequestRecord]:
+    """What `UsageRecorder` has written in one row. Raises msgspec.DecodeError for a damaged one."""
+    return _decode(body)
+
+
+_decode = msgspec.msgpack.Decoder(list[RequestRecord]).decode
 _encode = msgspec.msgpack.Encoder().encode
 _INSERT_UNFILED = insert_into(unfiled_requests, ("account_id", "credits", "body"))
 _INSERT_REQUEST = insert_into(requests, RequestRecord.__struct_fields__)

@@ -10,10 +10,13 @@ from tollway import clock
 from tollway.accounts import ApiKey, KeyChanges, NewKey, SpendWindow
 from tollway.catalog import Catalog
 from tollway.errors import InvalidRequest, ModelNotFound, NotFound, TollwayError
+from tollway.usage import window_start
 from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 from tollway.web import dialects
 from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit
+
+_WINDOW_NAMES: dict[SpendWindow, str] = {"day": "Today", "week": "This week", "month": "This month", "no_reset": "In all"}
 
 _EXPIRIES: dict[str, int | None] = {"never": None, **{str(days): days * DAY_SECONDS for days in (1, 7, 30, 90, 365)}}
 """What the form offers, in days -> seconds from now; None = never."""
@@ -93,10 +96,12 @@ async def _own(visit: Visit) -> ApiKey:
 
 async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form | None = None) -> Response:
     own = await visit.services.accounts.list_keys(visit.account_id)
-    spent = await visit.services.usage.monthly([one.id for one in own])
+    now = clock.now()
+    spent = await visit.services.usage.spent({one.id: window_start(one.spend_window or "month", now) for one in own})
     return visit.render(
         "keys.html",
         keys=[(one, _state(one), spent.get(one.id, 0)) for one in own],
+        window_names=_WINDOW_NAMES,
         error=error,
         form=form,
         **_choices(visit, form.all("models") if form else ()),

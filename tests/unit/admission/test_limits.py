@@ -5,9 +5,10 @@ from msgspec.structs import replace
 from tests.desks import Bench, limited, order
 
 from tollway import clock
-from tollway.accounts import Limits
+from tollway.accounts import Accounts, KeyChanges, Limits
 from tollway.admission import Admitted
 from tollway.errors import RateLimited, SpendLimitReached
+from tollway.usage.filing import file_all
 
 
 async def test_requests_per_minute(bench: Bench) -> None:
@@ -96,3 +97,29 @@ async def test_a_key_spends_no_more_than_its_own_limit(bench: Bench) -> None:
 
 
 # --- idempotency ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_filed", [True, False])
+async def test_what_was_spent_before_the_limit_was_set_counts(bench: Bench, is_filed: bool) -> None:
+    free = bench.caller
+    await bench.settle(await bench.admit(60), 60)
+    if is_filed:
+        await file_all(bench.database)
+    for window in ("day", "week", "month", "no_reset"):
+        bench.caller = replace(free, spend_limit_credits=100, spend_window=window)
+        with pytest.raises(SpendLimitReached, match="40 are left"):
+            await bench.admit(41)
+
+
+async def test_what_was_spent_while_another_limit_was_in_force_counts(bench: Bench) -> None:
+    free = bench.caller
+    limited_caller = replace(free, spend_limit_credits=100, spend_window="day")
+    for caller in (limited_caller, free):
+        bench.caller = caller
+        await bench.settle(await bench.admit(30), 30)
+    accounts = Accounts(bench.database, b"secret")
+    await accounts.update_key(free.key_id, KeyChanges(spend_limit_credits=100, spend_window="day"))
+    await accounts.close()
+    bench.caller = limited_caller
+    with pytest.raises(SpendLimitReached, match="40 are left"):
+        await bench.admit(41)

@@ -193,3 +193,5 @@ async def test_the_month_begins_at_its_first_day_in_utc(database: Database, monk
     await record(database, recorded(bench.caller.account_id, key_id, created_at=at("2026-11-01T00:00:00Z")))
     assert await UsageQueries(database).monthly([key_id, other.caller.key_id, "unknown"]) == {key_id: 30}
     assert await UsageQueries(database).monthly([]) == {}
+    since = {key_id: 0, other.caller.key_id: int(at("2026-11-01T00:00:00Z"))}
+    assert await UsageQueries(database).spent(since) == {key_id: 60}
