@@ -42,8 +42,9 @@ from tollway.wire.folding import Fold, in_legacy_shape
 
 log = structlog.get_logger()
 
-# Chunks that may wait for a slow reader before the provider is made to wait too.
+# Chunks and bytes of text that may wait for a slow reader before the provider is made to wait too.
 QUEUE_CHUNKS_MAX = 64
+QUEUE_BYTES_MAX = 2**17
 # Chunks that are handed out at once at the most: what a slow reader has not taken yet is memory.
 CHUNKS_TOGETHER_MAX = 8
 _STOP_SECONDS_MAX = 5.0
@@ -201,7 +202,7 @@ class Answer:
         self._parts: list[ChunkChoice] | None = [] if call.idempotency is not None else None
         self._usage: Usage | None = None
         self._meter = Meter()
-        self._received_bytes = 0
+        self._received_bytes = self._waiting_bytes = 0
         self._finish_reason: str | None = None
         self._began = clock.monotonic()
         self._first_token_ms: int | None = None
@@ -315,7 +316,10 @@ class Answer:
             self._finish_reason = item.finish_reason
         if self._parts is not None:
             self._parts.append(item)
-        return self._ready.room() if self._hand_over(item) >= QUEUE_CHUNKS_MAX else None
+        waiting = self._hand_over(item)
+        self._waiting_bytes = size if waiting <= 1 else self._waiting_bytes + size
+        is_full = waiting >= QUEUE_CHUNKS_MAX or (waiting > 0 and self._waiting_bytes >= QUEUE_BYTES_MAX)
+        return self._ready.room() if is_full else None
 
     def _hand_over(self, choice: ChunkChoice) -> int:
         """To the reader of a stream; into the fold where the whole is waited for. How many wait to be taken now."""

@@ -323,13 +323,15 @@ LONG_TOOL = '"tools": [{"type": "function", "function": {"name": "f", "descripti
 @pytest.mark.parametrize(
     ("field", "code", "param"),
     [
+        (f'"modalities": [{"[0], " * 300_000}[0]]', "invalid_value", "modalities"),
         (f'"logit_bias": {{{ENTRIES}}}', "invalid_value", "logit_bias"),
         (f'"metadata": {{{ENTRIES.replace(": 1", ": ``")}}}'.replace("`", '"'), "invalid_value", "metadata"),
         (ENTRIES, "invalid_value", None),
         (MESSAGES % f"[{TEXTS}]", "invalid_value", "messages[0].content"),
         (MESSAGES % f'"{"ab " * 5_000_000}"', "context_length_exceeded", "messages"),
         (MESSAGES % f'"{"<|im_start|>" * 1_000_000}"', "context_length_exceeded", "messages"),
-        (LONG_TOOL % ("ab " * 5_000_000), "context_length_exceeded", "messages"),
+        (LONG_TOOL % ("ab " * 300_000), "context_length_exceeded", "messages"),
+        (LONG_TOOL % ("ab " * 5_000_000), "invalid_value", "tools"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -397,7 +399,7 @@ def test_names_of_unknown_parameters_cannot_add_headers(server: LiveServer) -> N
         (["z" * 100_000], 1, 0),
         (["\U0001f600" * 101, "b"], 2, 0),
         ([f"parameter_{number:04}" for number in range(117)], 117, 0),
-        ([f"parameter_{number:04}" for number in range(10_000)], 125, 9_875),
+        ([f"parameter_{number:04}" for number in range(9_990)], 125, 9_865),
         (["\U0001f600" * 100, "\U0001f600" * 99, "c"], 1, 2),
     ],
     ids=["long", "long and wide", "many", "too many", "wide"],

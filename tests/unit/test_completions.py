@@ -15,7 +15,7 @@ from tollway.accounts import Limits
 from tollway.admission import Outcome, Settled
 from tollway.admission.nodes import expire_holds_of
 from tollway.catalog import Limits as UpstreamLimits
-from tollway.completions import CHUNKS_TOGETHER_MAX, QUEUE_CHUNKS_MAX, Answer
+from tollway.completions import CHUNKS_TOGETHER_MAX, QUEUE_BYTES_MAX, QUEUE_CHUNKS_MAX, Answer
 from tollway.errors import (
     BadGateway,
     Conflict,
@@ -192,6 +192,15 @@ async def test_who_reads_too_slowly_for_the_time_limit_pays_for_what_was_made(da
         assert (row.status, row.error_code, row.loss) == ("cancelled", "read_too_slowly", 0)
         assert await house.bench.balance() == (1_000_000 - row.credits, 0)
         assert row.credits > 2 * QUEUE_CHUNKS_MAX / 2
+
+
+async def test_few_large_chunks_fill_the_queue_as_many_small_ones_do(house: House) -> None:
+    large = "x" * (QUEUE_BYTES_MAX // 2)
+    house.script.steps = (*[say(large)] * 10, END, USAGE)
+    answer = await house.start(stream=True)
+    await asyncio.sleep(0.05)
+    assert len(answer._ready._items) == 2
+    assert sum(len(choice.delta.content or "") for chunk in await read(answer) for choice in chunk.choices) == 10 * len(large)
 
 
 async def test_who_catches_up_at_the_last_moment_pays_as_well(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ NODES_MAX = 50_000
 STEPS_MAX = 30_000
 NUMBER_BITS_MAX = 1_024
 TEXT_CHARS_MAX = 1_000_000
+POINTER_CHARS_MAX = 4_000  # each part of the schema has its own
 PATTERN_CHARS_MAX = 10_000
 BACKTRACKS_MAX = 1_000  # for one match; a tenth of a millisecond
 BACKTRACKING_STEPS = 30  # what checking a value costs in a schema with a pattern whose time is not linear
@@ -198,7 +199,10 @@ class Document:
         schema: Any = loc.schema
         for token in tokens:
             schema = schema[token]
-        return Loc(loc.pointer + "".join(f"/{escape(str(token))}" for token in tokens), schema)
+        pointer = loc.pointer + "".join(f"/{escape(str(token))}" for token in tokens)
+        if len(pointer) > POINTER_CHARS_MAX:
+            raise TooLarge(f"the names that lead to one of its parts have more than {POINTER_CHARS_MAX} characters")
+        return Loc(pointer, schema)
 
     def children(self, loc: Loc, keyword: str) -> list[Loc]:
         """The members of a keyword whose value is a list of schemas."""

@@ -79,6 +79,7 @@ class People:
         if token is None:
             await self._count_try("", address)
         else:
+            await self._refuse_blocked(address)
             link = await self.link(token)
             if link.purpose == "reset":
                 return await self._reset(token, link, password)
@@ -100,6 +101,8 @@ class People:
         try:
             return await self._database.write(work)
         except sa.exc.IntegrityError:
+            if token is not None:  # who has a link does not get to ask for all the addresses there are
+                await self._count_try("", address)
             raise _taken() from None
 
     async def sign_in(self, email: str, password: str, address: str, *, old_token: str | None = None) -> str:
@@ -233,9 +236,13 @@ class People:
 
     async def _count_try(self, email: str, address: str) -> None:
         """Raises RateLimited when there were too many."""
-        wait = await self._database.read(lambda connection: throttle.blocked(connection, address))  # a flood writes nothing
-        if wait is None:
-            wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
+        await self._refuse_blocked(address)  # a flood writes nothing
+        wait = await self._database.write(lambda connection: throttle.count(connection, email, address))
+        if wait is not None:
+            raise throttle.too_many(wait)
+
+    async def _refuse_blocked(self, address: str) -> None:
+        wait = await self._database.read(lambda connection: throttle.blocked(connection, address))
         if wait is not None:
             raise throttle.too_many(wait)
 

@@ -29,6 +29,7 @@ from tollway.wire.chat import (
     images_of,
     text_of,
 )
+from tollway.wire.messages import ExtraContent
 
 # Google's own OpenAI layer has these figures.
 REASONING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
@@ -315,7 +316,7 @@ class _Turns:
     def assistant(self, m: int, message: AssistantMessage) -> None:
         self.close()
         parts = _texts(text_of(message.content) or message.refusal or "")
-        calls: list[tuple[str | None, FunctionCall, str, dict[str, Any] | None]] = [
+        calls: list[tuple[str | None, FunctionCall, str, ExtraContent | None]] = [
             (call.id, call.function, f"tool_calls[{c}].function", call.extra_content)
             for c, call in enumerate(message.tool_calls or ())
         ]
@@ -400,8 +401,6 @@ def _response(text: str) -> dict[str, Any]:
     return {"result": text} if value is None else value
 
 
-def _signature(extra: dict[str, Any] | None) -> str | None:
+def _signature(extra: ExtraContent | None) -> str | None:
     """The signature of the thought behind a call, which the answer carried in `extra_content`."""
-    google = (extra or {}).get("google")
-    signature = google.get("thought_signature") if isinstance(google, dict) else None
-    return signature if isinstance(signature, str) and signature else None
+    return (extra.google.thought_signature or None) if extra is not None and extra.google is not None else None

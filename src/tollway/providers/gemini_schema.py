@@ -10,6 +10,7 @@ from tollway.errors import InvalidRequest, UnsupportedParameter
 
 DEPTH_MAX = 64
 NODES_MAX = 20_000
+PATH_CHARS_MAX = 4_000  # each part of the schema has its own
 
 _NOTES = frozenset({"$id", "$anchor", "title", "description", "propertyOrdering"})
 _PLAIN = frozenset({"type", "format", "required", "minItems", "maxItems", "minimum", "maximum", "enum"})
@@ -55,7 +56,7 @@ class _Translation:
 
     def node(self, schema: Any, path: str, depth: int) -> dict[str, Any]:
         self._nodes += 1
-        if depth > DEPTH_MAX or self._nodes > NODES_MAX:
+        if depth > DEPTH_MAX or self._nodes > NODES_MAX or len(path) > PATH_CHARS_MAX:
             raise UnsupportedParameter(f"`{self._param}`: the schema is too large or too deeply nested.", param=self._param)
         if schema is True:
             return {}

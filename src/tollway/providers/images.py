@@ -19,6 +19,8 @@ from tollway.wire.chat import ChatRequest, images_of
 
 IMAGES_MAX = 16
 IMAGE_BYTES_MAX = 20_000_000
+IMAGES_BYTES_MAX = 40_000_000
+"""Of all that are downloaded for one request."""
 IMAGE_PIXELS_MAX = 50_000_000
 DOWNLOAD_SECONDS_MAX = 30.0
 """For all images of a request."""
@@ -94,6 +96,12 @@ class ImageLoader:
             try:
                 async with asyncio.timeout_at(began_at + DOWNLOAD_SECONDS_MAX):
                     into[url] = await self.read(url, param=param)
+                if sum(len(image.data) for image in into.values()) > IMAGES_BYTES_MAX:
+                    raise InvalidRequest(
+                        f"`{param}`: the images of this request are larger than {IMAGES_BYTES_MAX:,} bytes together.",
+                        param=param,
+                        code=_INVALID,
+                    )
             except TimeoutError:
                 raise InvalidRequest(
                     f"`{param}`: the images of this request took longer than {DOWNLOAD_SECONDS_MAX:g} seconds to fetch. Send "

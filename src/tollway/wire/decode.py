@@ -4,6 +4,7 @@ import re
 from typing import TypeVar
 
 import msgspec
+from msgspec import Raw
 
 from tollway.errors import InvalidRequest, UnsupportedParameter
 from tollway.wire.chat import (
@@ -16,16 +17,20 @@ from tollway.wire.chat import (
     ToolMessage,
 )
 
+FREE_FORM_BYTES_MAX = 1_000_000
+"""Of each field in which any JSON may stand."""
+
 T = TypeVar("T")
 
 _chat_decoder = msgspec.json.Decoder(ChatRequest)
-_keys_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_keys_decoder = msgspec.json.Decoder(dict[str, Raw])
+_FREE_FORM = frozenset({"response_format", "tools", "functions", "logit_bias", "metadata", "modalities", "stop"})
 _FEW_FIELDS_BYTES = 5 * ENTRIES_MAX
 """A field takes at least as many bytes as `"":0,`, so that a smaller body has no more than ENTRIES_MAX."""
 _KNOWN_FIELDS = frozenset(ChatRequest.__struct_fields__)
 _FLOAT_FOR_INTEGER = re.compile(r"^Expected `int[^`]*`, got `float` - at `\$\.([^`.\[]+)`$")
-_WHOLE_NUMBERS_MAX = 10
-"""Fields of one body that may be written so; a body with more of them fails at the next one."""
+_FLOAT = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_NUMBER_BYTES_MAX = 40
 _MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _SENTENCE_CHARS_MAX = 300
@@ -40,6 +45,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
     """
     try:
+        _check_free_form(body)
         request = _decoded(body, _chat_decoder)
         fields = _fields_of(body)
         if not fields.keys() <= _KNOWN_FIELDS:
@@ -51,13 +57,28 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     return request, list(request.extra)
 
 
+def _check_free_form(body: bytes) -> None:
+    """Where any JSON may stand, or many entries, objects take far more time and memory than their text. Of fields that stand
+    twice the last one counts, but all are read.
+    """
+    if len(body) <= FREE_FORM_BYTES_MAX:
+        return
+    fields = _fields_of(body)
+    for name in _FREE_FORM & fields.keys():
+        size = len(bytes(fields[name]))
+        if size > FREE_FORM_BYTES_MAX:
+            raise InvalidRequest(f"`{name}` has {size:,} bytes; {FREE_FORM_BYTES_MAX:,} are the most.", param=name)
+    if len(body.strip()) - sum(len(bytes(raw)) for raw in fields.values()) > FREE_FORM_BYTES_MAX:
+        raise InvalidRequest("Megabytes of the body belong to no field, or to fields that stand twice.")
+
+
 class _Name(str):
     """A field's; the decoder calls us for each because the type is not its own."""
 
     __slots__ = ()
 
 
-def _fields_of(body: bytes) -> dict[str, msgspec.Raw]:
+def _fields_of(body: bytes) -> dict[str, Raw]:
     """The fields of an object that is valid JSON, undecoded. Raises InvalidRequest for more than anybody needs."""
     if len(body) < _FEW_FIELDS_BYTES:
         return _keys_decoder.decode(body)
@@ -70,11 +91,11 @@ def _fields_of(body: bytes) -> dict[str, msgspec.Raw]:
             raise InvalidRequest(f"The body has more than {ENTRIES_MAX:,} fields.")
         return _Name(name)
 
-    fields: dict[str, msgspec.Raw] = msgspec.json.decode(body, type=dict[_Name, msgspec.Raw], dec_hook=counted)
+    fields: dict[str, Raw] = msgspec.json.decode(body, type=dict[_Name, Raw], dec_hook=counted)
     return fields
 
 
-def _keep_extra(request: ChatRequest, fields: dict[str, msgspec.Raw]) -> None:
+def _keep_extra(request: ChatRequest, fields: dict[str, Raw]) -> None:
     """Puts aside, with the request, those fields of its body that the contract does not know."""
     extra = {name: raw for name, raw in fields.items() if name not in _KNOWN_FIELDS}
     for raw in extra.values():
@@ -82,7 +103,7 @@ def _keep_extra(request: ChatRequest, fields: dict[str, msgspec.Raw]) -> None:
     request.__dict__["extra_fields"] = extra
 
 
-def _refuse_audio(fields: dict[str, msgspec.Raw]) -> None:
+def _refuse_audio(fields: dict[str, Raw]) -> None:
     """Text in place of audio would be another answer than the one asked for; other modalities are left to the route."""
     wanted = msgspec.json.decode(fields.get("modalities", b"null"))
     if isinstance(wanted, list) and "audio" in wanted:
@@ -99,19 +120,26 @@ def decode_body(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
 
 def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     """The body as the decoder's type. JSON has one kind of number: where a field of the object wants an integer, 2.0 is one."""
-    for _ in range(_WHOLE_NUMBERS_MAX):
-        try:
-            return decoder.decode(body)
-        except msgspec.ValidationError as error:
-            field = _FLOAT_FOR_INTEGER.match(str(error))
-            if field is None:
-                raise
-            fields = _fields_of(body)
-            number = float(bytes(fields[field[1]]))
-            if not number.is_integer() or abs(number) >= 2**53:  # beyond it a float does not say which integer is meant
-                raise
-            body = msgspec.json.encode(fields | {field[1]: int(number)})
-    return decoder.decode(body)
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        if not _FLOAT_FOR_INTEGER.match(str(error)):
+            raise
+        known = getattr(decoder.type, "__struct_fields__", ())
+        fields = _fields_of(body)
+        whole = {name: _whole(raw) for name, raw in fields.items() if name in known}
+        return decoder.decode(
+            msgspec.json.encode(fields | {name: number for name, number in whole.items() if number is not None})
+        )
+
+
+def _whole(raw: Raw) -> int | None:
+    """The integer that a number is which is written with a point or an exponent."""
+    text = bytes(raw)
+    if len(text) > _NUMBER_BYTES_MAX or not _FLOAT.fullmatch(text):
+        return None
+    number = float(text)
+    return int(number) if number.is_integer() and abs(number) < 2**53 else None  # beyond it it is not clear which is meant
 
 
 def _said_clearly(error: Exception, body: bytes, wanted: str) -> InvalidRequest:

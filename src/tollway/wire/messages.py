@@ -1,6 +1,6 @@
 """The messages of a conversation, as callers send them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -48,6 +48,18 @@ class FunctionCall(Struct):
     arguments: Annotated[str, Meta(description="JSON text. Validate it before use.")]
 
 
+class GoogleContent(Struct):
+    """What Gemini adds to a call."""
+
+    thought_signature: str | None = None
+
+
+class ExtraContent(Struct):
+    """What a model's maker adds to a call; what nobody here knows of is passed over."""
+
+    google: GoogleContent | None = None
+
+
 class ToolCall(Struct):
     """A tool call in an assistant message of the conversation."""
 
@@ -55,7 +67,7 @@ class ToolCall(Struct):
     function: FunctionCall
     type: Literal["function"] = "function"
     extra_content: Annotated[
-        dict[str, Any] | None,
+        ExtraContent | None,
         Meta(description="What the answer carried here, as it was: the signature of the thought behind the call."),
     ] = None
 

@@ -224,3 +224,15 @@ async def test_images_that_cannot_be_had_are_the_callers_400(
                 await house.completion(messages=pictures(16))
         assert caught.value.code == "image_fetch_failed"
     assert (pair[0].requests, pair[1].requests) == ([], [])
+
+
+async def test_all_images_of_a_request_together_have_a_limit(
+    pair: tuple[FakeOpenAI, FakeOpenAI], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tollway.providers.images.IMAGES_BYTES_MAX", 2 * len(png(4, 4)))
+    fetcher = SlowFetcher(0)
+    async with house_of(*routes_to(*pair), fetcher=fetcher) as house:
+        await house.completion(messages=pictures(2))
+        with pytest.raises(InvalidRequest, match=r"larger than .* bytes together") as caught:
+            await house.completion(messages=pictures(16))
+    assert (caught.value.code, len(fetcher.urls)) == ("invalid_image", 5)

@@ -137,6 +137,8 @@ def test_the_message_names_the_limit() -> None:
     with pytest.raises(UnsupportedParameter, match="nested deeper than 64 levels"):
         schema_grammar(nested(70), param="schema")
     with pytest.raises(UnsupportedParameter, match="larger than 262144 bytes"):
+        schema_grammar({"const": "€" * 100_000}, param="schema")
+    with pytest.raises(UnsupportedParameter, match="lead to one of its parts have more than 4000 characters"):
         schema_grammar(BOMBS["long names"], param="schema")
 
 

@@ -12,7 +12,7 @@ from tests.visitor import PASSWORD
 
 from tollway import clock
 from tollway.accounts import Accounts
-from tollway.errors import NotFound, RateLimited, TollwayError
+from tollway.errors import InvalidRequest, NotFound, RateLimited, TollwayError
 from tollway.people import SESSION_SECONDS, People
 from tollway.people.throttle import TRIES_PER_ADDRESS_MAX, TRIES_PER_EMAIL_MAX, WINDOW_SECONDS
 from tollway.settings import DatabaseUrl
@@ -116,6 +116,19 @@ async def test_an_email_address_is_taken_once(nodes: list[Node]) -> None:
     tries = [node.people.sign_up("same@example.org", PASSWORD, "::1", token=None) for node in nodes * 5]
     assert await outcomes(tries) == {"ok": 1, "InvalidRequest": len(tries) - 1}
     assert len(await nodes[0].accounts.list_accounts()) == 1
+
+
+async def test_a_link_does_not_tell_which_addresses_are_taken(nodes: list[Node]) -> None:
+    without_hashing(nodes)
+    people = nodes[0].people
+    await made_owner(people)
+    token = await people.invite()
+    for _ in range(TRIES_PER_ADDRESS_MAX):
+        with pytest.raises(InvalidRequest):
+            await people.sign_up(OWNER, PASSWORD, "192.0.2.1", token=token)
+    with pytest.raises(RateLimited):
+        await people.sign_up(OWNER, PASSWORD, "192.0.2.1", token=token)
+    assert await people.sign_up("new@example.org", PASSWORD, "192.0.2.2", token=token)
 
 
 async def test_guesses_that_come_at_once_are_counted_one_by_one(nodes: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tollway.errors import InvalidRequest
+from tollway.wire.chat import AssistantMessage
 from tollway.wire.decode import decode_chat_request
+from tollway.wire.messages import ExtraContent, GoogleContent
 
 USER = {"role": "user", "content": "Hello"}
 BASE = {"model": "m", "messages": [USER]}
@@ -173,7 +175,7 @@ def test_what_the_contract_forbids_is_a_400_that_names_the_parameter(fields: dic
 
 def test_what_is_wrong_is_not_said_back_at_any_length() -> None:
     with pytest.raises(InvalidRequest, match=r"response_format\.type: Invalid") as caught:
-        decode_chat_request(body(response_format={"type": "x - at `$.y` " * 100_000}))
+        decode_chat_request(body(response_format={"type": "x - at `$.y` " * 50_000}))
 
     assert (caught.value.param, len(caught.value.message) < 500) == ("response_format.type", True)
 
@@ -239,6 +241,45 @@ def test_more_fields_than_anybody_needs_are_not_even_counted() -> None:
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
+    assert peak_bytes < 10_000_000
+
+
+ARRAYS = b"[" + b",".join([b"[0]"] * 300_000) + b"]"
+PLACES = {
+    "response_format": b'"response_format":{"type":"json_schema","json_schema":{"name":"a","schema":{"enum":%b}}}',
+    "tools": b'"tools":[{"type":"function","function":{"name":"f","parameters":{"enum":%b}}}]',
+    "functions": b'"functions":[{"name":"f","parameters":{"enum":%b}}]',
+    "modalities": b'"modalities":%b',
+    "stop": b'"stop":%b',
+}
+WITH = b'{"model":"m","messages":[{"role":"user","content":"a"}],%b}'
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_what_may_be_any_json_is_a_megabyte_at_the_most(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="1,000,000 are the most") as caught:
+        decode_chat_request(WITH % (PLACES[name] % ARRAYS))
+    assert caught.value.param == name
+
+
+def test_nor_is_it_taken_in_a_field_that_stands_twice() -> None:
+    with pytest.raises(InvalidRequest, match="stand twice"):
+        decode_chat_request(WITH % b",".join([PLACES["tools"] % ARRAYS, b'"tools":[]']))
+
+
+def test_what_comes_with_a_call_and_nobody_knows_is_passed_over() -> None:
+    extra = b'{"google":{"thought_signature":"s","x":%b},"y":%b}' % (ARRAYS, ARRAYS)
+    call = b'{"id":"a","function":{"name":"f","arguments":"{}"},"extra_content":%b}' % extra
+    tracemalloc.start()
+    try:
+        text = b'{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[%b]}]}'
+        request, _ = decode_chat_request(text % call)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    (answered,) = (message for message in request.messages if isinstance(message, AssistantMessage))
+    assert answered.tool_calls is not None
+    assert answered.tool_calls[0].extra_content == ExtraContent(GoogleContent("s"))
     assert peak_bytes < 10_000_000
 
 
