@@ -12,7 +12,7 @@ from tests.desks import Bench, opened
 
 from tollway.ledger.verify import Wrong, verify
 from tollway.storage import Database
-from tollway.storage.tables import balances, holds, key_spend, ledger_entries, unfiled_requests, usage_buckets
+from tollway.storage.tables import balances, holds, key_spend, ledger_entries, requests, unfiled_requests, usage_buckets
 from tollway.usage.filing import file_all
 
 TABLES = {"ledger_entries": ledger_entries, "balances": balances, "holds": holds}
@@ -194,3 +194,14 @@ async def test_what_is_not_filed_yet_and_not_what_was_charged_is_found(bench: Be
         tampered = sa.update(unfiled_requests).where(mine).values(credits=row["credits"] + change)
         assert await _unseen(bench.database, tampered) is None
         assert await _unseen(bench.database, sa.delete(unfiled_requests).where(mine)) is None
+
+
+async def test_a_row_of_the_log_that_says_another_price_is_found(bench: Bench) -> None:
+    await file_all(bench.database)
+    rows = await bench.database.read(lambda connection: _rows(connection, requests))
+    assert len(rows) == 5
+    for row in rows:
+        mine = sa.update(requests).where(requests.c.id == row["id"])
+        for change in ({"credits": row["credits"] + 1}, {"credits": row["credits"] - 1}, {"request_id": "another"}):
+            if row["credits"] or "credits" in change:  # an answer that was free has no entry that names its price
+                assert await _unseen(bench.database, mine.values(change)) is None, change
