@@ -1,14 +1,12 @@
 import asyncio
 
 import pytest
-from msgspec.structs import replace
 from tests.desks import Bench, limited, order
 
 from tollway import clock
-from tollway.accounts import Accounts, KeyChanges, Limits
-from tollway.admission import Admitted
-from tollway.errors import RateLimited, SpendLimitReached
-from tollway.usage.filing import file_all
+from tollway.accounts import Limits
+from tollway.admission import Admitted, Desk
+from tollway.errors import RateLimited
 
 
 async def test_requests_per_minute(bench: Bench) -> None:
@@ -85,41 +83,27 @@ async def test_a_limit_holds_beside_a_request_that_came_when_the_key_had_none(be
     await bench.settle(admitted, 1)
 
 
-async def test_a_key_spends_no_more_than_its_own_limit(bench: Bench) -> None:
-    bench.caller = replace(bench.caller, spend_limit_credits=100, spend_window="day")
-    first = await bench.admit(60)
-    with pytest.raises(SpendLimitReached, match="100 credits a day; 40 are left") as refusal:
-        await bench.admit(60)
-    assert refusal.value.data is not None
-    assert refusal.value.data["credits_available"] == 40
-    await bench.settle(first, 50)
-    assert (await bench.admit(80, least=10)).hold.credits == 50
+async def test_a_minutes_allowance_is_exact(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: now)
+    bench.caller = limited(bench.caller, key=Limits(requests_per_minute=120))
+    for _ in range(120):
+        await bench.admit(1)
+    with pytest.raises(RateLimited):
+        await bench.admit(1)
 
 
-# --- idempotency ------------------------------------------------------------------------------------------------------
+async def test_rates_hold_over_processes(bench: Bench) -> None:
+    bench.caller = limited(bench.caller, key=Limits(requests_per_minute=2))
+    for _ in range(2):
+        await bench.admit(1)
+    bench.desk = Desk(bench.database, "node_other")
+    with pytest.raises(RateLimited):
+        await bench.admit(1)
 
 
-@pytest.mark.parametrize("is_filed", [True, False])
-async def test_what_was_spent_before_the_limit_was_set_counts(bench: Bench, is_filed: bool) -> None:
-    free = bench.caller
-    await bench.settle(await bench.admit(60), 60)
-    if is_filed:
-        await file_all(bench.database)
-    for window in ("day", "week", "month", "no_reset"):
-        bench.caller = replace(free, spend_limit_credits=100, spend_window=window)
-        with pytest.raises(SpendLimitReached, match="40 are left"):
-            await bench.admit(41)
-
-
-async def test_what_was_spent_while_another_limit_was_in_force_counts(bench: Bench) -> None:
-    free = bench.caller
-    limited_caller = replace(free, spend_limit_credits=100, spend_window="day")
-    for caller in (limited_caller, free):
-        bench.caller = caller
-        await bench.settle(await bench.admit(30), 30)
-    accounts = Accounts(bench.database, b"secret")
-    await accounts.update_key(free.key_id, KeyChanges(spend_limit_credits=100, spend_window="day"))
-    await accounts.close()
-    bench.caller = limited_caller
-    with pytest.raises(SpendLimitReached, match="40 are left"):
-        await bench.admit(41)
+@pytest.mark.parametrize(("of_key", "of_account", "told"), [(3, 100, "3"), (100, 9, "9")])
+async def test_of_two_limits_the_tighter_is_told(bench: Bench, of_key: int, of_account: int, told: str) -> None:
+    key, account = Limits(requests_per_minute=of_key), Limits(requests_per_minute=of_account)
+    bench.caller = limited(bench.caller, key=key, account=account)
+    assert (await bench.admit(1)).headers["x-ratelimit-limit-requests"] == told
