@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import socket
 import struct
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ _UNSENT_BYTES_MAX = 32768
 _HELD_BYTES_MAX = 65536
 """So much of following requests waits until the present one is answered; then no more is read."""
 _LINGER_BYTES_MAX = 2**20
+_EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -203,8 +205,8 @@ class Connection(asyncio.Protocol):
             data, self._held = self._held + data, b""
         end = data.find(b"\r\n\r\n")
         try:
-            if data[0] == 0x0D:  # empty lines before a request are passed over (RFC 9112, 2.2)
-                data = data.lstrip(b"\r\n") if data.startswith(b"\r\n") else data
+            if data[0] == 0x0D and (empty := _EMPTY_LINES.match(data)):  # before a request (RFC 9112, 2.2)
+                data = data[empty.end() :]
                 end = data.find(b"\r\n\r\n")
             if end < 0 or end > self.service.limits.head_bytes_max:
                 self._wait_for_head(data)

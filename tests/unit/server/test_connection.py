@@ -38,7 +38,7 @@ def test_a_pipeline_is_answered_in_order() -> None:
 
 
 def test_a_conversation_cut_at_every_byte() -> None:
-    whole = GET + b"\r\n" + POST + CHUNKED + LAST
+    whole = GET + b"\r\n\r\n" + POST + CHUNKED + LAST
     expected = ok(b"GET /a ") + ok(b"POST /b hello") + ok(b"PUT /c hello") + ok(b"GET /last ", b"connection: close\r\n")
 
     async def talk() -> None:
@@ -164,7 +164,10 @@ def test_a_pipeline_is_answered_up_to_what_is_no_request() -> None:
     assert said.count(b"GET /a") == 1
 
 
-@pytest.mark.parametrize("sent", [b"\x16\x03\x01\x00\xa5", b"GET /\r\n", b"GET / HTTP/1.1\nHost: x\n\n"])
+@pytest.mark.parametrize(
+    "sent",
+    [b"\x16\x03\x01\x00\xa5", b"GET /\r\n", b"GET / HTTP/1.1\nHost: x\n\n", b"\n", b"\r\n\n", b"\r\n\n" + GET, b"\r\n\r" + GET],
+)
 def test_what_can_become_no_request_is_not_waited_for(sent: bytes) -> None:
     assert said_to(sent).startswith(b"HTTP/1.1 400 ")
 
