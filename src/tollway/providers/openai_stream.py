@@ -171,7 +171,7 @@ class AnswerReader:
     def read(self, events: list[bytes]) -> Iterable[ChunkChoice]:
         """What the events add, often nothing. Raises BadGateway for what is no chunk, UpstreamStreamError for an error.
 
-        Empties the list: what a slow reader has not taken yet is memory.
+        Of several, each leaves the list when it is read: what a slow reader has not taken yet is memory.
         """
         return self._read_one(events[0]) if len(events) == 1 else self._read_each(events)
 
