@@ -189,14 +189,14 @@ class InsufficientCredits(NotAffordable):
 
     default_code = "insufficient_quota"
 
-    def __init__(self, message: str = "", *, needed: int = 0, available: int = 0, **details: Any) -> None:
-        message = message or (
+    def __init__(self, *, needed: int, available: int) -> None:
+        message = (
             f"You've run out of credits: this request may cost up to {needed:,} credits, and {available:,} are available. "
             "Add credits, or ask for less."
         )
         # spelt as the platform spells it
         data = {"kind": "err_insufficent_credits", "credits_needed": needed, "credits_available": available}
-        super().__init__(message, **{"data": data} | details)
+        super().__init__(message, data=data)
         self.available = available
 
 
@@ -205,14 +205,14 @@ class SpendLimitReached(NotAffordable):
 
     default_code = "spend_limit_reached"
 
-    def __init__(self, message: str = "", *, needed: int = 0, available: int = 0, limit: str = "", **details: Any) -> None:
+    def __init__(self, *, needed: int, available: int, limit: str) -> None:
         """`limit` in words, such as `2,000,000 credits a day`."""
-        message = message or (
+        message = (
             f"This API key may spend {limit}; {available:,} are left, and this request may cost up to {needed:,}. "
             "Raise the key's limit, or ask for less."
         )
         data = {"kind": "err_key_spend_limit", "credits_needed": needed, "credits_available": available}
-        super().__init__(message, **{"data": data} | details)
+        super().__init__(message, data=data)
         self.available = available
 
 
@@ -252,10 +252,10 @@ class StorageUnavailable(ServiceUnavailable):
 
     default_code = "storage_unavailable"
 
-    def __init__(self, message: str = "", *, reason: str = "", **details: Any) -> None:
+    def __init__(self, *, reason: str) -> None:
         """`reason` is for the operator: it is in `str(error)`, and never in an answer."""
-        message = message or "The service cannot reach or write its database at the moment. Try again."
-        super().__init__(message, **{"retry_after_seconds": 2} | details)
+        message = "The service cannot reach or write its database at the moment. Try again."
+        super().__init__(message, retry_after_seconds=2)
         self.reason = reason
 
     def __str__(self) -> str:

@@ -1,21 +1,13 @@
 """A backup that is taken under load, put back, and gone on with."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from tests.faults.load import Load
-from tests.faults.mortal import house_in, scripted_upstream
+from tests.faults.mortal import house_in
 from tests.faults.reading import charges, open_holds, read, verified
 
 from tollway.settings import DatabaseUrl
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[int]:
-    with scripted_upstream() as port:
-        yield port
 
 
 def test_a_backup_under_load_is_one_moment_of_a_ledger_that_is_right(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from tests.faults.load import Load
-from tests.faults.mortal import Answered, Mortal, house_in, scripted_upstream
+from tests.faults.mortal import Answered, Mortal, house_in
 from tests.faults.reading import charges, grant, open_holds, read, verified
 
 from tollway.ledger.verify import Totals
@@ -25,12 +25,6 @@ from tollway.storage.tables import ledger_entries
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "2"))
 READY_SECONDS_MAX = 5.0 if ROUNDS > 2 else 15.0  # in the suite other tests may be using the machine
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[int]:
-    with scripted_upstream() as port:
-        yield port
 
 
 @pytest.fixture

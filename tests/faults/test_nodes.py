@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 from tests.faults.load import Load
-from tests.faults.mortal import PUBLIC, Answered, Mortal, house_in, scripted_upstream
+from tests.faults.mortal import PUBLIC, Answered, Mortal, house_in
 from tests.faults.proxy import CuttingProxy, running_proxy
 from tests.faults.reading import charges, grant, open_holds, read, verified
 from tests.postgres import PostgresServer
@@ -29,12 +29,6 @@ FUNDS_ROUNDS = int(os.environ.get("FUNDS_ROUNDS", "1"))
 REQUESTS = int(os.environ.get("FUNDS_REQUESTS", "200"))
 NODES = 3
 SETTLED_SECONDS_MAX = 60.0
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[int]:
-    with scripted_upstream() as port:
-        yield port
 
 
 @pytest.fixture

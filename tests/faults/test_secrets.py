@@ -8,19 +8,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from tests.fakes.openai import API_KEY
-from tests.faults.mortal import Mortal, house_in, scripted_upstream
+from tests.faults.mortal import Mortal, house_in
 from tests.faults.reading import read
 
 from tollway.settings import DatabaseUrl
 from tollway.storage.tables import metadata
 
 PROMPT = "a-prompt-that-nobody-else-may-read"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[int]:
-    with scripted_upstream() as port:
-        yield port
 
 
 @pytest.fixture

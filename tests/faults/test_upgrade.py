@@ -3,24 +3,17 @@
 import base64
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.faults.mortal import house_in, scripted_upstream
+from tests.faults.mortal import house_in
 from tests.faults.reading import charges, open_holds, read, verified
 
 from tollway.storage.tables import SCHEMA_VERSION
 
 OLDER = sorted((Path(__file__).parent / "older").glob("*.sql"))
 """What a version with each older schema of the ledger had written when it was killed in the middle of an answer."""
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[int]:
-    with scripted_upstream() as port:
-        yield port
 
 
 def unpack(dump: Path, home: Path) -> str:

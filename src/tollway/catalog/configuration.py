@@ -67,11 +67,11 @@ def load_configuration(settings: Settings, environ: Mapping[str, str] | None = N
     )
 
 
-def shipped_configuration(settings: Settings | None = None) -> Configuration:
+def shipped_configuration() -> Configuration:
     """What there is without a file and without keys."""
     upstreams = _Upstreams(TableReader(Path(), ""), Path(), {})
     upstreams.read({})
-    models = _shipped_models(settings or Settings())
+    models = _shipped_models(Settings())
     return Configuration(upstreams.usable, upstreams.missing, tuple(models.values()))
 
 

@@ -124,7 +124,7 @@ class UpstreamHealth:
 
     def admits(self, now: float) -> bool:
         """Whether it may be called now."""
-        return not 0 < self._pending_max <= self.pending and self.breaker.admits(now)
+        return not self.full and self.breaker.admits(now)
 
     def rests(self, model: str, now: float) -> bool:
         """Whether it has asked for patience with this model or does not serve it, which is no verdict on its others."""

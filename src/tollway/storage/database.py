@@ -20,7 +20,6 @@ from sqlalchemy import Connection
 from tollway.errors import StorageUnavailable
 from tollway.settings import DatabaseUrl
 from tollway.storage.facts import Facts
-from tollway.storage.not_now import NotNow
 from tollway.storage.tables import SCHEMA_VERSION
 from tollway.storage.writer import Writer
 
@@ -117,16 +116,8 @@ class Database:
         Raises NotNow where it would have to: then the writer's thread is the place. As `transaction` that is not durable; what
         needs to be waits for `sync`.
         """
-        try:
-            result = self._backend.at_once(work)
-        except NotNow:
-            raise
-        except Exception as error:
-            self._note_trouble("write", error)
-            raise
-        if self._troubles:
-            self._note_recovery("write")
-        return result
+        with self._watched("write"):
+            return self._backend.at_once(work)
 
     async def sync(self) -> None:
         """Returns once the disk has whatever `at_once` has committed before the call."""

@@ -31,7 +31,7 @@ By = Literal["day", "model", "key"]
 LogCursor = tuple[float, int]
 """The time and id of the last row of a page."""
 FOUND_MAX = 100
-_SINCE_ROWS_MAX, _OVERLAP_ROWS = 5_000, 50
+_SINCE_ROWS_MAX, _SINCE_SHOWN_MAX, _OVERLAP_ROWS = 5_000, 100, 50
 _STEP_SECONDS = 21_600  # no time zone has changed its clocks twice within six hours
 
 
@@ -179,7 +179,7 @@ class UsageQueries:
 
         return await read_log(self._database, work)
 
-    async def written_since(self, scope: Scope, last_id: int, *, limit: int = 100) -> tuple[list[LogRow], int]:
+    async def written_since(self, scope: Scope, last_id: int) -> tuple[list[LogRow], int]:
         """Rows that were written after the one with that id, newest first, and the newest id of all.
 
         Looks back a little: nodes that write at the same time may finish in another order than they took their ids.
@@ -189,7 +189,7 @@ class UsageQueries:
             newest = connection.execute(sa.select(sa.func.max(requests.c.id))).scalar() or 0
             later = requests.c.id > max(last_id, newest - _SINCE_ROWS_MAX) - _OVERLAP_ROWS
             query = sa.select(*_LOG_COLUMNS).where(later, *_within(scope, _EVERYTHING))
-            query = query.order_by(requests.c.id.desc()).limit(limit)
+            query = query.order_by(requests.c.id.desc()).limit(_SINCE_SHOWN_MAX)
             return _rows(connection, query), newest
 
         return await read_log(self._database, work)
