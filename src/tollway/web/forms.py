@@ -1,6 +1,7 @@
 """What people send with a form: read with a limit, and only from our own pages."""
 
 import hmac
+import re
 from decimal import Decimal, InvalidOperation
 from urllib.parse import parse_qs
 
@@ -12,6 +13,7 @@ from tollway.web.frame import Visit
 
 FORM_BYTES_MAX = 100_000
 _FIELDS_MAX = 1_000
+_WITH_THOUSANDS_MARKS = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
 
 
 class Form:
@@ -31,13 +33,13 @@ class Form:
     def all(self, name: str) -> list[str]:
         return self._fields.get(name, [])
 
-    def number(self, name: str) -> int | None:
-        """A whole number, or None where nothing was typed. Raises InvalidRequest."""
-        text = self.text(name).replace(",", "")
+    def number(self, name: str, label: str, most: int) -> int | None:
+        """A whole number from 1 to `most`, or None where nothing was typed. Raises InvalidRequest with the field's label."""
+        text = _without_thousands_marks(self.text(name))
         if not text:
             return None
-        if not text.isascii() or not text.isdigit() or len(text) > 15:
-            raise InvalidRequest(f"{name.replace('_', ' ').capitalize()} is a whole number.", param=name)
+        if not text.isascii() or not text.isdigit() or len(text) > 15 or not 1 <= int(text) <= most:
+            raise InvalidRequest(f"“{label}” is a whole number from 1 to {most:,}, or empty for no limit.", param=name)
         return int(text)
 
     def credits(self, name: str, *, signed: bool = False) -> int | None:
@@ -45,7 +47,7 @@ class Form:
 
         None where nothing was typed. Raises InvalidRequest.
         """
-        text = self.text(name).replace(",", "").replace("$", "").replace("−", "-").replace(" ", "")
+        text = _without_thousands_marks(self.text(name).replace("$", "").replace("−", "-").replace(" ", ""))
         if not text:
             return None
         label = f"The {name.replace('_', ' ')}"
@@ -61,6 +63,11 @@ class Form:
         if not signed:
             raise InvalidRequest(f"{label} is not below zero.", param=name)
         return -amount
+
+
+def _without_thousands_marks(text: str) -> str:
+    """`1,000.50` as `1000.50`. Any other comma stays and makes the number a wrong one: to many people `0,50` is a half."""
+    return text.replace(",", "") if _WITH_THOUSANDS_MARKS.fullmatch(text) else text
 
 
 async def read_form(visit: Visit) -> Form:

@@ -15,6 +15,7 @@ from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 from tollway.web import dialects
 from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit
+from tollway.wire.keys import LIMIT_MAX
 
 _WINDOW_NAMES: dict[SpendWindow, str] = {"day": "Today", "week": "This week", "month": "This month", "no_reset": "In all"}
 
@@ -22,6 +23,12 @@ _EXPIRIES: dict[str, int | None] = {"never": None, **{str(days): days * DAY_SECO
 """What the form offers, in days -> seconds from now; None = never."""
 _OVERLAPS = {"0": 0, "1": HOUR_SECONDS, "24": DAY_SECONDS, "168": 7 * DAY_SECONDS}
 """Hours -> seconds that the old secret goes on working after a rotation."""
+_LIMITS = {
+    "requests_per_minute": "Requests a minute",
+    "tokens_per_minute": "Tokens a minute",
+    "concurrency_max": "At the same time",
+}
+"""Fields of the form -> what people read there."""
 
 
 async def keys(visit: Visit) -> Response:
@@ -119,7 +126,7 @@ def _choices(visit: Visit, named: Iterable[str]) -> dict[str, Any]:
     models = {model.id: "" for model in catalog.models}
     for name in named:
         models.setdefault(name, _said_of(catalog, name))
-    return {"models": models, "windows": get_args(SpendWindow), "now": clock.now()}
+    return {"models": models, "windows": get_args(SpendWindow), "limits": _LIMITS, "now": clock.now()}
 
 
 def _said_of(catalog: Catalog, name: str) -> str:
@@ -155,10 +162,14 @@ def _changes(form: Form, *, creating: bool) -> KeyChanges:
         models=chosen,
         spend_limit_credits=spend,
         spend_window=None if spend is None else _window(form.text("spend_window")),
-        requests_per_minute=form.number("requests_per_minute"),
-        tokens_per_minute=form.number("tokens_per_minute"),
-        concurrency_max=form.number("concurrency_max"),
+        requests_per_minute=_limit(form, "requests_per_minute"),
+        tokens_per_minute=_limit(form, "tokens_per_minute"),
+        concurrency_max=_limit(form, "concurrency_max"),
     )
+
+
+def _limit(form: Form, field: str) -> int | None:
+    return form.number(field, _LIMITS[field], LIMIT_MAX)
 
 
 def _expiry(choice: str, *, creating: bool) -> float | UnsetType | None:

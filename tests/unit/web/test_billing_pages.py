@@ -243,6 +243,8 @@ WRONG = [
     ("account", "nobody", "There is no account"),
     ("amount", "five", "in US dollars"),
     ("amount", "", "in US dollars"),
+    ("amount", "0,50", "in US dollars"),
+    ("amount", "1.000,50", "in US dollars"),
     ("amount", "NaN", "cannot be taken"),
     ("amount", "1e99", "cannot be taken"),
     ("amount", "0.00000001", "cannot be taken"),

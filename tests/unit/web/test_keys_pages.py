@@ -145,6 +145,12 @@ async def test_saving_what_the_page_shows_keeps_the_models(tmp_path: Path, model
         ("spend_limit", "1e99"),
         ("spend_limit", "five"),
         ("spend_limit", "0.00000001"),
+        ("spend_limit", "0,50"),
+        ("spend_limit", "0,500"),
+        ("spend_limit", "1,5"),
+        ("spend_limit", "1.000,50"),
+        ("spend_limit", "1,00,000"),
+        ("requests_per_minute", "1,5"),
         ("requests_per_minute", "1.5"),
         ("requests_per_minute", "٣"),
         ("tokens_per_minute", "9" * 40),
@@ -158,6 +164,15 @@ async def test_what_cannot_be_is_said(tmp_path: Path, field: str, value: str) ->
         assert reply.status == 400, owner.text
         assert 'role="alert"' in owner.page
         assert await services.accounts.list_keys() == []
+
+
+@pytest.mark.parametrize("value", ["1,5", "0", "1e3", "9" * 12])
+async def test_a_limit_that_cannot_be_is_called_what_the_form_calls_it(tmp_path: Path, value: str) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        assert (await owner.post("/keys", {"name": "ci", "concurrency_max": value})).status == 400
+        assert "“At the same time” is a whole number from 1 to" in owner.text
+        assert "oncurrency" not in owner.text
 
 
 async def test_a_form_that_is_sent_twice_makes_one_key(tmp_path: Path) -> None:
