@@ -19,11 +19,31 @@ def violations(page: Page) -> list[str]:
 
 
 def overflow(page: Page) -> list[str]:
-    """Elements that make the page scroll sideways."""
+    """Elements that make the page scroll sideways, or begin left of it, where nothing scrolls to."""
     return list(
         page.evaluate(
-            "() => document.documentElement.scrollWidth <= innerWidth ? [] : [...document.querySelectorAll('body *')]"
-            ".filter((e) => e.getBoundingClientRect().right > innerWidth + 1).slice(0, 5).map((e) => e.outerHTML.slice(0, 120))"
+            """() => {
+              const scrolls = document.documentElement.scrollWidth > innerWidth;
+              const pushed = (e) => e && (e.scrollLeft > 0 || pushed(e.parentElement));
+              const outside = (e, {left, right}) => (left < -1 && !pushed(e)) || (scrolls && right > innerWidth + 1);
+              return [...document.querySelectorAll("body *")].filter((e) => outside(e, e.getBoundingClientRect()))
+                .slice(0, 5).map((e) => e.outerHTML.slice(0, 120));
+            }"""
+        )
+    )
+
+
+def covered(page: Page, selector: str) -> list[str]:
+    """Of these elements, those that lie over one another."""
+    return list(
+        page.locator(selector).evaluate_all(
+            """(all) => {
+              const seen = all.filter((e) => e.getClientRects().length).map((e) => [e, e.getBoundingClientRect()]);
+              const beside = (a, b) => a.right <= b.left + 1 || a.bottom <= b.top + 1;
+              const over = (a, b) => !beside(a, b) && !beside(b, a);
+              const covered = seen.filter(([, a], n) => seen.slice(0, n).some(([, b]) => over(a, b)));
+              return covered.map(([e]) => e.outerHTML.slice(0, 120));
+            }"""
         )
     )
 

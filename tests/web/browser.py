@@ -26,9 +26,9 @@ _FLAGS = (
     "--disable-sync",
 )
 _MILLISECONDS_MAX = 60_000  # a small model on a busy machine
-Size = Literal["desktop", "phone", "narrow"]
+Size = Literal["desktop", "tablet", "phone", "narrow"]
 Scheme = Literal["light", "dark"]
-SIZES: dict[Size, tuple[int, int]] = {"desktop": (1280, 860), "phone": (390, 844), "narrow": (320, 640)}
+SIZES: dict[Size, tuple[int, int]] = {"desktop": (1280, 860), "tablet": (1024, 768), "phone": (390, 844), "narrow": (320, 640)}
 
 
 def program() -> str:

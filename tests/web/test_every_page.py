@@ -4,14 +4,20 @@ import re
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from tests.live import LiveServer
+from tests.live import MODEL, LiveServer
 from tests.web import places
-from tests.web.accessible import disorder, foreign_parts, overflow, shifts, unseen_stops, violations
-from tests.web.browser import Scheme, Size, window
+from tests.web.accessible import covered, disorder, foreign_parts, overflow, shifts, unseen_stops, violations
+from tests.web.browser import SIZES, Scheme, Size, window
 
 from tollway.web.pages import PAGES
 
-LOOKS: list[tuple[Size, Scheme]] = [("desktop", "light"), ("narrow", "dark"), ("phone", "light"), ("desktop", "dark")]
+LOOKS: list[tuple[Size, Scheme]] = [
+    ("desktop", "light"),
+    ("narrow", "dark"),
+    ("phone", "light"),
+    ("desktop", "dark"),
+    ("tablet", "light"),
+]
 THOROUGH = LOOKS[:2]
 """The looks in which everything is looked at, answers to forms, too; in the others, one page of each kind. Of what is more of a
 kind, the second of them only sees whether it fits: its parts are those of the others."""
@@ -60,6 +66,31 @@ def test_nothing_to_complain_about(
                 found[f"{name}: {heading}"] = complaints(w.page)
     problems = [f"{path}\n  {problem}" for path, told in found.items() for problem in told]
     assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_header_has_room_for_all_that_an_owner_has(browser: Browser, site: LiveServer, size: Size) -> None:
+    with window(browser, site, size) as w:
+        w.sign_in()
+        page = w.go("/usage")
+        assert covered(page, ".top-in > *") == []
+        cut = page.locator(".main-nav").evaluate("(e) => e.scrollWidth > e.clientWidth")
+        assert not cut or size in ("phone", "narrow"), "there it can be pushed"
+        page.get_by_role("searchbox", name="Search").fill("stream")
+        expect(page.locator(".found a").first).to_be_visible()
+        assert overflow(page) == []
+        box = page.locator(".found").bounding_box()
+        assert box
+        assert box["width"] >= 0.8 * min(SIZES[size][0], 448)
+
+
+@pytest.mark.parametrize("size", ["phone", "narrow"])
+def test_prices_are_whole_on_a_phone(browser: Browser, site: LiveServer, size: Size) -> None:
+    with window(browser, site, size) as w:
+        page = w.go(f"/catalog/{MODEL}")
+        broken = "(all) => all.filter((e) => e.scrollWidth > e.clientWidth || e.clientHeight > 44).map((e) => e.textContent)"
+        assert page.locator(".rates td").count() > 3
+        assert page.locator(".rates td").evaluate_all(broken) == []
 
 
 def test_names_in_a_wide_table_are_whole_on_a_phone(browser: Browser, site: LiveServer) -> None:
