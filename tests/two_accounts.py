@@ -19,7 +19,7 @@ NASTY = (
     "שלום עולם",
     "{{ 7*7 }}",
     "=cmd|' /C calc'!A0",
-    "\u202egnp.exe",
+    "\u200fgnp.exe",
 )
 
 

@@ -41,6 +41,7 @@ FILES = {"llms", "robots", "static", "billingExport", "requestsNew"}
 PUBLIC = ("start", "catalog", "model", "docs", "document", "search", "signin", "signup", "welcome")
 NOWHERE = "/nothing"
 LEADS_BACK = {
+    "back",
     "signoutPost",
     "accountSignout",
     "personDisable",

@@ -17,7 +17,7 @@ from tests.web.browser import Window, make_owner, window
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = "\"'><img src=x onerror=alert(2)>"
 ENDLESS = "W" * 100
-RIGHT_TO_LEFT = "\u202eשלום עולם مرحبا بالعالم"
+RIGHT_TO_LEFT = "\u200fשלום עולם مرحبا بالعالم"
 NAMES = (SCRIPT, IMAGE, ENDLESS, RIGHT_TO_LEFT, "{{ 7*7 }} ${7*7} <%= 7*7 %>", "javascript:alert(3)")
 MODEL = "acme/" + "w" * 190
 NAMED = f"{IMAGE} {'M' * 60} {RIGHT_TO_LEFT}"

@@ -153,7 +153,7 @@ def test_what_is_out_of_bounds_is_said_before_it_is_sent(play: Window, field: st
 def test_a_session_that_is_over_loses_nothing(play: Window) -> None:
     play.context.clear_cookies()
     say(play.page, "Keep this text")
-    expect(play.page.locator("[data-answer] .problem").first).to_be_visible()
+    expect(play.page.locator("[data-answer] .problem").first).to_contain_text("Sign in - what you typed is kept.")
     expect(play.page.get_by_label("Text of the message").first).to_have_value("Keep this text")
 
 

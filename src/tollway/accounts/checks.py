@@ -14,6 +14,10 @@ from tollway.wire.keys import LIMIT_MAX, MODEL_LENGTH_MAX, MODELS_MAX, NAME_LENG
 CREDITS_MAX = USD_MAX * CREDITS_PER_USD
 TIME_MAX = 7_258_118_400.0
 """The year 2200."""
+_DIRECTIONS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))
+"""Unicode's embeddings, overrides and isolates; letters of any direction are none of them."""
+_BLANKS = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols by their category, and yet nothing is drawn."""
 SCOPES: tuple[str, ...] = get_args(Scope)
 
 
@@ -22,7 +26,11 @@ def checked_name(name: str) -> str:
     name = name.strip()
     if not 1 <= len(name) <= NAME_LENGTH_MAX:
         raise InvalidRequest(f"A name has 1 to {NAME_LENGTH_MAX} characters.", param="name")
-    _refuse_control_characters(name, "name")
+    refuse_control_characters(name, "name")
+    if any(unicodedata.bidirectional(character) in _DIRECTIONS for character in name):
+        raise InvalidRequest("A name has no characters that turn the direction of what follows.", param="name")
+    if all(unicodedata.category(character)[0] in "CMZ" or character in _BLANKS for character in name):
+        raise InvalidRequest("A name has a character that can be seen.", param="name")
     return name
 
 
@@ -90,7 +98,7 @@ def _checked_models(models: Iterable[str]) -> tuple[str, ...]:
         param = f"models[{position}]"
         if not 1 <= len(model) <= MODEL_LENGTH_MAX or model != model.strip():
             raise InvalidRequest(f"A model's id has 1 to {MODEL_LENGTH_MAX} characters, without blanks around.", param=param)
-        _refuse_control_characters(model, param)
+        refuse_control_characters(model, param)
     return kept
 
 
@@ -100,6 +108,7 @@ def is_storable(text: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
-def _refuse_control_characters(text: str, param: str) -> None:
+def refuse_control_characters(text: str, param: str) -> None:
+    """Raises InvalidRequest for a text that no query may carry."""
     if not is_storable(text):
         raise InvalidRequest(f"`{param}` has no control characters.", param=param)

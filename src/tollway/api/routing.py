@@ -123,7 +123,7 @@ async def authenticate(scope: Scope, services: Services, *, sessions: bool = Fal
         if name == b"authorization":
             # two of them are nobody's intention; joined they are refused as malformed
             header = value.decode("latin-1") if header is None else f"{header}, {value.decode('latin-1')}"
-    if header is None and sessions and (token := session_token(scope)) is not None and (csrf := csrf_header(scope)) is not None:
+    if header is None and sessions and (csrf := csrf_header(scope)) is not None:
         refuse_other_origins(scope, services.settings.public_url)
-        return await services.people.caller(token, csrf)
+        return await services.people.caller(session_token(scope), csrf)  # the cookie goes with the session, the page stays
     return await services.accounts.authenticate(header)

@@ -203,7 +203,7 @@ class People:
             return None
         return await self._database.read(lambda connection: sessions.find(connection, token, self._secret))
 
-    async def caller(self, token: str, csrf: str) -> Caller:
+    async def caller(self, token: str | None, csrf: str) -> Caller:
         """The caller of a request that the playground sends with a session. Raises Unauthorized, Forbidden."""
         session = await self.session(token)
         if session is None:

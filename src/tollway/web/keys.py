@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tollway import clock
 from tollway.accounts import ApiKey, KeyChanges, NewKey, SpendWindow
 from tollway.catalog import Catalog
-from tollway.errors import InvalidRequest, ModelNotFound, NotFound, TollwayError
+from tollway.errors import Conflict, InvalidRequest, ModelNotFound, NotFound, TollwayError
 from tollway.usage import window_start
 from tollway.usage.recording import DAY_SECONDS, HOUR_SECONDS
 from tollway.web import dialects
@@ -63,10 +63,13 @@ async def change(visit: Visit) -> Response:
 
 
 async def rotate(visit: Visit) -> Response:
+    """A new secret for the one that the form names: sent again, the form would end the one that it replaced at first."""
     form = await read_form(visit)
     own = await _own(visit)
+    if form.text("prefix") != own.prefix:
+        raise Conflict("This key has got a new secret since the form was made; nothing was changed. Go back to the keys.")
     new = await visit.services.accounts.rotate_key(
-        own.id, overlap_seconds=_OVERLAPS.get(form.text("overlap"), 0), account_id=visit.account_id
+        own.prefix, overlap_seconds=_OVERLAPS.get(form.text("overlap"), 0), account_id=visit.account_id
     )
     return _show_once(visit, new, "The key's new secret")
 

@@ -67,10 +67,23 @@ PAGES: tuple[Page, ...] = (
     Page(name="billingExport", paths=("/usage/billing/transactions.csv",), answer=billing.export, access=Access.PERSON),
     Page(name="requests", paths=("/usage/requests",), answer=logs.log, access=Access.PERSON),
     Page(name="requestsNew", paths=("/usage/requests/new",), answer=logs.fresh, access=Access.PERSON),
-    Page(name="receipt", paths=("/usage/requests/{id}",), answer=receipt.receipt, access=Access.PERSON),
+    Page(name="receipt", paths=("/usage/requests/{id}", "/usage/receipt"), answer=receipt.receipt, access=Access.PERSON),
     Page(name="operator", paths=("/operator",), answer=operator.operator, access=Access.OWNER),
     Page(name="book", paths=("/operator/book",), answer=booking.form, access=Access.OWNER),
     Page(name="bookPost", method="POST", paths=("/operator/book",), answer=booking.book, access=Access.OWNER),
+    Page(
+        name="back",
+        paths=(
+            "/signout",
+            "/people/invite",
+            *(f"/people/{{id}}/{action}" for action in ("link", "disable", "enable", "remove")),
+            "/account/password",
+            "/account/signout",
+            *(f"/keys/{{id}}/{action}" for action in ("enable", "disable", "rotate", "delete")),
+        ),
+        answer=public.back,
+        access=Access.PUBLIC,
+    ),
     Page(name="static", paths=("/static/{version}/{name}",), answer=assets.serve, access=Access.PUBLIC, alone=True),
 )
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 from markupsafe import Markup
@@ -120,6 +121,11 @@ async def find(visit: Visit) -> Response:
 async def robots(visit: Visit) -> Response:
     """Everything public may be indexed; nobody but the operator decides whether the service itself is."""
     return visit.text("User-agent: *\nDisallow: /v1/\nDisallow: /search\n", "text/plain")
+
+
+async def back(visit: Visit) -> Response:
+    """Where only forms are sent to, but whose answer stays in the address line: the page above, which has the form."""
+    return visit.redirect(quote(visit.request.url.path.rpartition("/")[0]) or "/")
 
 
 async def nothing_here(visit: Visit) -> Response:

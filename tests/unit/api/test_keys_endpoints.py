@@ -42,7 +42,7 @@ NAUGHTY = [
     "ключ 🔑 ﷽",
     "../../etc/passwd",
     "null",
-    "\u202e",
+    "\u200fgnp.exe",
 ]
 
 

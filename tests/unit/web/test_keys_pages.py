@@ -20,7 +20,7 @@ NASTY = (
     "{{ 7*7 }}",
     "'; DROP TABLE api_keys; --",
     "x" * 100,
-    "\u202egnp.exe",
+    "\u200fgnp.exe",
 )
 
 
@@ -66,13 +66,20 @@ async def test_from_making_a_key_to_deleting_it(tmp_path: Path) -> None:
         await owner.post(f"/keys/{key.id}/enable")
         assert await works(services, secret)
 
-        await owner.post(f"/keys/{key.id}/rotate", {"overlap": "24"})
+        await owner.get("/keys")
+        assert "It ends now" not in owner.text
+        form = {"overlap": "24", "prefix": key.prefix, "csrf": owner.csrf}
+        await owner.submit(f"/keys/{key.id}/rotate", form)
         fresh = secret_in(owner.page)
         assert fresh != secret
+        assert (await owner.submit(f"/keys/{key.id}/rotate", form)).status == 409, "the page is reloaded"
         assert await works(services, fresh)
         assert await works(services, secret), "both, for a day"
         await owner.get("/keys")
         assert "Old secret" in owner.text
+        assert "The secret before the present one still works. It ends now." in owner.text
+        assert (await owner.get(f"/keys/{key.id}/rotate")).status == 200, "back to the key"
+        assert 'value="laptop"' in owner.page
 
         await owner.post(f"/keys/{key.id}/delete")
         assert "There are no keys yet" in owner.text
@@ -140,6 +147,9 @@ async def test_saving_what_the_page_shows_keeps_the_models(tmp_path: Path, model
         ("name", ""),
         ("name", "x" * 101),
         ("name", "a\x07b"),
+        ("name", "\u202egnp.exe"),
+        ("name", "a\u2068b"),
+        *(("name", blank) for blank in ("\u200b", "\ufeff", "\u3164", "\u2800", "\u00ad\u0301")),
         ("spend_limit", "NaN"),
         ("spend_limit", "-1"),
         ("spend_limit", "1e99"),
@@ -215,6 +225,8 @@ async def test_the_playground_may_ask_with_a_session(tmp_path: Path) -> None:
         assert await status(good) == 400, "past the door: the body is wrong"
         for name in ("origin", "x-csrf-token", "cookie"):
             assert await status({key: value for key, value in good.items() if key != name}) in {401, 403}
+        reply = await call(app, "POST", "/v1/chat/completions", headers=good | {"cookie": "a=b"}, json_body={"model": 1})
+        assert reply.json["error"]["code"] == "session_over", "a cookie goes when its time is over, or in another tab"
         assert await status(good | {"origin": "http://evil.test"}) == 403
         assert await status(good | {"x-csrf-token": "0" * 40}) == 403
         assert await status(good | {"cookie": "tollway_session=x"}) == 401
