@@ -12,7 +12,7 @@ from tollway.api.query import cursor_text
 from tollway.errors import InvalidRequest
 from tollway.ledger import Entry, transaction_type
 from tollway.money import exact_usd
-from tollway.web.filters import Filters
+from tollway.web.filters import Filters, typed
 from tollway.web.frame import SECURITY_HEADERS, Visit
 from tollway.wire.billing import Direction, TransactionType
 
@@ -37,7 +37,7 @@ async def billing(visit: Visit) -> Response:
         wanted = _wanted(filters)
         before = filters.cursor()
     except InvalidRequest as error:
-        return await _page(visit, [], {}, error=error)
+        return await _page(visit, [], typed(visit, _NAMES), error=error)
     entries = await visit.services.ledger.transactions(visit.account_id, **wanted, limit=PAGE_ROWS + 1, before=before)
     page = entries[:PAGE_ROWS]
     older = filters.link(cursor=cursor_text(page[-1].at, page[-1].number)) if len(entries) > PAGE_ROWS else None

@@ -1,14 +1,22 @@
 """What the forms above a list say: strict like the API's parameters, but a field that was left empty is not there."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from tollway.accounts.checks import is_storable, refuse_control_characters
 from tollway.api.query import CURSOR, Query
 from tollway.api.table import Parameter
 from tollway.errors import InvalidRequest
 from tollway.usage.recording import DAY_SECONDS
 from tollway.web.frame import Visit
+
+
+def typed(visit: Visit, names: Sequence[str]) -> dict[str, str]:
+    """What stands in the form above a list, right or wrong: it is shown again beside what is wrong with it."""
+    texts = {name: visit.request.query_params.get(name, "").strip()[:200] for name in names}
+    return {name: text for name, text in texts.items() if text and is_storable(text)}
 
 
 class Filters:
@@ -21,7 +29,9 @@ class Filters:
 
     def text(self, name: str) -> str:
         """As it was typed, or nothing."""
-        return (self._query.text(name) or "").strip()[:200]
+        text = (self._query.text(name) or "").strip()[:200]
+        refuse_control_characters(text, name)
+        return text
 
     def one_of(self, name: str, options: Any) -> Any:
         """One of the values of a Literal type; None = nothing was chosen."""

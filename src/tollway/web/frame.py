@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tollway import __version__, clock
+from tollway.accounts.checks import is_storable
 from tollway.api.context import context_of
 from tollway.api.errors import as_tollway_error, error_headers
 from tollway.api.services import Services
@@ -119,7 +120,9 @@ class Visit:
         return theme if theme in {"light", "dark"} else ""
 
     def query(self, name: str, length_max: int = 200) -> str:
-        return self.request.query_params.get(name, "").strip()[:length_max]
+        """A parameter, or nothing. Of a character that no database can look for, only its place is left."""
+        text = self.request.query_params.get(name, "").strip()[:length_max]
+        return "".join(character if is_storable(character) else "\ufffd" for character in text)
 
     def render(self, template: str, *, secret: bool = False, error: TollwayError | None = None, **values: Any) -> Response:
         """A page. `secret`: it shows something that no cache and no history may keep. `error`: why it is not as was wished."""

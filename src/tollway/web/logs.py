@@ -13,7 +13,7 @@ from tollway.errors import InvalidRequest
 from tollway.usage import LogFilter, LogRow, Scope, Status, Window
 from tollway.usage.recording import DAY_SECONDS
 from tollway.usage.since import sums_since
-from tollway.web.filters import Filters
+from tollway.web.filters import Filters, typed
 from tollway.web.frame import Visit
 from tollway.web.usage import key_name
 
@@ -33,7 +33,7 @@ async def log(visit: Visit) -> Response:
         scope, which = _wanted(visit, filters)
         before = filters.cursor()
     except InvalidRequest as error:
-        return await _page(visit, [], {}, error=error)
+        return await _page(visit, [], typed(visit, _NAMES), error=error)
     rows = await visit.services.usage.log(scope, which, limit=PAGE_ROWS + 1, before=before)
     page = rows[:PAGE_ROWS]
     older = filters.link(cursor=cursor_text(page[-1].created_at, page[-1].id)) if len(rows) > PAGE_ROWS else None
@@ -57,7 +57,8 @@ async def fresh(visit: Visit) -> Response:
 def _by_id(visit: Visit, any_id: str) -> Response:
     if not ANY_ID.fullmatch(any_id):
         raise InvalidRequest("An id has letters, digits and `. _ : -`, at most 128 of them.", param="id")
-    return visit.redirect(f"/usage/requests/{quote(any_id, safe='')}")
+    # not as a part of the path, where `new` and `..` mean something else
+    return visit.redirect(f"/usage/receipt?id={quote(any_id, safe='')}")
 
 
 def _wanted(visit: Visit, filters: Filters) -> tuple[Scope, LogFilter]:

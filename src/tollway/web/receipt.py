@@ -48,7 +48,7 @@ class Terms(Struct):
 
 
 async def receipt(visit: Visit) -> Response:
-    any_id: str = visit.request.path_params["id"]
+    any_id: str = visit.request.path_params.get("id") or visit.query("id")
     if not ANY_ID.fullmatch(any_id):
         raise _nothing()
     services, scope = visit.services, Scope(visit.account_id)

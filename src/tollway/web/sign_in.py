@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from tollway.errors import Forbidden, InvalidRequest, TollwayError, Unauthorized
 from tollway.people.passwords import LENGTH_MAX, LENGTH_MIN
-from tollway.web.forms import Form, read_form
+from tollway.web.forms import Form, FormTooOld, read_form
 from tollway.web.frame import Visit
 
 _OPEN = ("Sign up", "You get an account of your own.")
@@ -17,19 +17,24 @@ _WORDS = {
 
 async def sign_in_form(visit: Visit) -> Response:
     if visit.session is not None:
-        return visit.redirect(_next(visit.query("next", 2000)))
-    return await _sign_in_page(visit, next_path=visit.query("next", 2000))
+        return visit.redirect(_next(visit))
+    return await _sign_in_page(visit)
 
 
 async def sign_in(visit: Visit) -> Response:
-    form = await read_form(visit)
+    try:
+        form = await read_form(visit)
+    except FormTooOld:
+        if visit.session is None:
+            raise
+        return visit.redirect(_next(visit))  # signed in meanwhile, in another tab
     try:
         token = await visit.services.people.sign_in(
             form.text("email"), form.secret("password"), visit.address, old_token=visit.session_token
         )
     except TollwayError as error:
-        return await _sign_in_page(visit, next_path=form.text("next"), error=error, email=form.text("email"))
-    return visit.signed(token, _next(form.text("next")))
+        return await _sign_in_page(visit, error=error, email=form.text("email"))
+    return visit.signed(token, _next(visit))
 
 
 async def sign_out(visit: Visit) -> Response:
@@ -94,11 +99,11 @@ def _sign_up_page(
     )
 
 
-async def _sign_in_page(visit: Visit, *, next_path: str, error: TollwayError | None = None, email: str = "") -> Response:
+async def _sign_in_page(visit: Visit, *, error: TollwayError | None = None, email: str = "") -> Response:
     response = visit.render(
         "signin.html",
         secret=True,
-        next_path=_next(next_path),
+        next_path=_next(visit),
         error=error,
         email=email[:300],
         signup=visit.services.settings.signup,
@@ -109,8 +114,9 @@ async def _sign_in_page(visit: Visit, *, next_path: str, error: TollwayError | N
     return response
 
 
-def _next(path: str) -> str:
-    """A page of ours to go on to: a path and nothing that a browser could take for another host."""
+def _next(visit: Visit) -> str:
+    """The page of ours to go on to: a path and nothing that a browser could take for another host."""
+    path = visit.request.query_params.get("next", "")[:2000]
     safe = path.startswith("/") and not path.startswith("//") and "\\" not in path and path.isprintable() and path.isascii()
     return path if safe else "/keys"
 

@@ -94,6 +94,27 @@ async def test_the_log_is_filtered(tmp_path: Path) -> None:
         for wrong in ("status=lost", "from=x", "cursor=x", "sort=cost", "id=" + "x" * 129, "id=a%20b"):
             assert (await it.member.get(f"/usage/requests?{wrong}")).status == 400, wrong
             assert 'role="alert"' in it.member.page
+        await it.member.get(f"/usage/requests?model={MODEL}&key={key}&status=failed&from=2026-02-02&to=2026-02-01")
+        for typed in (f"<option selected>{MODEL}", f'value="{key}" selected', "<option selected>failed", 'value="2026-02-02"'):
+            assert typed in it.member.page, "what was typed stays beside what is wrong with it"
+        await it.member.get("/usage/billing?type=PAYMENT&from=2026-02-02&to=2026-02-01")
+        assert 'value="2026-02-02"' in it.member.page
+        assert 'value="PAYMENT" selected' in it.member.page
+
+
+async def test_no_database_is_asked_for_what_it_cannot_look_for(tmp_path: Path, both_databases: str) -> None:
+    async with site(tmp_path) as it:
+        for path in (
+            "/usage",
+            "/usage/requests",
+            "/usage/requests/new?after=1",
+            "/usage/receipt",
+            "/operator",
+            "/operator/book",
+        ):
+            for name in ("key", "model", "id", "after", "account"):
+                reply = await it.owner.get(f"{path}{'&' if '?' in path else '?'}{name}=%00")
+                assert reply.status in (200, 400, 404), (path, name)
 
 
 async def test_new_rows_come_once_and_only_ones_own(tmp_path: Path) -> None:
@@ -135,6 +156,10 @@ async def test_a_receipt_by_any_of_its_ids(tmp_path: Path) -> None:
             attempts=2,
             flags="above_hold",
         )
+        for strange in ("new", ".", ".."):
+            await asked(it, it.members_account, client_request_id=strange)
+            await it.member.get(f"/usage/requests?id={strange}")
+            assert "Receipt" in it.member.text
         for any_id in (request_id, "inf-1", "order:7"):
             await it.member.get(f"/usage/requests?id={any_id}")
             assert "Receipt" in it.member.text

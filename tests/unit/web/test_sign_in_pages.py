@@ -3,6 +3,7 @@
 import asyncio
 import re
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from starlette.requests import Request
@@ -87,7 +88,7 @@ async def test_sign_in_and_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
         await owner.get("/keys/x?a=b")
         reply = await owner.submit(
-            "/signin", {"csrf": owner.csrf, "email": " Owner@Example.org ", "password": PASSWORD, "next": "/keys/x?a=b"}
+            "/signin?next=/keys/x%3Fa%3Db", {"csrf": owner.csrf, "email": " Owner@Example.org ", "password": PASSWORD}
         )
         assert (reply.status, reply.header("location")) == (303, "/keys/x?a=b")
         cookie = next(value for name, value in reply.headers if name == "set-cookie")
@@ -282,6 +283,29 @@ async def test_a_lost_password_is_set_anew_and_everybody_else_is_out(tmp_path: P
         assert "wrong" in thief.text
 
 
+async def test_who_has_signed_in_in_another_tab_is_led_on(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        app = site_of(services)
+        await owner_of(app, await first_link(services))
+        visitor = Visitor(app)
+        await visitor.get("/usage?range=7d")
+        action = re.search(r'action="(/signin[^"]+)"', visitor.page)
+        assert action
+        form = {"csrf": visitor.csrf, "email": "owner@example.org", "password": PASSWORD}
+        for _ in range(2):
+            reply = await visitor.submit(action[1], form)
+            assert (reply.status, reply.header("location")) == (303, "/usage?range=7d")
+
+
+async def test_a_form_of_a_session_that_is_over_leads_to_the_sign_in(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await owner_of(site_of(services), await first_link(services))
+        await owner.get("/keys")
+        owner.cookies.clear()
+        assert (await owner.post("/keys", {"name": "ci"})).status == 401
+        assert 'href="/signin?next=/keys">Sign in' in owner.page
+
+
 @pytest.mark.parametrize("path", ["//evil.test", "https://evil.test", "/\\evil.test", "javascript:alert(1)", "/é", "/a\r\nb:c"])
 async def test_signing_in_leads_nowhere_else(tmp_path: Path, path: str) -> None:
     async with installed(tmp_path) as services:
@@ -289,8 +313,8 @@ async def test_signing_in_leads_nowhere_else(tmp_path: Path, path: str) -> None:
         await owner_of(app, await first_link(services))
         visitor = Visitor(app)
         await visitor.get("/signin")
-        fields = {"email": "owner@example.org", "password": PASSWORD, "next": path}
-        reply = await visitor.submit("/signin", fields | {"csrf": visitor.csrf})
+        fields = {"email": "owner@example.org", "password": PASSWORD}
+        reply = await visitor.submit(f"/signin?{urlencode({'next': path})}", fields | {"csrf": visitor.csrf})
         assert (reply.status, reply.header("location")) == (303, "/keys")
 
 

@@ -31,11 +31,18 @@ document.addEventListener("visibilitychange", () => {
 
 function say(text) { words.textContent = text; }
 
+function end() {
+  button.setAttribute("aria-pressed", "false");
+  say("Signed out");
+  announce("Signed out");
+}
+
 async function look(mine) {
   if (document.hidden) return;
   try {
-    const response = await fetch(`${button.dataset.from}&after=${after}`, { headers: { accept: "text/html" }, redirect: "error" });
+    const response = await fetch(`${button.dataset.from}&after=${after}`, { headers: { accept: "text/html" }, redirect: "manual" });
     if (mine !== turn) return;
+    if (response.type === "opaqueredirect") return end(); // to the sign-in
     if (!response.ok) throw new Error(String(response.status));
     const fresh = rows(await response.text());
     if (mine !== turn) return;
