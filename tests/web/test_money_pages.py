@@ -68,6 +68,17 @@ def test_new_requests_appear_and_can_be_paused(browser: Browser, site: LiveServe
         expect(page.locator("[data-live-text]")).to_have_text("Live")
 
 
+def test_who_is_signed_out_is_told_so_by_the_live_log(browser: Browser, site: LiveServer) -> None:
+    with window(browser, site) as w:
+        w.sign_in()
+        page = w.go("/usage/requests")
+        w.context.clear_cookies()
+        live = page.locator("[data-live]")
+        live.click()
+        expect(page.locator("[data-live-text]")).to_have_text("Signed out")
+        expect(live).to_have_attribute("aria-pressed", "false")
+
+
 def test_credits_are_booked_with_the_keyboard_and_without_a_script(browser: Browser, site: LiveServer) -> None:
     with window(browser, site, java_script_enabled=False) as w:
         w.sign_in()

@@ -157,6 +157,88 @@ def test_a_session_that_is_over_loses_nothing(play: Window) -> None:
     expect(play.page.get_by_label("Text of the message").first).to_have_value("Keep this text")
 
 
+def test_choices_have_the_numbers_of_their_places(play: Window) -> None:
+    page = play.page
+    head = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    chunks = [
+        head | {"choices": [{"index": n, "delta": {"content": text}}]} for n, text in ((2, "three"), (0, "one"), (1, "two"))
+    ]
+    body = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks) + "data: [DONE]\n\n"
+    page.route(CHAT, lambda route: route.fulfill(status=200, content_type="text/event-stream", body=body))
+    say(page, "Hello")
+    expect(page.locator("[data-ended]").first).to_have_text("done")
+    expect(page.locator("[data-answer] p").first).to_have_text("Choice 1")
+    assert page.locator("[data-answer]").first.inner_text().split() == [
+        "Choice",
+        "1",
+        "one",
+        "Choice",
+        "2",
+        "two",
+        "Choice",
+        "3",
+        "three",
+    ]
+
+
+def test_a_run_that_takes_the_place_of_another_is_shown_as_running(play: Window) -> None:
+    page = play.page
+    page.route(CHAT, lambda route: None)  # no answer comes
+    say(page, "Hello")
+    expect(page.locator("[data-ended]").first).to_have_text("running")
+    page.get_by_label("Text of the message").first.press("Control+Enter")
+    page.wait_for_timeout(500)
+    expect(page.locator("[data-ended]").first).to_have_text("running")
+    expect(page.locator("[data-answer]").first).to_have_attribute("aria-busy", "true")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("[data-ended]").first).to_have_text("stopped")
+
+
+def test_text_is_kept_where_images_are_too_large(play: Window) -> None:
+    page = play.page
+    image = {"name": "large.png", "mimeType": "image/png", "buffer": bytes(4_500_000)}
+    page.locator("input[type=file]").set_input_files(image)  # type: ignore[arg-type]
+    expect(page.get_by_role("button", name="Remove image 1")).to_be_visible()
+    page.get_by_label("Text of the message").first.fill("Keep this")
+    page.reload()
+    expect(page.get_by_label("Text of the message").first).to_have_value("Keep this")
+
+
+def test_a_text_that_looks_like_a_number_is_a_text(play: Window) -> None:
+    page = play.page
+    page.locator("#p-stop").evaluate("(e) => { e.closest('details').open = true; }")
+    for typed, sent in (("2", '"stop": "2"'), ("null", '"stop": "null"'), ('["2"]', '"stop": [')):
+        page.locator("#p-stop").fill(typed)
+        expect(page.locator("[data-code]")).to_contain_text(sent)
+
+
+def test_copying_leaves_the_focus_and_says_whether_it_did(browser: Browser, site: LiveServer) -> None:
+    with window(browser, site) as w:
+        w.context.add_init_script("Object.defineProperty(navigator, 'clipboard', { value: undefined })")  # as on plain http
+        page = w.go("/")
+        button = page.get_by_role("button", name="Copy").first
+        for can, said in ((True, "Copied"), (False, "Not copied")):
+            page.evaluate(f"() => {{ document.execCommand = () => {str(can).lower()}; }}")
+            button.focus()
+            page.keyboard.press("Enter")
+            expect(page.locator("#status")).to_have_text(said)
+            assert page.evaluate("document.activeElement.tagName") == "BUTTON"
+            expect(page.get_by_role("button", name="Copy").first).to_be_visible()
+            page.wait_for_timeout(1700)
+
+
+def test_a_long_line_is_looked_through_once(play: Window) -> None:
+    took = play.page.evaluate(
+        """async () => {
+          const { markdown } = await import("/static/x/markdown.js");
+          const began = performance.now();
+          markdown("a | b\\n" + "-".repeat(200_000) + "x");
+          return performance.now() - began;
+        }"""
+    )
+    assert took < 2000
+
+
 def test_tools_and_schemas_have_examples_that_work(play: Window) -> None:
     page = play.page
     for name in ("response_format", "tools"):

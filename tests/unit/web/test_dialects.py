@@ -4,6 +4,9 @@ import ast
 import json
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,38 @@ def test_the_shell_reads_back_what_was_written(body: dict[str, Any]) -> None:
         ["sh", "-c", f'curl() {{ for last; do :; done; printf %s "$last"; }}\n{code}'], capture_output=True, check=True
     )
     assert json.loads(shown.stdout) == body
+
+
+class _Fails(BaseHTTPRequestHandler):
+    """Refuses who has no key, and breaks off in front of everybody else."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        refused = self.headers["authorization"] != "Bearer good"
+        self.send_response(401 if refused else 200)
+        self.end_headers()
+        broken = b'data: {"choices": [{"delta": {"content": "Hel"}}]}\n\ndata: {"error": {"message": "It broke off."}}\n\n'
+        self.wfile.write(b'{"message": "Who are you?"}' if refused else broken)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("key", "told"), [("bad", "Who are you?"), ("good", "It broke off.")])
+@pytest.mark.parametrize("name", ["python-requests", "javascript-fetch"])
+def test_a_stream_that_fails_is_told(name: str, key: str, told: str) -> None:
+    program = [sys.executable, "-c"] if name.startswith("python") else ["node", "-e"]
+    if shutil.which(program[0]) is None:
+        pytest.skip("Node is not installed")
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Fails) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code = write(_by_id(name), f"http://127.0.0.1:{server.server_port}", BODIES[1], key)
+        done = subprocess.run([*program, code], check=False, capture_output=True, text=True, timeout=60)
+        server.shutdown()
+    assert done.returncode == 1
+    assert done.stdout == ("Hel" if key == "good" else "")
+    assert told in done.stderr
+    assert "KeyError" not in done.stderr
 
 
 def test_parameters_that_the_sdk_does_not_know_travel_in_extra_body() -> None:

@@ -18,26 +18,30 @@ export function announce(text) {
   requestAnimationFrame(() => { status.textContent = text; });
 }
 
-// Copies also where the clipboard's API is missing, as it is on plain http.
+// Copies also where the clipboard's API is missing, as it is on plain http. Resolves to whether it did.
 export async function copyText(text) {
   try {
     await navigator.clipboard.writeText(text);
+    return true;
   } catch {
+    const focused = document.activeElement;
     const area = element("textarea", { class: "hidden", "aria-hidden": "true" });
     area.value = text;
     document.body.append(area);
     area.select();
-    document.execCommand("copy");
+    const copied = document.execCommand("copy");
     area.remove();
+    focused?.focus();
+    return copied;
   }
 }
 
 export function copyButton(read, label = "Copy", classes = "quiet small-button") {
   const button = element("button", { type: "button", class: classes }, label);
   button.addEventListener("click", async () => {
-    await copyText(read());
-    button.textContent = "Copied";
-    announce("Copied");
+    const said = await copyText(read()) ? "Copied" : "Not copied";
+    button.textContent = said;
+    announce(said);
     setTimeout(() => { button.textContent = label; }, 1600);
   });
   return button;

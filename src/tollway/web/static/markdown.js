@@ -83,7 +83,7 @@ export function markdown(text, nested = 0) {
     } else if (kind === "quote" && nested < DEPTH_MAX) {
       const block = take((line) => starts(line) === "quote").map((line) => line.replace(/^\s*>\s?/, ""));
       nodes.push(element("blockquote", {}, ...markdown(block.join("\n"), nested + 1)));
-    } else if (lines[at].includes("|") && /^\s*\|?[\s:|-]*-[\s:|-]*\|?\s*$/.test(lines[at + 1] ?? "")) {
+    } else if (lines[at].includes("|") && /^[\s:|-]+$/.test(lines[at + 1] ?? "") && lines[at + 1].includes("-")) {
       nodes.push(table(take((line) => line.includes("|"))));
     } else {
       const block = take((line) => starts(line) === "text");

@@ -83,10 +83,10 @@ function valueOf(input) {
     return Number(text);
   }
   if (!kind.startsWith("json")) return input.value;
+  if (kind === "json or text" && !/^[[{"]/.test(text)) return input.value;
   try {
     return JSON.parse(text);
   } catch (error) {
-    if (kind === "json or text" && !/^[[{"]/.test(text)) return input.value;
     throw new Error(`${param} is no JSON: ${error.message}`);
   }
 }
@@ -136,8 +136,9 @@ function pane(place) {
     const draw = () => {
       due = false;
       const stuck = parts.answer.scrollTop + parts.answer.clientHeight >= parts.answer.scrollHeight - 40;
-      text = [...choices.values()].map((choice) => choice.content).join("\n\n---\n\n");
-      parts.answer.replaceChildren(...[...choices.values()].flatMap((choice, n) => drawn(choice, n, choices.size)));
+      const inOrder = [...choices].sort(([one], [other]) => one - other);
+      text = inOrder.map(([, choice]) => choice.content).join("\n\n---\n\n");
+      parts.answer.replaceChildren(...inOrder.flatMap(([index, choice]) => drawn(choice, index, choices.size)));
       if (stuck) parts.answer.scrollTop = parts.answer.scrollHeight;
       parts["raw-response"].textContent = raw;
       meterNow();
@@ -221,9 +222,9 @@ function note(place, ...parts) {
   place.hidden = false;
 }
 
-function drawn(choice, number, count) {
+function drawn(choice, index, count) {
   const nodes = [];
-  if (count > 1) nodes.push(element("p", { class: "choice-number" }, `Choice ${number + 1}`));
+  if (count > 1) nodes.push(element("p", { class: "choice-number" }, `Choice ${index + 1}`));
   if (choice.reasoning) nodes.push(element("details", { class: "thought" }, element("summary", {}, "Thought"), element("p", {}, choice.reasoning)));
   nodes.push(...markdown(choice.content));
   for (const call of choice.calls) if (call) nodes.push(element("div", { class: "call" }, element("p", {}, "Calls ", element("code", {}, call.name)), element("pre", { tabindex: "0" }, pretty(call.arguments))));
@@ -252,6 +253,7 @@ function money(usd) {
 
 let panes = [];
 let stop = null;
+let running = Promise.resolve();
 
 function shown() {
   return panes.filter((one) => !one.place.hidden);
@@ -261,10 +263,17 @@ function changed() {
   drawCode();
   for (const one of panes) one.chosen();
   try {
-    const typed = Object.fromEntries(all("param").map((input) => [input.dataset.param, input.value]));
-    const turns = all("message").map((row) => ({ role: row.querySelector("select").value, text: row.querySelector("textarea").value, images: row.images }));
-    sessionStorage.setItem(STORED, JSON.stringify({ system: form.querySelector("#system").value, turns, typed, models: panes.map((one) => one.model()), compare: !panes[1].place.hidden }));
-  } catch { /* storage is off, or the images are too large for it */ }
+    keep(true);
+  } catch {
+    try { keep(false); } catch { /* storage is off */ }
+  }
+}
+
+// Throws when the images are too large for the storage.
+function keep(withImages) {
+  const typed = Object.fromEntries(all("param").map((input) => [input.dataset.param, input.value]));
+  const turns = all("message").map((row) => ({ role: row.querySelector("select").value, text: row.querySelector("textarea").value, images: withImages ? row.images : [] }));
+  sessionStorage.setItem(STORED, JSON.stringify({ system: form.querySelector("#system").value, turns, typed, models: panes.map((one) => one.model()), compare: !panes[1].place.hidden }));
 }
 
 function drawCode() {
@@ -297,9 +306,10 @@ function compare(on) {
 async function runAll() {
   const complain = find("problem");
   complain.hidden = true;
+  const asked = shown();
   let bodies;
   try {
-    bodies = shown().map((one) => request(one.model()));
+    bodies = asked.map((one) => request(one.model()));
     if (!bodies[0].messages.some((message) => message.role !== "system")) throw new Error("Write a message first.");
   } catch (error) {
     complain.textContent = error.message;
@@ -313,7 +323,10 @@ async function runAll() {
   find("stop").hidden = false;
   find("run").ariaDisabled = "true"; // one that is disabled would lose the focus
   announce("Answering");
-  const ends = await Promise.all(shown().map((one, n) => one.run(bodies[n], mine.signal)));
+  await running; // the run before says how it ended, in the same places
+  if (stop !== mine) return;
+  running = Promise.all(asked.map((one, n) => one.run(bodies[n], mine.signal)));
+  const ends = await running;
   if (stop === mine) {
     if (document.activeElement === find("stop")) find("run").focus();
     find("stop").hidden = true;
