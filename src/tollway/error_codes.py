@@ -53,6 +53,7 @@ CLOSER: Mapping[type[TollwayError], Mapping[str, str]] = {
     },
     Forbidden: {
         "other_origin": "A request with the session of the pages did not come from one of them.",
+        "form_too_old": "A form of the pages was made for another session, or not by them; reload the page.",
         "signup_closed": "Nobody can sign up here without an invitation.",
     },
     Conflict: {

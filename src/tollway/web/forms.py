@@ -16,10 +16,6 @@ _FIELDS_MAX = 1_000
 _WITH_THOUSANDS_MARKS = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
 
 
-class FormTooOld(Forbidden):
-    """It was made for another session, or not by us."""
-
-
 class Form:
     """The fields of a form."""
 
@@ -86,5 +82,8 @@ async def read_form(visit: Visit) -> Form:
     except ValueError:  # UnicodeDecodeError among them
         raise InvalidRequest("The form cannot be read.") from None
     if not hmac.compare_digest(form.text("csrf").encode("utf-8", "replace"), visit.csrf.encode()):
-        raise FormTooOld("This form is too old, or not from one of our own pages. Go back, reload the page and try again.")
+        raise Forbidden(
+            "This form is too old, or not from one of our own pages. Go back, reload the page and try again.",
+            code="form_too_old",
+        )
     return form

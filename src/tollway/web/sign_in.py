@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from tollway.errors import Forbidden, InvalidRequest, TollwayError, Unauthorized
 from tollway.people.passwords import LENGTH_MAX, LENGTH_MIN
-from tollway.web.forms import Form, FormTooOld, read_form
+from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit
 
 _OPEN = ("Sign up", "You get an account of your own.")
@@ -24,8 +24,8 @@ async def sign_in_form(visit: Visit) -> Response:
 async def sign_in(visit: Visit) -> Response:
     try:
         form = await read_form(visit)
-    except FormTooOld:
-        if visit.session is None:
+    except Forbidden as error:
+        if visit.session is None or error.code != "form_too_old":
             raise
         return visit.redirect(_next(visit))  # signed in meanwhile, in another tab
     try:
