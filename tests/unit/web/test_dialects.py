@@ -60,7 +60,8 @@ class _Fails(BaseHTTPRequestHandler):
         refused = self.headers["authorization"] != "Bearer good"
         self.send_response(401 if refused else 200)
         self.end_headers()
-        broken = b'data: {"choices": [{"delta": {"content": "Hel"}}]}\n\ndata: {"error": {"message": "It broke off."}}\n\n'
+        events = ('{"id": "x"}', '{"choices": [{"delta": {"content": "Hel"}}]}', '{"error": {"message": "It broke off."}}')
+        broken = "".join(f"data: {event}\n\n" for event in events).encode()
         self.wfile.write(b'{"message": "Who are you?"}' if refused else broken)
 
     def log_message(self, *_: Any) -> None:
