@@ -138,7 +138,7 @@ def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: in
     if route.upstream.bills_prompt_per_choice:
         prompt *= choices
     asked = request.output_tokens_max
-    output = min(route.output_limit(asked) or route.output_max, route.output_max)  # a limit is at least 1
+    output = route.output_limit(asked) or route.output_max  # a limit is at least 1
     # each of the three parts that a prompt may have is rounded up by itself
     prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2 if tariff.dearest_prompt else 0
     total = prompt_credits + _credits(output * choices, tariff.completion)

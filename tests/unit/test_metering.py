@@ -54,9 +54,9 @@ reported = anything | st.fixed_dictionaries(
 )
 
 
-def _route(price: Price, output_max: int = 4096) -> Route:
+def _route(price: Price, output_max: int = 4096, output_default: int | None = None) -> Route:
     model = Model("m", "m", "m", "", 8192, output_max, price)
-    return Route(model, "m", LOCAL, "m", price, 8192, output_max, frozenset(), stand_in=False)
+    return Route(model, "m", LOCAL, "m", price, 8192, output_max, frozenset(), False, output_default=output_default)
 
 
 def _assert_sound(usage: Usage, price: Price, markup: str) -> None:
@@ -135,7 +135,7 @@ def test_the_bound_covers_whatever_a_request_may_use(record_property: Callable[[
     record_property("bounds", made)
 
 
-_routes = st.lists(st.builds(_route, prices, st.integers(1, 4096)), min_size=1, max_size=4)
+_routes = st.lists(st.builds(_route, prices, st.integers(1, 8192), st.none() | st.integers(1, 8192)), min_size=1, max_size=4)
 
 
 @_MANY
@@ -151,7 +151,8 @@ def test_what_is_affordable_is_so_on_whatever_route_answers(
     limit = bound.output_affordable(money)
     assert limit >= 1
     for route in routes:
-        total = min(limit, route.output_max) * choices
+        # what the provider asks for; without a limit the context is one
+        total = (route.output_limit(limit if money < bound.credits else None) or route.context_tokens) * choices
         cost = credits_for(Usage(prompt, total, prompt + total), tariff_of(route.price, markup_micro(markup)))
         assert cost <= money
 

@@ -83,8 +83,13 @@ class Route(Struct, frozen=True):
     output_default: int | None = None
 
     def output_limit(self, asked: int | None) -> int | None:
-        """The most tokens of a choice: what was asked for, or the route's default; None when there is neither."""
-        return self.output_default if asked is None else asked
+        """The most tokens of a choice, which is what is sent on and what is paid for at the most: what was asked for, or the
+        route's default, and never more than `output_max`. None where nothing but the context bounds it.
+        """
+        limit = self.output_default if asked is None else asked
+        if limit is None:
+            return self.output_max if self.output_max < self.context_tokens else None
+        return min(limit, self.output_max)
 
 
 class Unusable(Struct, frozen=True):

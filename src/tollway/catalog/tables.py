@@ -117,7 +117,7 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     context_length: Number | None = None
     """Tokens of prompt and answer together. Needed, unless all routes are `local`."""
     output_max: Number | None = None
-    """Tokens of the longest answer; default: as `context_length`."""
+    """Tokens of the longest answer; nobody is asked for more. Default: as `context_length`."""
     output_default: Number | None = None
     """The `max_tokens` of requests that name none; default: none, and 1024 on `local` models that do not think."""
     price: PriceTable | None = None

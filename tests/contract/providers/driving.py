@@ -65,7 +65,7 @@ def gemini_route(
         upstream_model=model,
         price=PRICE,
         context_tokens=1_000_000,
-        output_max=65_536,
+        output_max=1_000_000,
         capabilities=capabilities,
         stand_in=False,
     )

@@ -62,9 +62,9 @@ def route_to(
     capabilities: tuple[str, ...] = CAPABILITIES,
 ) -> Route:
     quirks = quirks if isinstance(quirks, Quirks) else msgspec.convert(quirks or {}, Quirks)
-    model = Model(PUBLIC, "Model", "House", "", 8192, 4096, PRICE, capabilities=capabilities)
+    model = Model(PUBLIC, "Model", "House", "", 8192, 8192, PRICE, capabilities=capabilities)
     upstream = Upstream("fake", "openai", base_url, API_KEY, quirks, limits)
-    return Route(model, PUBLIC, upstream, MODEL, PRICE, 8192, 4096, frozenset(capabilities), stand_in=False)
+    return Route(model, PUBLIC, upstream, MODEL, PRICE, 8192, 8192, frozenset(capabilities), stand_in=False)
 
 
 @asynccontextmanager

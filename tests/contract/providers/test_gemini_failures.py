@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from msgspec import structs
 from structlog.testing import capture_logs
 from tests.contract.providers.driving import cases, chat_request, collect, gemini, gemini_provider, gemini_route, items_of
 from tests.fakes.faults import FAULTS, Hang, Heartbeats, Reply, failing
@@ -240,7 +241,7 @@ NAMES = ("promptTokenCount", "candidatesTokenCount", "thoughtsTokenCount", "cach
     )
 )
 def test_whatever_the_upstream_counts_the_usage_is_sound(reports: list[Any]) -> None:
-    route = gemini_route("http://x", None)
+    route = structs.replace(gemini_route("http://x", None), output_max=65_536)
     call, tally = CallUsage(route, 10), Tally(meter := Meter())
     with capture_logs():
         for report in reports:

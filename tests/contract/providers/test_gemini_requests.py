@@ -114,6 +114,15 @@ async def test_a_model_may_have_a_limit_for_requests_without_one() -> None:
         assert bound_for(chat_request(), [limited], 2000, 1_000_000).output_tokens == 40
 
 
+async def test_no_answer_may_be_longer_than_what_is_held_for_it() -> None:
+    async with gemini() as (provider, fake, route):
+        short = structs.replace(route, output_max=30)
+        for request in (chat_request(), chat_request(max_tokens=70), chat_request(max_tokens=7)):
+            await collect(provider, request, short)
+
+        assert [body["generationConfig"]["maxOutputTokens"] for body in fake.bodies] == [30, 30, 7]
+
+
 @pytest.mark.parametrize("choices", [1, 5, 128])
 def test_the_hold_covers_the_prompt_of_each_choice(choices: int) -> None:
     one, several = chat_request(max_tokens=1), chat_request(max_tokens=1, n=choices)

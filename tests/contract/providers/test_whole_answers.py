@@ -62,6 +62,14 @@ async def test_a_model_may_have_a_limit_for_requests_without_one(default: int, s
     assert (body["max_completion_tokens"], bool(body.get("stream"))) == (default, streams)
 
 
+async def test_no_answer_may_be_longer_than_what_is_held_for_it() -> None:
+    async with FakeOpenAI() as fake, gateway(structs.replace(route_to(fake.base_url), output_max=20)) as house:
+        for fields in ({}, {"max_tokens": 200}, {"max_completion_tokens": 7}):
+            await house.completion(**fields)
+
+    assert [json.loads(received.body)["max_completion_tokens"] for received in fake.received] == [20, 20, 7]
+
+
 @pytest.mark.parametrize(
     ("choice", "expected"),
     [
