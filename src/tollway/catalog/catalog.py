@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from tollway.catalog.configuration import LOCAL_PREFIX, Configuration, shipped_configuration
 from tollway.catalog.shipped import shipped
-from tollway.catalog.tables import AmountText, ModelTable, PriceTable
+from tollway.catalog.tables import AmountText, ModelTable, PriceTable, RouteTable
 from tollway.catalog.upstreams import LOCAL, Upstream
 from tollway.errors import ModelNotFound
 
@@ -200,14 +200,14 @@ def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping
                 unusable.append(Unusable(row.upstream, row.model, reason))
                 continue
             upstream, answers_as, limit = LOCAL, answering.id, answering.output_default
-            price, context, able = table.price, answering.context_length, frozenset(answering.capabilities)
+            price, context, able = table.price, _context_here(row, table, answering), frozenset(answering.capabilities)
         elif row.upstream in configuration.upstreams:
             upstream, answers_as, limit = configuration.upstreams[row.upstream], model.id, None
-            price, context, able = table.price, table.context_length or 0, frozenset(model.capabilities)
+            price, able = table.price, frozenset(model.capabilities)
+            context = row.context_length or table.context_length or 0
         else:
             unusable.append(Unusable(row.upstream, row.model, configuration.missing.get(row.upstream, "it is not configured")))
             continue
-        context = row.context_length or context
         route = Route(
             model=model,
             answers_as=row.answers_as or answers_as,
@@ -229,9 +229,13 @@ def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping
 
 def _public_model(table: ModelTable, local_models: Mapping[str, Model]) -> Model:
     """The model as callers see it. One with local routes alone has its figures from those that are there."""
-    answering = next((local_models[route.model] for route in table.routes if route.model in local_models), None)
+    here = [route for route in table.routes if route.upstream == LOCAL.name]
+    row = next((route for route in here if route.model in local_models), None)
+    answering = local_models[row.model] if row else None
     capabilities = table.capabilities or (answering.capabilities if answering and table.price is None else CAPABILITIES)
-    context = table.context_length or (answering.context_length if answering else 0)
+    context = table.context_length or 0
+    if row and answering and (not context or len(here) == len(table.routes)):
+        context = _context_here(row, table, answering)
     return Model(
         id=table.id,
         aliases=table.aliases,
@@ -246,6 +250,11 @@ def _public_model(table: ModelTable, local_models: Mapping[str, Model]) -> Model
         capabilities=capabilities,
         tags=table.tags,
     )
+
+
+def _context_here(row: RouteTable, table: ModelTable, answering: Model) -> int:
+    """Of a local route: what is written down, as far as the engine has as much."""
+    return min(row.context_length or table.context_length or answering.context_length, answering.context_length)
 
 
 def _price(table: PriceTable | None) -> Price | None:

@@ -115,7 +115,7 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     released_at: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
     """A date, such as `2025-06-17`."""
     context_length: Number | None = None
-    """Tokens of prompt and answer together. Needed, unless all routes are `local`."""
+    """Tokens of prompt and answer together. Needed, unless all routes are `local`, which have at most their engine's."""
     output_max: Number | None = None
     """Tokens of the longest answer; nobody is asked for more. Default: as `context_length`."""
     output_default: Number | None = None

@@ -101,6 +101,13 @@ class EngineClient:
             answer: dict[str, Any] = msgspec.json.decode(await exchange.rest())
             return answer
 
+    async def prompt_tokens(self, prompt: PromptValue) -> int:
+        """How many tokens a prompt has."""
+        if isinstance(prompt, dict):  # images are counted by reading them, which their answer then need not do again
+            body = {"prompt": prompt, "n_predict": 0, "cache_prompt": True, "response_fields": ["tokens_evaluated"]}
+            return int((await self.ask("/completion", body))["tokens_evaluated"])
+        return len((await self.ask("/tokenize", {"content": prompt, "add_special": True, "parse_special": True}))["tokens"])
+
     async def complete(self, body: dict[str, Any]) -> AsyncGenerator[EngineEvent]:
         """The events of one completion. Leaving the loop early closes the connection, which frees the engine's slots."""
         async with self._answer("/completion", body) as exchange:
@@ -153,17 +160,21 @@ def _error_of(body: bytes) -> dict[str, Any]:
     return error if isinstance(error, dict) else {}
 
 
+def context_exceeded(prompt_tokens: object, context_tokens: object) -> ContextLengthExceeded:
+    """The error for a prompt that leaves no room for an answer."""
+    return ContextLengthExceeded(
+        f"This model's maximum context length is {context_tokens} tokens, but the messages take {prompt_tokens} tokens. "
+        "Shorten the messages.",
+        param="messages",
+        data={"prompt_tokens": prompt_tokens, "context_tokens": context_tokens},
+    )
+
+
 def _engine_error(error: dict[str, Any]) -> TollwayError:
     """The engine's error object as ours. Its own text stays in the log: it can quote the prompt's grammar."""
     kind, text = error.get("type"), str(error.get("message", ""))
     if kind == "exceed_context_size_error":
-        prompt_tokens, context_tokens = error.get("n_prompt_tokens"), error.get("n_ctx")
-        return ContextLengthExceeded(
-            f"This model's maximum context length is {context_tokens} tokens, but the messages take {prompt_tokens} tokens. "
-            "Shorten the messages.",
-            param="messages",
-            data={"prompt_tokens": prompt_tokens, "context_tokens": context_tokens},
-        )
+        return context_exceeded(error.get("n_prompt_tokens"), error.get("n_ctx"))
     if kind == "unavailable_error":
         return ServiceUnavailable("The model is being loaded. Try again in a few seconds.", retry_after_seconds=3)
     log.error("engine_refused", type=kind, text=text[:500])

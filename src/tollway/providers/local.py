@@ -20,7 +20,7 @@ from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssem
 from tollway.providers.base import Item, Meter, Take, hand_on
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
-from tollway.providers.engine_client import EngineClient, PromptValue
+from tollway.providers.engine_client import EngineClient, PromptValue, context_exceeded
 from tollway.providers.generation import SEED_MODULUS, ChoiceStream, Prompt, generate, generate_bounded, usage_of
 from tollway.providers.images import ImageLoader, check_images
 from tollway.providers.template import Templates
@@ -49,7 +49,7 @@ class LocalProvider:
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
         check_images(request, route)
-        _check_length(request, self._engines[route.upstream_model].endpoint)
+        _check_length(request, route.context_tokens)
         constraint_for(request)
         ignored = [name for name in HINTS if name != "prediction" and getattr(request, name) is not None]
         if request.reasoning_effort is not None and "reasoning" not in route.capabilities:
@@ -75,7 +75,7 @@ class LocalProvider:
         try:
             constraint = constraint_for(request)
             prompt = await self._render(engine, request, constraint)
-            limit = route.output_limit(request.output_tokens_max)
+            limit = await engine.room(prompt, route, route.output_limit(request.output_tokens_max))
             body = _completion_body(engine.endpoint, request, prompt, constraint, limit)
             budget = REASONING_BUDGETS.get(request.reasoning_effort or "") if prompt.thinking is Mode.REASONING else None
             choices = [_choice(engine, request, prompt, index, meter) for index in range(request.choices_count)]
@@ -149,6 +149,18 @@ class _Engine:
             )
         self.busy += places
 
+    async def room(self, prompt: Prompt, route: Route, limit: int | None) -> int | None:
+        """The limit for the answer to this prompt, where the route has less context than the engine, which keeps to its own.
+        Raises ContextLengthExceeded when there is no room for any.
+        """
+        if route.context_tokens >= self.endpoint.context_tokens:
+            return limit
+        tokens = await self.client.prompt_tokens(prompt.value)
+        if tokens >= route.context_tokens:
+            raise context_exceeded(tokens, route.context_tokens)
+        left = route.context_tokens - tokens
+        return left if limit is None else min(limit, left)
+
     async def unshielded(self, text: str, shielded: list[str]) -> list[str | int]:
         """The prompt as text and token ids in turn: the caller's marks become the tokens of their letters."""
         pieces: list[str | int] = []
@@ -174,16 +186,16 @@ def _shield(text: str, marks: re.Pattern[str], shielded: list[str]) -> str:
     return marks.sub(placeholder, text)
 
 
-def _check_length(request: ChatRequest, endpoint: EngineEndpoint) -> None:
+def _check_length(request: ChatRequest, context_tokens: int) -> None:
     """Raises ContextLengthExceeded for what cannot fit by far: the engine would take a hundred times the text to find out."""
     pictures = sum(len(image.url) for _, image in images_of(request))
     size = len(msgspec.json.encode((request.messages, request.tools))) - pictures
-    if size > endpoint.context_tokens * BYTES_PER_TOKEN_MAX:
+    if size > context_tokens * BYTES_PER_TOKEN_MAX:
         raise ContextLengthExceeded(
-            f"This model's maximum context length is {endpoint.context_tokens} tokens, but messages and tools have "
-            f"{size:,} bytes. Shorten them.",
+            f"This model's maximum context length is {context_tokens} tokens, but messages and tools have {size:,} bytes. "
+            "Shorten them.",
             param="messages",
-            data={"context_tokens": endpoint.context_tokens},
+            data={"context_tokens": context_tokens},
         )
 
 

@@ -169,6 +169,16 @@ def test_a_model_of_local_routes_needs_nothing_but_a_name(tmp_path: Path) -> Non
     assert [each.upstream_model for each in plan.unusable] == ["gone"]
 
 
+@pytest.mark.parametrize(
+    ("of_model", "of_route", "expected"),
+    [("", "", 4096), ("context_length = 200", "", 200), ("context_length = 9000", "", 4096), ("", ", context_length = 50", 50)],
+)
+def test_a_local_route_has_at_most_its_engines_context(tmp_path: Path, of_model: str, of_route: str, expected: int) -> None:
+    text = f'[[models]]\nid = "eyes"\n{of_model}\nroutes = [{{ upstream = "local", model = "seer"{of_route} }}]\n'
+    plan = catalog(configured(tmp_path, text)).resolve("eyes")
+    assert (plan.routes[0].context_tokens, plan.routes[0].output_max, plan.model.context_length) == (expected,) * 3
+
+
 def test_a_key_may_be_in_a_file(tmp_path: Path) -> None:
     (tmp_path / "mine.key").write_text(f"{KEY}\n")
     text = '[upstreams.mine]\nprovider = "openai"\nkey_file = "mine.key"\n'
