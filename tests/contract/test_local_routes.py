@@ -30,6 +30,18 @@ price = { prompt = "20", completion = "0" }
 routes = [{ upstream = "local", model = "tiny", context_length = 50 }]
 
 [[models]]
+id = "acme/plain"
+capabilities = ["streaming"]
+routes = [{ upstream = "local", model = "tiny" }]
+
+[[models]]
+id = "acme/either"
+routes = [
+    { upstream = "local", model = "tiny", capabilities = [] },
+    { upstream = "local", model = "seer", priority = 1, capabilities = ["tools"] },
+]
+
+[[models]]
 id = "acme/narrow-eyes"
 routes = [{ upstream = "local", model = "seer", context_length = 200 }]
 """
@@ -98,3 +110,27 @@ def test_prompt_and_answer_share_the_context_of_the_route(house: LiveServer) -> 
 
 def test_another_route_answers_what_does_not_fit(house: LiveServer) -> None:
     assert house.chat("word " * 60, model="acme/narrow", max_tokens=2)["model"] == "local/seer"
+
+
+TOOLS = [{"type": "function", "function": {"name": "f"}}]
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"tools": TOOLS}, "tools"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"response_format": SCHEMA}, "response_format"),
+    ],
+)
+def test_what_a_route_is_said_not_to_do_is_a_400(house: LiveServer, fields: dict[str, Any], param: str) -> None:
+    status, problem = house.error(body={"model": "acme/plain", "messages": [{"role": "user", "content": "x"}], **fields})
+
+    assert (status, problem["error"]["code"], problem["error"]["param"]) == (400, "unsupported_parameter", param)
+
+
+def test_a_route_that_cannot_is_left_out_where_another_can(house: LiveServer) -> None:
+    assert house.chat(model="acme/either", max_tokens=2)["model"] == TINY
+    assert house.chat(model="acme/either", max_tokens=2, tools=TOOLS, tool_choice="none")["model"] == TINY
+    assert house.chat(model="acme/either", max_tokens=2, tools=TOOLS)["model"] == "local/seer"

@@ -208,6 +208,7 @@ def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping
         else:
             unusable.append(Unusable(row.upstream, row.model, configuration.missing.get(row.upstream, "it is not configured")))
             continue
+        written = (row.capabilities, table.capabilities, able)  # () is none at all
         route = Route(
             model=model,
             answers_as=row.answers_as or answers_as,
@@ -216,7 +217,7 @@ def _plan(table: ModelTable, configuration: Configuration, local_models: Mapping
             price=_price(row.price or price) or model.price,
             context_tokens=context,
             output_max=min(row.output_max or table.output_max or context, context),
-            capabilities=frozenset(row.capabilities or table.capabilities or able) & able,
+            capabilities=frozenset(next(each for each in written if each is not None)) & able,
             stand_in=False,
             priority=row.priority,
             weight=row.weight,
@@ -232,7 +233,9 @@ def _public_model(table: ModelTable, local_models: Mapping[str, Model]) -> Model
     here = [route for route in table.routes if route.upstream == LOCAL.name]
     row = next((route for route in here if route.model in local_models), None)
     answering = local_models[row.model] if row else None
-    capabilities = table.capabilities or (answering.capabilities if answering and table.price is None else CAPABILITIES)
+    capabilities = answering.capabilities if answering and table.price is None else CAPABILITIES
+    if table.capabilities is not None:
+        capabilities = table.capabilities
     context = table.context_length or 0
     if row and answering and (not context or len(here) == len(table.routes)):
         context = _context_here(row, table, answering)

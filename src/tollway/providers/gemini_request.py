@@ -9,9 +9,10 @@ from msgspec import Struct, field
 
 from tollway.catalog import HINTS, Route
 from tollway.errors import InvalidRequest, UnsupportedParameter
+from tollway.providers.capabilities import check_capabilities
 from tollway.providers.conversation import callable_tools
 from tollway.providers.gemini_schema import Translated, is_empty_object, translate
-from tollway.providers.images import ImageLoader, check_images
+from tollway.providers.images import ImageLoader
 from tollway.wire.chat import (
     AssistantMessage,
     ChatRequest,
@@ -107,23 +108,21 @@ def _refuse_unsupported(request: ChatRequest, route: Route) -> None:
     family = family_of(route)
     if request.reasoning_effort == "none" and not family.can_stop_thinking:
         raise UnsupportedParameter(f"The model `{model}` always thinks. Use `minimal`.", param="reasoning_effort")
+    check_capabilities(request, route, IMAGES_MAX)
     tools = callable_tools(request)
-    functions = "functions" if request.uses_legacy_functions else "tools"
-    if tools and "tools" not in route.capabilities:
-        raise UnsupportedParameter(f"The model `{model}` does not call functions.", param=functions)
     if tools and _wants_json(request) and not family.json_with_tools:
         raise UnsupportedParameter(
             f"The model `{model}` cannot be held to JSON while it may call functions. Ask for one at a time: leave out "
             '`response_format`, or set `tool_choice` to "none".',
             param="response_format",
         )
+    functions = "functions" if request.uses_legacy_functions else "tools"
     for t, tool in enumerate(request.tools or ()):
         if not _FUNCTION_NAME.fullmatch(tool.function.name):
             raise UnsupportedParameter(
                 f"The model `{model}` takes only function names that begin with a letter or `_`.",
                 param=f"{functions}[{t}].name" if request.uses_legacy_functions else f"tools[{t}].function.name",
             )
-    check_images(request, route, IMAGES_MAX)
 
 
 def _schemas(request: ChatRequest) -> list[tuple[str, bool, Translated]]:

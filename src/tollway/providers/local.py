@@ -18,11 +18,12 @@ from tollway.engine import EngineEndpoint
 from tollway.errors import ContextLengthExceeded, RateLimited
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Item, Meter, Take, hand_on
+from tollway.providers.capabilities import check_capabilities
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, PromptValue, context_exceeded
 from tollway.providers.generation import SEED_MODULUS, ChoiceStream, Prompt, generate, generate_bounded, usage_of
-from tollway.providers.images import ImageLoader, check_images
+from tollway.providers.images import ImageLoader
 from tollway.providers.template import Templates
 from tollway.providers.token_logprobs import LogprobCollector, Vocabulary
 from tollway.wire.chat import ChatRequest, images_of, text_of
@@ -48,7 +49,7 @@ class LocalProvider:
 
     def check(self, request: ChatRequest, route: Route) -> list[str]:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
-        check_images(request, route)
+        check_capabilities(request, route)
         _check_length(request, route.context_tokens)
         constraint_for(request)
         ignored = [name for name in HINTS if name != "prediction" and getattr(request, name) is not None]

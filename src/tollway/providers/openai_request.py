@@ -15,8 +15,9 @@ from msgspec import Struct
 from tollway.catalog import HINTS, Quirks, Route
 from tollway.errors import UnsupportedParameter
 from tollway.metering import IMAGE_TOKENS, estimated_tokens
+from tollway.providers.capabilities import check_capabilities
 from tollway.providers.conversation import must_call
-from tollway.providers.images import ImageLoader, check_images
+from tollway.providers.images import ImageLoader
 from tollway.wire.chat import (
     AssistantMessage,
     ChatRequest,
@@ -72,7 +73,7 @@ class Payload(Struct):
 def check_request(request: ChatRequest, route: Route) -> list[str]:
     """See Provider.check."""
     quirks = route.upstream.quirks
-    _check_capabilities(request, route)
+    check_capabilities(request, route)
     for name in quirks.refused_parameters:
         if _is_used(request, name):
             sent = "function_call" if name == "tool_choice" and isinstance(request.function_call, FunctionName) else name
@@ -93,7 +94,7 @@ async def payload_for(request: ChatRequest, route: Route, images: ImageLoader) -
     urls = [await _image_url(image.url, param, quirks, images) for param, image in images_of(request)]
     body: dict[str, Any] = {name: value for name, value in request.extra.items() if quirks.takes(name)}
     messages = _encode(_messages(request, quirks, urls))
-    tools = _encode(_tools(request, quirks)) if request.tools else b"[]"
+    tools = _encode([_tool(tool) for tool in _sent_tools(request, route)]) if request.tools else b"[]"
     body["model"] = route.upstream_model
     body["messages"] = msgspec.Raw(messages)
     limit = route.output_limit(request.output_tokens_max)
@@ -120,17 +121,6 @@ def _is_wanted_whole(request: ChatRequest, limit: int | None) -> bool:
 
 
 # --- what the route can do --------------------------------------------------------------------------------------------
-
-
-def _check_capabilities(request: ChatRequest, route: Route) -> None:
-    """Raises UnsupportedParameter for what the model itself cannot do, whoever serves it."""
-    check_images(request, route)
-    if request.tools and "tools" not in route.capabilities:
-        param = "functions" if request.uses_legacy_functions else "tools"
-        raise UnsupportedParameter(f"The model `{route.answers_as}` does not call tools.", param=param)
-    if isinstance(request.response_format, JsonSchemaFormat) and "structured_output" not in route.capabilities:
-        message = f"The model `{route.answers_as}` does not keep to a JSON Schema."
-        raise UnsupportedParameter(message, param="response_format")
 
 
 def _is_used(request: ChatRequest, name: str) -> bool:
@@ -171,7 +161,7 @@ def _parameters(request: ChatRequest, route: Route) -> dict[str, Any]:
     elif isinstance(request.response_format, JsonSchemaFormat):
         schema = _without_nulls(request.response_format.json_schema)
         given["response_format"] = {"type": "json_schema", "json_schema": schema}
-    if request.tools:
+    if _sent_tools(request, route):
         choice = request.tool_choice
         if isinstance(choice, NamedToolChoice):
             given["tool_choice"] = {"type": "function", "function": {"name": choice.function.name}}
@@ -185,10 +175,10 @@ def _parameters(request: ChatRequest, route: Route) -> dict[str, Any]:
     return given
 
 
-def _tools(request: ChatRequest, quirks: Quirks) -> list[dict[str, Any]]:
-    if request.tool_choice == "none" and "tool_choice" in quirks.refused_parameters:
-        return []
-    return [_tool(tool) for tool in request.tools or ()]
+def _sent_tools(request: ChatRequest, route: Route) -> list[Tool]:
+    """Tools that must not be called stay out where the upstream cannot be told so, or the model knows none."""
+    told = "tools" in route.capabilities and "tool_choice" not in route.upstream.quirks.refused_parameters
+    return (request.tools or []) if told or request.tool_choice != "none" else []
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

@@ -278,3 +278,10 @@ async def test_effort_is_a_listed_hint_where_nothing_thinks() -> None:
 
     assert answer.ignored_parameters == ["reasoning_effort"]
     assert "reasoning_effort" not in fake.requests[0]
+
+
+async def test_tools_that_must_not_be_called_stay_out_where_the_model_knows_none() -> None:
+    async with FakeOpenAI() as fake, gateway(route_to(fake.base_url, capabilities=())) as house:
+        await house.completion(tools=[TOOL], tool_choice="none", parallel_tool_calls=True, messages=[USER])
+
+    assert not {"tools", "tool_choice", "parallel_tool_calls"} & fake.requests[0].keys()
