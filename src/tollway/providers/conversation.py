@@ -6,7 +6,8 @@ understood by any template and forced calls can be constrained whatever the temp
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import groupby
 
 import msgspec
 
@@ -50,7 +51,7 @@ def plain_messages(request: ChatRequest, *, image_mark: str = "", shield: Callab
     templates insist on turns that alternate; tool results are user turns. `shield` is applied to every text that the caller
     wrote, and to nothing that we add.
     """
-    turns = [_turn(message, image_mark, shield) for message in request.messages]
+    turns = [_turn(message, image_mark, shield) for message in _in_order_of_calls(request.messages)]
     systems = [text for role, text in turns if role == "system"]
     if tools := callable_tools(request):
         # After the caller's own instructions: what comes last weighs most with small models.
@@ -92,6 +93,16 @@ def call_beginning(request: ChatRequest) -> str:
         return ""
     name = forced_name(request)
     return CALL_OPENING if name is None else CALL_OPENING + name + CALL_MIDDLE
+
+
+def _in_order_of_calls(messages: list[Message]) -> Iterator[Message]:
+    """The messages; results that follow each other stand as their calls do: without ids the order tells which is whose."""
+    places: dict[str, int] = {}
+    for _, group in groupby(messages, lambda message: isinstance(message, ToolMessage)):
+        neighbours = sorted(group, key=lambda message: places.get(getattr(message, "tool_call_id", ""), 0))
+        yield from neighbours
+        if isinstance(neighbours[-1], AssistantMessage):
+            places = {call.id: place for place, call in enumerate(neighbours[-1].tool_calls or ())}
 
 
 def _turn(message: Message, image_mark: str, shield: Callable[[str], str]) -> tuple[str, str]:
