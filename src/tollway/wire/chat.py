@@ -173,7 +173,8 @@ class ChatRequest(Struct, kw_only=True, dict=True):
         Meta(description="Text that much of the answer is expected to repeat; it makes the answer faster."),
     ] = None
     seed: Annotated[
-        Annotated[int, Meta(ge=1)] | None, Meta(description="The same request with the same seed: the same answer.")
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="Best effort: what else is answered at the time and what is cached can change the answer."),
     ] = None
     response_format: Annotated[
         ResponseFormat | None,
