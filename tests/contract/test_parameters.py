@@ -179,6 +179,15 @@ def test_logit_bias_forbids_and_forces(server: LiveServer, models_path: Path) ->
     assert answer("fish", 100) == "fish"
 
 
+def test_a_bias_for_a_token_that_the_model_does_not_have_is_a_400(server: LiveServer) -> None:
+    body = {"model": LOCAL_MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 1}
+    status, problem = server.error(body={**body, "logit_bias": {"7": 1, "49152": 100}})
+
+    assert (status, problem["error"]["param"]) == (400, "logit_bias")
+    assert "49152" in problem["message"]
+    assert server.request("POST", "/v1/chat/completions", {**body, "logit_bias": {"49151": 1}})[0] == 200
+
+
 def test_a_repetition_is_punished(server: LiveServer) -> None:
     prompt = "Repeat the word 'fish' again and again, forever: fish fish fish fish fish fish"
 
@@ -350,6 +359,25 @@ def test_what_has_no_effect_is_listed_in_a_header(server: LiveServer, dry: str) 
         assert headers["x-tollway-ignored-parameters"].split(", ") == ["frobnicate", "store", "user", "reasoning_effort"]
 
 
+def test_small_things_without_effect_are_listed_too(server: LiveServer) -> None:
+    answer = {"name": "a", "description": "What it is.", "schema": {"enum": ["x"]}}
+    body = {
+        "model": LOCAL_MODEL,
+        "messages": [{"role": "user", "content": "Hi", "name": "ann"}],
+        "max_tokens": 5,
+        "response_format": {"type": "json_schema", "json_schema": answer},
+        "stream": True,
+        "stream_options": {"include_usage": True, "include_obfuscation": True},
+    }
+    _, headers, _ = server.request("POST", "/v1/chat/completions", body)
+
+    assert set(headers["x-tollway-ignored-parameters"].split(", ")) == {
+        "messages.name",
+        "response_format.json_schema.description",
+        "stream_options.include_obfuscation",
+    }
+
+
 # --- context, cache, queue --------------------------------------------------------------------------------------------
 
 
@@ -453,14 +481,10 @@ def test_a_prediction_from_the_conversation_is_drafted_and_counted(server: LiveS
     assert details["accepted_prediction_tokens"] < completion["usage"]["completion_tokens"]
 
 
-def test_a_prediction_that_cannot_help_is_listed(server: LiveServer) -> None:
-    body = {
-        "model": LOCAL_MODEL,
-        "messages": [{"role": "user", "content": "Hi"}],
-        "max_tokens": 2,
-        "prediction": {"type": "content", "content": "something else entirely"},
-    }
-
+@pytest.mark.parametrize("predicted", ["something else entirely", "", " "])
+def test_a_prediction_that_cannot_help_is_listed(server: LiveServer, predicted: str) -> None:
+    body = {"model": LOCAL_MODEL, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
+    body["prediction"] = {"type": "content", "content": predicted}
     _, headers, _ = server.request("POST", "/v1/chat/completions", body)
 
     assert headers["x-tollway-ignored-parameters"] == "prediction"

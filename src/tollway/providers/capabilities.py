@@ -1,10 +1,10 @@
-"""What the model of a route can do, whoever serves it."""
+"""What the model of a route can do, whoever serves it; and small things that are left out, which callers are told."""
 
 from tollway.catalog import Route
 from tollway.errors import UnsupportedParameter
 from tollway.providers.conversation import callable_tools
 from tollway.providers.images import IMAGES_MAX, check_images
-from tollway.wire.chat import ChatRequest, JsonSchemaFormat
+from tollway.wire.chat import ChatRequest, FunctionMessage, JsonSchemaFormat, Message, ToolMessage
 
 
 def check_capabilities(request: ChatRequest, route: Route, images_max: int = IMAGES_MAX) -> None:
@@ -16,3 +16,24 @@ def check_capabilities(request: ChatRequest, route: Route, images_max: int = IMA
     if isinstance(request.response_format, JsonSchemaFormat) and "structured_output" not in route.capabilities:
         message = f"The model `{route.answers_as}` does not keep to a JSON Schema."
         raise UnsupportedParameter(message, param="response_format")
+
+
+def left_out_everywhere(request: ChatRequest) -> list[str]:
+    """Names of what no route has an effect for."""
+    options = request.stream_options
+    return ["stream_options.include_obfuscation"] if options is not None and options.include_obfuscation else []
+
+
+def left_out_without_openai(request: ChatRequest) -> list[str]:
+    """Names of what only OpenAI's own dialect has a place for."""
+    names = left_out_everywhere(request)
+    if any(has_name(message) for message in request.messages):
+        names.append("messages.name")
+    if isinstance(request.response_format, JsonSchemaFormat) and request.response_format.json_schema.description:
+        names.append("response_format.json_schema.description")
+    return names
+
+
+def has_name(message: Message) -> bool:
+    """A result's name says nothing that its `tool_call_id` does not."""
+    return not isinstance(message, FunctionMessage | ToolMessage) and message.name is not None

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from tollway.catalog import HINTS, Route
 from tollway.errors import InvalidRequest, UnsupportedParameter
-from tollway.providers.capabilities import check_capabilities
+from tollway.providers.capabilities import check_capabilities, left_out_without_openai
 from tollway.providers.conversation import callable_tools
 from tollway.providers.gemini_schema import Translated, is_empty_object, translate
 from tollway.providers.images import ImageLoader
@@ -80,8 +80,7 @@ def check_request(request: ChatRequest, route: Route) -> list[str]:
     ignored += [name for name in ("frequency_penalty", "presence_penalty") if getattr(request, name)]
     if request.reasoning_effort not in (None, "none") and not family_of(route).thinks:
         ignored.append("reasoning_effort")
-    if any(message.name for message in request.messages if not isinstance(message, ToolMessage | FunctionMessage)):
-        ignored.append("messages.name")
+    ignored += left_out_without_openai(request)
     for param, strict, schema in _schemas(request):
         unenforced = schema.unenforced
         if unenforced and strict:

@@ -15,10 +15,10 @@ import msgspec
 
 from tollway.catalog import HINTS, Route
 from tollway.engine import EngineEndpoint
-from tollway.errors import ContextLengthExceeded, RateLimited
+from tollway.errors import ContextLengthExceeded, InvalidRequest, RateLimited
 from tollway.providers.assembly import THINK_CLOSING, THINK_OPENING, ChoiceAssembler, Mode
 from tollway.providers.base import Item, Meter, Take, hand_on
-from tollway.providers.capabilities import check_capabilities
+from tollway.providers.capabilities import check_capabilities, left_out_without_openai
 from tollway.providers.constraint import Constraint, constraint_for
 from tollway.providers.conversation import call_beginning, callable_tools, forced_name, must_call, plain_messages
 from tollway.providers.engine_client import EngineClient, PromptValue, context_exceeded
@@ -51,13 +51,14 @@ class LocalProvider:
         """See Provider. Compiles the constraint, so that a schema that cannot be enforced fails before anything is held."""
         check_capabilities(request, route)
         _check_length(request, route.context_tokens)
+        _check_biases(request, self._engines[route.upstream_model].vocabulary)
         constraint_for(request)
         ignored = [name for name in HINTS if name != "prediction" and getattr(request, name) is not None]
         if request.reasoning_effort is not None and "reasoning" not in route.capabilities:
             ignored.append("reasoning_effort")
         if request.prediction is not None and not _prediction_is_in_conversation(request):
             ignored.append("prediction")
-        return ignored
+        return ignored + left_out_without_openai(request)
 
     async def health(self) -> dict[str, bool]:
         """Which engines answer, by model."""
@@ -200,10 +201,20 @@ def _check_length(request: ChatRequest, context_tokens: int) -> None:
         )
 
 
+def _check_biases(request: ChatRequest, vocabulary: Vocabulary) -> None:
+    """Raises InvalidRequest for a token that the model does not have: the engine passes it over in silence."""
+    for token in request.logit_bias or ():
+        if int(token) >= len(vocabulary.tokens):
+            raise InvalidRequest(
+                f"`logit_bias`: this model has no token {token}; its last one is {len(vocabulary.tokens) - 1}.",
+                param="logit_bias",
+            )
+
+
 def _prediction_is_in_conversation(request: ChatRequest) -> bool:
     """The engine drafts from the conversation's own tokens; a prediction that does not stand there cannot help it."""
     predicted = text_of(request.prediction.content).strip() if request.prediction else ""
-    return any(predicted in text_of(message.content) for message in request.messages)
+    return bool(predicted) and any(predicted in text_of(message.content) for message in request.messages)
 
 
 def _broken(mark: str) -> str:

@@ -15,7 +15,7 @@ from msgspec import Struct
 from tollway.catalog import HINTS, Quirks, Route
 from tollway.errors import UnsupportedParameter
 from tollway.metering import IMAGE_TOKENS, estimated_tokens
-from tollway.providers.capabilities import check_capabilities
+from tollway.providers.capabilities import check_capabilities, has_name, left_out_everywhere
 from tollway.providers.conversation import must_call
 from tollway.providers.images import ImageLoader
 from tollway.wire.chat import (
@@ -28,7 +28,6 @@ from tollway.wire.chat import (
     ImagePart,
     JsonObjectFormat,
     JsonSchemaFormat,
-    Message,
     NamedToolChoice,
     SystemMessage,
     TextPart,
@@ -78,12 +77,12 @@ def check_request(request: ChatRequest, route: Route) -> list[str]:
         if _is_used(request, name):
             sent = "function_call" if name == "tool_choice" and isinstance(request.function_call, FunctionName) else name
             raise UnsupportedParameter(f"The model `{route.answers_as}` does not support `{sent}`.", param=sent)
-    ignored: list[str] = []
+    ignored = left_out_everywhere(request)
     if _hints_of(request) != _NO_HINTS:
         ignored += [name for name in HINTS if name not in quirks.hints and getattr(request, name) is not None]
     if request.reasoning_effort is not None and not _takes_effort(route):
         ignored.append("reasoning_effort")
-    if not quirks.message_names and any(_has_name(message) for message in request.messages):
+    if not quirks.message_names and any(has_name(message) for message in request.messages):
         ignored.append("messages.name")
     return ignored
 
@@ -135,11 +134,6 @@ def _is_used(request: ChatRequest, name: str) -> bool:
 
 def _takes_effort(route: Route) -> bool:
     return "reasoning" in route.capabilities
-
-
-def _has_name(message: Message) -> bool:
-    """A result's name says nothing that its `tool_call_id` does not."""
-    return not isinstance(message, FunctionMessage | ToolMessage) and message.name is not None
 
 
 # --- the parameters ---------------------------------------------------------------------------------------------------
@@ -217,7 +211,7 @@ def _messages(request: ChatRequest, quirks: Quirks, urls: list[str]) -> list[dic
                 if message.function_call and not message.tool_calls:
                     legacy_id = f"call_legacy_{place}"
                     entry["tool_calls"] = _calling(legacy_id, message.function_call)["tool_calls"]
-        if quirks.message_names and _has_name(message):
+        if quirks.message_names and has_name(message):
             entry["name"] = message.name
         sent.append(entry)
     return sent

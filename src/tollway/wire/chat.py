@@ -61,6 +61,7 @@ class StreamOptions(Struct):
     """What a stream carries besides the answer."""
 
     include_usage: Annotated[bool, Meta(description="Send one more chunk with the usage before `[DONE]`.")]
+    include_obfuscation: Annotated[bool | None, Meta(description="Without effect: nothing is padded.")] = None
 
 
 class Prediction(Struct):

@@ -285,3 +285,12 @@ async def test_tools_that_must_not_be_called_stay_out_where_the_model_knows_none
         await house.completion(tools=[TOOL], tool_choice="none", parallel_tool_calls=True, messages=[USER])
 
     assert not {"tools", "tool_choice", "parallel_tool_calls"} & fake.requests[0].keys()
+
+
+@pytest.mark.parametrize(("wanted", "ignored"), [(True, ["stream_options.include_obfuscation"]), (False, [])])
+async def test_padding_against_eavesdroppers_is_not_to_be_had(wanted: bool, ignored: list[str]) -> None:
+    async with FakeOpenAI() as fake, gateway(route_to(fake.base_url)) as house:
+        answer = await house.start(stream_options={"include_usage": True, "include_obfuscation": wanted})
+        await answer.completion()
+
+    assert answer.ignored_parameters == ignored
