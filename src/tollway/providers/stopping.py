@@ -6,7 +6,8 @@ from collections.abc import Sequence
 class StopFilter:
     """Lets the text through up to the first stop sequence. What could still become one is held back until it is clear.
 
-    Of several, the one that is complete first ends the text: so every split into pieces gives the same.
+    Of several, the one that is complete first ends the text; of those that become so with one piece, the one that begins
+    first. That is the engine's own rule, whose pieces are tokens.
     """
 
     def __init__(self, sequences: Sequence[str]) -> None:
@@ -19,10 +20,10 @@ class StopFilter:
         if self.found:
             return ""
         text, self._held = self._held + text, ""
-        places = [(begin + len(each), begin) for each in self._sequences if (begin := text.find(each)) >= 0]
-        if places:
+        beginnings = [begin for each in self._sequences if (begin := text.find(each)) >= 0]
+        if beginnings:
             self.found = True
-            return text[: min(places)[1]]
+            return text[: min(beginnings)]
         held = max((overlap(text, each) for each in self._sequences), default=0)
         text, self._held = text[: len(text) - held], text[len(text) - held :]
         return text

@@ -1,7 +1,7 @@
 """Generated text into deltas: the same message, however the text was split."""
 
 import json
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
@@ -124,13 +124,36 @@ def test_the_beginning_of_a_thoughts_mark_that_the_token_limit_cut_is_none_of_it
 
 
 @settings(max_examples=300)
-@given(st.text(alphabet="ab<\n", max_size=40), st.lists(st.text(alphabet="ab<\n", min_size=1, max_size=5), max_size=4), cuts)
-def test_content_ends_at_the_first_stop_sequence_however_it_is_split(text: str, stop: list[str], cuts: list[int]) -> None:
-    complete = [(place + len(each), place) for each in stop if (place := text.find(each)) >= 0]
-    expected = text[: min(complete)[1]] if complete else text
+@given(st.text(alphabet="ab<\n", max_size=40), st.text(alphabet="ab<\n", min_size=1, max_size=5), cuts)
+def test_content_ends_at_a_stop_sequence_however_it_is_split(text: str, stop: str, cuts: list[int]) -> None:
+    expected = text.partition(stop)[0]
 
-    assert assemble(text, cuts, calls=True, stop=stop) == (expected, "", [])
-    assert assemble(text, cuts, calls=False, stop=stop, limited=True) == (expected, "", [])
+    assert assemble(text, cuts, calls=True, stop=[stop]) == (expected, "", [])
+    assert assemble(text, cuts, calls=False, stop=[stop], limited=True) == (expected, "", [])
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.text(alphabet="ab\n", max_size=4), max_size=20),
+    st.lists(st.text(alphabet="ab\n", min_size=1, max_size=5), max_size=4),
+    st.booleans(),
+)
+def test_of_several_stop_sequences_the_engines_choice_ends_the_content(tokens: list[str], stop: list[str], calls: bool) -> None:
+    """After each token, the one that begins first."""
+    expected = text = "".join(tokens)
+    for read in accumulate(tokens):
+        if found := [place for each in stop if (place := read.find(each)) >= 0]:
+            expected = read[: min(found)]
+            break
+    ends = list(accumulate(map(len, tokens)))
+
+    assert assemble(text, ends, calls=calls, stop=stop) == (expected, "", [])
+
+
+def test_a_stop_sequence_may_lie_within_another() -> None:
+    tokens, stop = ["Hello", ",", " I", " am"], ["lo, ", "Hello, I"]  # both are complete with " I"
+
+    assert assemble("".join(tokens), [5, 6, 8], calls=True, stop=stop) == ("", "", [])
 
 
 @given(cuts)
