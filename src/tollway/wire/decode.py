@@ -34,8 +34,21 @@ _NUMBER_BYTES_MAX = 40
 _MISSING_FIELD = re.compile(r"^Object missing required field `([^`]+)`")
 _FIRST_HALF = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _SENTENCE_CHARS_MAX = 300
-_AUDIO_PART = "Invalid value 'input_audio'"
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
+_FOREIGN = (
+    (re.compile(r"\]\.type: Invalid value 'input_audio'$"), "No model here takes audio"),
+    (
+        re.compile(r"^tool_choice\.type: Invalid enum value 'allowed_tools'$"),
+        "A choice among some of the tools is not supported; leave the others out of `tools`",
+    ),
+    (
+        re.compile(
+            r"^(tool_choice|(.*\.)?tool(s|_calls)\[\d+\])\.(type: Invalid enum value 'custom'|custom: This field is unknown)"
+        ),
+        "Custom tools are not supported; use a function with one string as its parameter",
+    ),
+)
+"""Of OpenAI's own API, what no model here has: by path and fault, and what to say of it."""
 
 
 def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
@@ -181,10 +194,11 @@ def _validation_problem(text: str) -> InvalidRequest:
     elif unknown := _UNKNOWN_FIELD.match(sentence):
         param = f"{param}.{unknown[1]}" if param else unknown[1]
         sentence, code = "This field is unknown here", "unknown_parameter"
-    elif sentence == _AUDIO_PART and param.endswith("].type"):
-        sentence, code = "No model here takes audio", "unsupported_parameter"
     elif sentence.startswith("Expected") and ", got" in sentence:
         code = "invalid_type"
+    for pattern, words in _FOREIGN:
+        if pattern.search(f"{param}: {sentence}"):
+            sentence, code = words, "unsupported_parameter"
     return InvalidRequest(f"Body validation error! {param or 'body'}: {sentence}.", param=param or None, code=code)
 
 

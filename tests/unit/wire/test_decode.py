@@ -181,6 +181,31 @@ def test_what_is_wrong_is_not_said_back_at_any_length() -> None:
     assert (caught.value.param, len(caught.value.message) < 500) == ("response_format.type", True)
 
 
+CUSTOM = {"type": "custom", "custom": {"name": "f"}}
+ALLOWED = {
+    "type": "allowed_tools",
+    "allowed_tools": {"mode": "auto", "tools": [{"type": "function", "function": {"name": "f"}}]},
+}
+CALLED = {"role": "assistant", "tool_calls": [{"id": "a", "type": "custom", "custom": {"name": "f", "input": "x"}}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "instead"),
+    [
+        ({"tools": [TOOL], "tool_choice": ALLOWED}, "tool_choice.type", "leave the others out"),
+        ({"tools": [TOOL], "tool_choice": CUSTOM}, "tool_choice.type", "use a function"),
+        ({"tools": [TOOL, CUSTOM]}, "tools[1].type", "use a function"),
+        ({"tools": [dict(reversed(CUSTOM.items()))]}, "tools[0].custom", "use a function"),
+        ({"messages": [USER, CALLED]}, "messages[1].tool_calls[0].type", "use a function"),
+    ],
+)
+def test_tools_of_other_kinds_are_told_to_be_unsupported(fields: dict[str, Any], param: str, instead: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        decode_chat_request(body(**fields))
+    assert (caught.value.param, caught.value.code) == (param, "unsupported_parameter")
+    assert instead in caught.value.message
+
+
 PART = {"type": "input_audio", "input_audio": {"data": "", "format": "wav"}}
 
 
