@@ -105,7 +105,7 @@ ROWS = (
         11,
         "`Idempotency-Key`",
         "one upstream call, one charge, the same answer for 24 h; 409 while in work, 422 for another body",
-        ("tests/faults/test_idempotency.py", "tests/unit/admission/test_desk.py"),
+        ("tests/faults/test_idempotency.py", "tests/unit/admission/test_idempotency.py", "tests/unit/admission/test_desk.py"),
     ),
     Row(
         13,

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 SECONDS_MAX = 300
 _DESK = "tests/unit/admission/test_desk.py"
-_LIMITS = "tests/unit/admission/test_limits.py"
+_SPEND = "tests/unit/admission/test_spend.py"
 _USE_CASE = "tests/unit/test_completions.py"
 _METERING = "tests/unit/test_metering.py"
 _CRASHES = "tests/faults/test_ledger_crashes.py"
@@ -48,7 +48,7 @@ BUGS = (
         "admission/spend.py",
         'return int(row["spent"]) + int(row["held"])',
         'return int(row["spent"])',
-        f"{_LIMITS}::test_a_key_spends_no_more_than_its_own_limit",
+        f"{_SPEND}::test_a_key_spends_no_more_than_its_own_limit",
     ),
     SeededBug(
         "the reservation fails open while the database is away (litellm#33923)",
@@ -218,7 +218,7 @@ BUGS = (
         "admission/idempotency.py",
         '        answer = bytes(row["answer"])\n',
         "        return None\n",
-        f"{_DESK}::test_the_same_idempotency_key_gets_the_same_answer",
+        "tests/unit/admission/test_idempotency.py::test_the_same_idempotency_key_gets_the_same_answer",
     ),
     SeededBug(
         "a broken upstream stream becomes a normal `stop` (litellm#33404)",
@@ -256,13 +256,14 @@ BUGS = (
         "parallel sign-ups make several first admins (Open WebUI#21631)",
         "people/people.py",
         "            used = links.use(connection, token, self._secret) if token is not None else None\n"
+        "            account_id = existing or new_account(connection, _account_name(email)).id\n"
         '            if used is not None and used.purpose == "first_owner":\n'
         "                # nodes that started in the same moment printed a link each: "
         "their users take turns at the first account\n"
         "                connection.execute(sa.select(accounts.c.id).where(accounts.c.id == account_id).with_for_update())\n"
         "                if _has_owner(connection):\n"
         "                    raise links.link_is_gone()\n",
-        "            used = link\n",
+        "            used, account_id = link, existing or new_account(connection, _account_name(email)).id\n",
         "tests/unit/web/test_sign_in_pages.py::test_a_hundred_first_owners_at_once_are_one",
     ),
     SeededBug(
@@ -275,8 +276,8 @@ BUGS = (
     SeededBug(
         "a schema that cannot be enforced is left out, and the answer is free text (llama.cpp#19051)",
         "providers/constraint.py",
-        "    return _compiled(msgspec.json.encode(given))\n",
-        "    try:\n        return _compiled(msgspec.json.encode(given))\n    except Exception:\n        return _FREE\n",
+        "    return _compiled(key) if len(key) <= _REMEMBERED_BYTES_MAX else _compiled.__wrapped__(key)\n",
+        "    try:\n        return _compiled(key)\n    except Exception:\n        return _FREE\n",
         "tests/contract/test_constrained.py::test_what_cannot_be_enforced_is_a_400_naming_the_keyword",
     ),
     SeededBug(
