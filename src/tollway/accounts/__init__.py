@@ -11,7 +11,16 @@ from tollway.accounts.records import (
     Limits,
     NewKey,
 )
-from tollway.accounts.secret_check import SecretError, adopt_secret, check_secret, knows_secret, own_secret, secret_fits
+from tollway.accounts.secret_check import (
+    SecretError,
+    adopt_secret,
+    check_secret,
+    check_secret_in,
+    fits,
+    knows_secret,
+    own_secret,
+    secret_fits,
+)
 from tollway.accounts.service import Accounts, new_account
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
 
@@ -30,6 +39,8 @@ __all__ = [
     "SpendWindow",
     "adopt_secret",
     "check_secret",
+    "check_secret_in",
+    "fits",
     "knows_secret",
     "load_secret",
     "new_account",

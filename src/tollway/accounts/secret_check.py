@@ -19,6 +19,12 @@ _TABLE = installation.name
 _NAME = "secret_fingerprint"
 _FINGERPRINT = sa.select(installation.c.value).where(installation.c.name == _NAME)
 
+_FOREIGN = (
+    "secret.key in the home folder is not the one that this database's API keys were made with, so all of them would "
+    "be unknown. Copy it from another node or from a backup. If it is lost for good, `tollway db adopt-secret` goes on "
+    "with this one, and all keys have to be made anew."
+)
+
 
 class SecretError(ValueError):
     """The secret is not the database's; the message says what to do."""
@@ -29,15 +35,26 @@ async def own_secret(database: Database, home: Path) -> bytes:
 
     Raises SecretError, and leaves nothing behind, where the database has one that is not in the home.
     """
+    await _refuse_missing(home, database)
+    secret = load_secret(home)
+    await check_secret(database, secret)
+    return secret
+
+
+async def check_secret_in(home: Path, database: Database) -> None:
+    """As `own_secret`, but changes nothing. Raises ValueError for a damaged one."""
+    await _refuse_missing(home, database)
+    if secret_path(home).exists() and not await secret_fits(database, load_secret(home)):
+        raise SecretError(_FOREIGN)
+
+
+async def _refuse_missing(home: Path, database: Database) -> None:
     path = secret_path(home)
     if not path.exists() and await knows_secret(database):
         raise SecretError(
             f"{path} is missing: it is what this database's API keys were made with. Copy it from another node or from a "
             "backup. If it is lost for good, `tollway db adopt-secret` makes a new one, and all keys have to be made anew."
         )
-    secret = load_secret(home)
-    await check_secret(database, secret)
-    return secret
 
 
 async def knows_secret(database: Database) -> bool:
@@ -50,17 +67,17 @@ async def check_secret(database: Database, secret: bytes) -> None:
     known = await database.read(_known)
     if known is None:
         known = await database.write(lambda connection: _remember(connection, secret))
-    if not hmac.compare_digest(known, _fingerprint(secret)):
-        raise SecretError(
-            "secret.key in the home folder is not the one that this database's API keys were made with, so all of them would "
-            "be unknown. Copy it from another node or from a backup. If it is lost for good, `tollway db adopt-secret` goes on "
-            "with this one, and all keys have to be made anew."
-        )
+    if not fits(known, secret):
+        raise SecretError(_FOREIGN)
 
 
 async def secret_fits(database: Database, secret: bytes) -> bool:
     """Whether the secret is the database's, or the database knows none yet. Changes nothing."""
-    known = await database.read(_known_if_any)
+    return fits(await database.read(_known_if_any), secret)
+
+
+def fits(known: str | None, secret: bytes) -> bool:
+    """Whether the secret is the one whose fingerprint a database knows, or it knows none."""
     return known is None or hmac.compare_digest(known, _fingerprint(secret))
 
 

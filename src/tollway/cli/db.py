@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,7 +19,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
-from tollway.cli.house import absence, is_absent, warn_of_another
+from tollway.cli.house import absence, is_absent, refuse_beside_a_server, warn_of_another
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
@@ -75,7 +76,7 @@ def info(
         for name, value in told.items():
             shown = f"{value / 1e6:,.1f} MB" if name == "bytes" else str(value)
             out.print(f"{name.replace('_', ' '):14} {shown}", markup=False)
-    if told.get("integrity", "ok") != "ok":
+    if not told.get("integrity", "ok").startswith(("ok", "not checked")):
         from tollway.storage.sqlite import damaged
 
         fail(damaged(database.where, told["integrity"]))
@@ -112,6 +113,7 @@ def backup(
     Guard the folder like the server itself. Models and `tollway.toml` are not in it.
     """
     from tollway.accounts import secret_path
+    from tollway.cli.models import shown_progress
     from tollway.storage.copies import copies_of
 
     settings = settings_in_force(home=home)
@@ -119,24 +121,16 @@ def backup(
     folder = (folder or settings.home / "backups" / _stamp()).absolute()
     if folder.exists():
         fail(f"{folder} is there already; a backup makes its own folder.", 2)
-    draft = folder.with_name(folder.name + ".partial")
     with _one_line_errors():
         schema = _schema(settings)
         if schema is None:
             fail(f"{settings.database} is empty: there is nothing to back up yet.")
-        try:
-            draft.mkdir(parents=True, mode=0o700)
-        except FileExistsError:
-            fail(f"{draft} is there: another backup is being made, or one was cut off; then remove that folder.", 2)
-        try:
-            _fill(draft, settings, copies)
-            files = {path.name: File(path.stat().st_size, _sha256(path)) for path in sorted(draft.iterdir())}
-            manifest = Manifest(1, clock.iso(clock.now()), __version__, copies.kind, schema, files)
-            _write(draft / _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+        with _draft_of(folder) as draft:
+            with shown_progress() as progress:
+                progress.step(f"Copying {settings.database}")
+                copies.copy_out(draft / copies.file_name, progress.done)
+            manifest = _sealed(draft, settings, copies, schema)
             draft.rename(folder)
-        finally:
-            if draft.exists():
-                shutil.rmtree(draft)
     if as_json:
         print_json({"folder": str(folder)} | msgspec.to_builtins(manifest))
         return
@@ -152,47 +146,67 @@ def backup(
 def restore(
     folder: Annotated[Path, typer.Argument(help="A folder that `tollway db backup` made.", show_default=False)],
     force: Annotated[bool, typer.Option("--force", help="Replace what is there; it is kept in `backups`.")] = False,
+    lost_secret: Annotated[
+        bool, typer.Option("--lost-secret", help="Go on where the secret is lost for good; `db adopt-secret` comes next.")
+    ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
     """Put a backup back: database and server secret. Not while a server runs on it."""
     from tollway.accounts import secret_path
-    from tollway.storage.copies import copies_of
+    from tollway.storage.copies import CopyError, copies_of
 
     settings = settings_in_force(home=home)
     copies, aside = copies_of(settings.database), settings.home / "backups" / f"replaced-{_stamp()}"
-    with _one_line_errors():
-        secret = secret_path(settings.home)
-        new = folder / secret.name
+    secret = secret_path(settings.home)
+    with _one_line_errors("Stopped. Nothing was changed."):
+        refuse_beside_a_server(settings)
         manifest = _checked(folder, copies, secret.name)
+        new = _new_secret(folder, settings, copies, lost_secret=lost_secret)
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with copies.alone():
-            other_secret = new.exists() and secret.exists() and secret.read_bytes() != new.read_bytes()
+        schema = _schema_if_any(settings)
+        with copies.alone(), contextlib.ExitStack() as stack:
+            other_secret = new is not None and secret.exists() and secret.read_bytes() != new
             if not force and (other_secret or not copies.is_empty()):
                 fail(f"{settings.database} is there already. --force replaces it and keeps it in {aside}.")
-            copies.put_back(folder / copies.file_name, aside)
-            if new.exists():
-                if other_secret:
-                    aside.mkdir(parents=True, exist_ok=True, mode=0o700)
-                    shutil.move(secret, aside / secret.name)
-                _write(secret, new.read_bytes())
-    kept = str(aside) if aside.exists() else None
+            kept = stack.enter_context(_draft_of(aside)) if other_secret or not copies.is_empty() else None
+            if kept:
+                _keep(kept, settings, copies, schema)
+            replace = stack.enter_context(copies.put_back(folder / copies.file_name))
+            draft = new and _draft(secret, new)
+            stack.enter_context(_uninterrupted())
+            if kept:
+                kept.rename(aside)
+            try:
+                replace()
+            except (CopyError, OSError) as error:
+                fail(f"{words(error)} What was there before is in {aside}." if kept else words(error))
+            if draft:
+                draft.rename(secret)
+    _tell_restored(settings, manifest, aside if kept else None, as_json=as_json)
+
+
+def _tell_restored(settings: Settings, manifest: Manifest, aside: Path | None, *, as_json: bool) -> None:
     if as_json:
-        restored = {"restored": str(settings.database), "kept": kept}
-        print_json(restored | msgspec.to_builtins(manifest))
+        print_json({"restored": str(settings.database), "kept": aside and str(aside)} | msgspec.to_builtins(manifest))
         return
     out.print(f"{settings.database} is as it was at {manifest.created_at}.", markup=False)
-    if kept:
-        out.print(f"What was there before is in {kept}", markup=False)
+    if aside and (aside / _MANIFEST).exists():
+        out.print(f"What was there before is in {aside}, which `tollway db restore` puts back.", markup=False)
+    elif aside:
+        out.print(f"What was there before is in {aside}; it is no backup, because not all of it could be read.", markup=False)
 
 
 @app.command(name="adopt-secret")
-def adopt(home: Home = None) -> None:
-    """Go on with this home's `secret.key` after the database's own was lost for good. All API keys have to be made anew."""
+def adopt(as_json: AsJson = False, home: Home = None) -> None:
+    """Go on with this home's `secret.key` after the database's own was lost for good. All API keys have to be made anew.
+
+    Not while a server runs on this home: it would go on with the secret that it has read.
+    """
     from tollway.accounts import adopt_secret, load_secret, secret_path
 
     settings = settings_in_force(home=home)
-    warn_of_another(settings)
+    refuse_beside_a_server(settings)
     if is_absent(settings):
         fail(absence(settings))
 
@@ -202,21 +216,75 @@ def adopt(home: Home = None) -> None:
 
     with _opened(settings) as database:
         asyncio.run(adopt_own(database))
-    out.print(
-        f"{settings.database} goes on with {secret_path(settings.home)}. `tollway keys create` makes a key.", markup=False
-    )
+    secret = secret_path(settings.home)
+    if as_json:
+        print_json({"where": str(settings.database), "secret": str(secret)})
+        return
+    out.print(f"{settings.database} goes on with {secret}. `tollway keys create` makes a key.", markup=False)
+    if settings.database_url:
+        out.print(f"Copy {secret} to the other nodes, and restart each of them.", markup=False)
 
 
-def _fill(draft: Path, settings: Settings, copies: "Copies") -> None:
+@contextlib.contextmanager
+def _draft_of(folder: Path) -> Iterator[Path]:
+    """What becomes the folder when it is renamed; it goes unless it is."""
+    draft = folder.with_name(folder.name + ".partial")
+    try:
+        draft.mkdir(parents=True, mode=0o700)
+    except FileExistsError:
+        fail(f"{draft} is there: another backup is being made, or one was cut off; then remove that folder.", 2)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _sealed(draft: Path, settings: Settings, copies: "Copies", schema: str) -> Manifest:
+    """Makes a folder that has the database's copy a backup."""
     from tollway.accounts import secret_path
-    from tollway.cli.models import shown_progress
 
-    with shown_progress() as progress:
-        progress.step(f"Copying {settings.database}")
-        copies.copy_out(draft / copies.file_name, progress.done)
     secret = secret_path(settings.home)
     if secret.exists():
         _write(draft / secret.name, secret.read_bytes())
+    files = {path.name: File(path.stat().st_size, _sha256(path)) for path in sorted(draft.iterdir())}
+    manifest = Manifest(1, clock.iso(clock.now()), __version__, copies.kind, schema, files)
+    _write(draft / _MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    return manifest
+
+
+def _keep(draft: Path, settings: Settings, copies: "Copies", schema: str | None) -> None:
+    """A backup of what is about to be replaced; where that is damaged, or no database of ours, its files without a manifest."""
+    from tollway.accounts import secret_path
+    from tollway.storage.copies import CopyError
+
+    secret, copy = secret_path(settings.home), draft / copies.file_name
+    if not copies.is_empty():
+        copies.keep(copy)
+        with contextlib.suppress(CopyError):
+            copies.check(copy)
+            if schema is not None:
+                _sealed(draft, settings, copies, schema)
+                return
+    if secret.exists():
+        _write(draft / secret.name, secret.read_bytes())
+
+
+def _new_secret(folder: Path, settings: Settings, copies: "Copies", *, lost_secret: bool) -> bytes | None:
+    """What is to be in `secret.key` once the backup is put back; None = what the home has. Exits where neither fits."""
+    from tollway.accounts import fits, load_secret, secret_path
+
+    known = copies.fingerprint(folder / copies.file_name)
+    for place in (folder, settings.home):
+        with contextlib.suppress(ValueError):
+            if secret_path(place).exists() and fits(known, load_secret(place)):
+                return secret_path(place).read_bytes() if place == folder else None
+    if not lost_secret and (known is not None or secret_path(folder).exists()):
+        fail(
+            f"Neither {folder} nor {settings.home} has the secret.key that the backup's API keys were made with. Copy it from "
+            f"another node or backup to {settings.home}. If it is lost for good, --lost-secret restores without it, and "
+            "`tollway db adopt-secret` goes on from there; all keys have to be made anew. Nothing was changed."
+        )
+    return None
 
 
 def _checked(folder: Path, copies: "Copies", secret: str) -> Manifest:
@@ -245,11 +313,40 @@ def _checked(folder: Path, copies: "Copies", secret: str) -> Manifest:
 
 
 def _schema(settings: Settings) -> str | None:
+    """None = there is no database. Fails where the home's secret is not the database's: no backup of it would help."""
+    from tollway.accounts import check_secret_in
+
     warn_of_another(settings)
     if is_absent(settings):
         return None
+
+    async def look(database: "Database") -> str | None:
+        await check_secret_in(settings.home, database)
+        return await database.schema_version()
+
     with _opened(settings) as database:
+        return asyncio.run(look(database))
+
+
+def _schema_if_any(settings: Settings) -> str | None:
+    """None also where it cannot be read, as of a damaged file."""
+    from tollway.storage import Database
+
+    if is_absent(settings):
+        return None
+    with contextlib.closing(Database(settings.database)) as database, contextlib.suppress(StorageUnavailable):
         return asyncio.run(database.schema_version())
+    return None
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C does nothing meanwhile: what is done belongs together, and takes a moment."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -261,7 +358,7 @@ def _opened(settings: Settings) -> Iterator["Database"]:
 
 
 @contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _one_line_errors(stopped: str = "Stopped. Nothing was kept.") -> Iterator[None]:
     from tollway.storage import SchemaError
     from tollway.storage.copies import CopyError
 
@@ -270,18 +367,23 @@ def _one_line_errors() -> Iterator[None]:
     except (CopyError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(words(error))
     except KeyboardInterrupt:
-        fail("Stopped. Nothing was kept.", 130)
+        fail(stopped, 130)
 
 
 def _write(path: Path, content: bytes) -> None:
     """A file that only its owner may read, in one step."""
+    _draft(path, content).rename(path)
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    """What becomes the file when it is renamed."""
     draft = path.with_name(path.name + ".draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    draft.rename(path)
+    return draft
 
 
 def _sha256(path: Path) -> str:

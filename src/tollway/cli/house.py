@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -91,21 +91,24 @@ class _Served(Struct):
     database_url: str | None = None
 
 
-class _Running(Struct):
+class _HandedOut(Struct):
     """What we read of what a main process hands to its workers."""
 
     settings: _Served
 
 
+def _running(settings: Settings) -> Iterator[tuple[Path, str | None]]:
+    """The servers that run on this home: what each hands to its workers, and its database_url."""
+    for file in settings.home.glob("workers-*.json"):
+        with contextlib.suppress(OSError, ValueError):
+            os.kill(int(file.stem.removeprefix("workers-")), 0)  # of one that was killed the file is left
+            yield file, msgspec.json.decode(file.read_bytes(), type=_HandedOut).settings.database_url
+
+
 def warn_of_another(settings: Settings) -> None:
     """Says so where a server that runs on this home works with another database than this command."""
     ours = settings.database_url.reveal() if settings.database_url else None
-    for file in settings.home.glob("workers-*.json"):
-        try:
-            os.kill(int(file.stem.removeprefix("workers-")), 0)  # of one that was killed the file is left
-            theirs = msgspec.json.decode(file.read_bytes(), type=_Running).settings.database_url
-        except (OSError, ValueError):
-            continue
+    for _, theirs in _running(settings):
         if theirs != ours:
             place = DatabaseUrl(theirs) if theirs else f"the SQLite file in {settings.home}"
             err.print("[yellow]warning[/yellow] ", end="")
@@ -114,6 +117,14 @@ def warn_of_another(settings: Settings) -> None:
                 "Give both the same TOLLWAY_DATABASE_URL.",
                 markup=False,
             )
+
+
+def refuse_beside_a_server(settings: Settings) -> None:
+    """For what changes the secret, which a running server has read already."""
+    warn_of_another(settings)
+    for file, _ in _running(settings):
+        process = file.stem.removeprefix("workers-")
+        fail(f"A server runs on this home (process {process}): stop it first. If that is none, remove {file}.")
 
 
 async def named_or_first(accounts: "Accounts", name: str | None) -> "Account":

@@ -150,7 +150,7 @@ class Database:
         return await self.read(_schema_version)
 
     async def integrity(self) -> str:
-        """`ok`, or what is damaged."""
+        """`ok`, what is damaged, or `not checked: ` and why."""
         return await self.read(self._backend.integrity)
 
     async def facts(self) -> Facts:

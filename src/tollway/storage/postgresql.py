@@ -35,7 +35,7 @@ _READING = {"default_transaction_isolation": r"repeatable\ read", "default_trans
 _WRITING = {"default_transaction_isolation": r"read\ committed"}
 _TRUST_SECONDS = 1.0
 """A connection that was idle for longer, or since another one broke, is asked for a sign of life before it is used."""
-_MIGRATION_LOCK = 0x746F6C6C77617921
+MIGRATION_LOCK = 0x746F6C6C77617921
 """Any number that nobody else takes for advisory locks in our database."""
 _TROUBLES = ("25006", "25P03")
 """SQLSTATEs that psycopg does not count as operational: a server that only reads, a transaction that idled for too long."""
@@ -74,14 +74,16 @@ class Postgresql:
         with self._writing.begin() as connection:
             connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
             connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             connection.exec_driver_sql("SET LOCAL lock_timeout = '30s'")
             yield connection
 
     def integrity(self, connection: Connection) -> str:
-        """`ok`, or what is damaged, as far as the server has met it: it only knows with data checksums."""
+        """As far as the server has met damage: it only knows with data checksums."""
         query = "SELECT checksum_failures FROM pg_stat_database WHERE datname = current_database()"
-        failures = connection.exec_driver_sql(query).scalar() or 0
+        failures = connection.exec_driver_sql(query).scalar()
+        if failures is None:
+            return "not checked: this PostgreSQL has no data checksums (pg_checksums --enable, while it is stopped)"
         return f"{failures} pages did not fit their checksum" if failures else "ok"
 
     def facts(self, connection: Connection) -> Facts:

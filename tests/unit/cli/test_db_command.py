@@ -1,10 +1,12 @@
 import asyncio
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -99,24 +101,116 @@ def test_a_backup_is_put_back(home: Path, tmp_path: Path) -> None:
     assert (kept / "secret.key").read_text() == "ab" * 32
     assert (kept / ("tollway.db" if isinstance(place, Path) else "tollway.dump")).stat().st_size > 5_000
     assert [path.name for path in kept.iterdir() if path.stat().st_mode & 0o077] == []
+    assert [path.name for path in home.iterdir() if path.suffix in {".draft", ".restoring"}] == []
 
 
-def test_a_backup_moves_to_another_machine(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_replaced_is_a_backup(home: Path, tmp_path: Path) -> None:
+    place = place_of(home)
+    assert run("backup", tmp_path / "backup").exit_code == 0
+    add(place, "newer")
+    done = run("restore", tmp_path / "backup", "--force")
+    (kept,) = (home / "backups").iterdir()
+    assert str(kept) in done.stdout
+    assert names(place) == ["owner"]
+    assert run("restore", kept, "--force").exit_code == 0
+    assert names(place) == ["owner", "newer"]
+    assert (home / "secret.key").read_bytes() == (kept / "secret.key").read_bytes()
+
+
+def test_a_damaged_database_is_kept_as_it_is_and_replaced(home: Path, tmp_path: Path) -> None:
+    place = place_of(home)
+    if isinstance(place, DatabaseUrl):
+        return  # its files are the server's
+    assert run("backup", tmp_path / "backup").exit_code == 0
+    place.write_bytes(b"no database" * 1000)
+    done = run("restore", tmp_path / "backup", "--force")
+    assert (done.exit_code, "it is no backup" in done.stdout) == (0, True), done.output
+    assert names(place) == ["owner"]
+    (kept,) = (home / "backups").iterdir()
+    assert contents(kept).keys() == {"tollway.db", "secret.key"}
+    assert (kept / "tollway.db").read_bytes() == b"no database" * 1000
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "foreign"])
+def test_no_backup_is_made_with_a_secret_that_would_not_help(damage: str, home: Path, tmp_path: Path) -> None:
+    secret = home / "secret.key"
+    secret.unlink() if damage == "missing" else secret.write_text("" if damage == "damaged" else "cd" * 32)
+    refused = run("backup", tmp_path / "backup")
+    assert (refused.exit_code, "secret.key" in refused.stderr) == (1, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged", "foreign"])
+def test_a_backup_whose_secret_does_not_help_takes_the_homes_or_none(damage: str, home: Path, tmp_path: Path) -> None:
+    backup, secret = tmp_path / "backup", (home / "secret.key").read_bytes()
+    assert run("backup", backup).exit_code == 0
+    manifest = json.loads((backup / "manifest.json").read_text())
+    if damage == "missing":
+        (backup / "secret.key").unlink()
+        del manifest["files"]["secret.key"]
+    else:
+        content = b"" if damage == "damaged" else b"cd" * 32
+        (backup / "secret.key").write_bytes(content)
+        manifest["files"]["secret.key"]["sha256"] = hashlib.sha256(content).hexdigest()
+    (backup / "manifest.json").write_text(json.dumps(manifest))
+
+    add(place_of(home), "newer")
+    assert run("restore", backup, "--force").exit_code == 0
+    assert (home / "secret.key").read_bytes() == secret
+    assert names(place_of(home)) == ["owner"]
+
+    (home / "secret.key").write_text("ef" * 32)
+    refused = run("restore", backup, "--force")
+    assert (refused.exit_code, "--lost-secret" in refused.stderr) == (1, True)
+    assert run("restore", backup, "--force", "--lost-secret").exit_code == 0
+    assert (home / "secret.key").read_text() == "ef" * 32
+
+
+def test_beside_a_server_the_secret_is_left_alone(home: Path, tmp_path: Path) -> None:
+    assert run("backup", tmp_path / "backup").exit_code == 0
+    (handed_out := home / f"workers-{os.getpid()}.json").write_text('{"settings": {}}')
+    secret = (home / "secret.key").read_bytes()
+    for command in (("restore", tmp_path / "backup", "--force"), ("adopt-secret",)):
+        refused = run(*command)
+        assert (refused.exit_code, str(os.getpid()) in refused.stderr) == (1, True)
+    assert (home / "secret.key").read_bytes() == secret
+    handed_out.unlink()
+    assert json.loads(run("adopt-secret", "--json").stdout)["secret"] == str(home / "secret.key")
+
+
+def test_a_full_disk_is_what_a_restore_complains_of(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(place_of(home), DatabaseUrl):
+        return
+    assert run("backup", tmp_path / "backup").exit_code == 0
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    refused = run("restore", tmp_path / "backup", "--force")
+    assert (refused.exit_code, str(home) in refused.stderr, str(tmp_path / "backup") in refused.stderr) == (1, True, False)
+    assert list((home / "backups").iterdir()) == []
+    assert not (home / "tollway.db.restoring").exists()
+
+
+def test_a_backup_moves_to_another_machine(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     async def with_a_key() -> str:
         async with installed(home) as services:
             return await new_key(services)
 
     async def works(key: str) -> bool:
-        async with installed(tmp_path / "new") as services:
+        async with installed(tmp_path / "new", database_url=empty) as services:
             return (await services.accounts.authenticate(f"Bearer {key}")).account_name == "owner"
 
     key = asyncio.run(with_a_key())
     assert run("backup", tmp_path / "backup").exit_code == 0
     monkeypatch.setenv("TOLLWAY_HOME", str(tmp_path / "new"))
-    place = place_of(tmp_path / "new")
-    if isinstance(place, DatabaseUrl):
-        monkeypatch.setenv("TOLLWAY_DATABASE_URL", place.reveal())
-        copies.PostgresqlCopies(place)._drop_tables()
+    empty = None
+    if isinstance(place_of(home), DatabaseUrl):
+        empty = request.getfixturevalue("postgres").new_database(migrated=False)
+        monkeypatch.setenv("TOLLWAY_DATABASE_URL", empty.reveal())
     done = run("restore", tmp_path / "backup")
     assert done.exit_code == 0, done.output
     assert asyncio.run(works(key))
@@ -203,8 +297,6 @@ def test_a_damaged_or_foreign_backup_changes_nothing(damage: str, home: Path, tm
 
 def test_a_copy_that_does_not_hold_what_its_hash_promises_is_noticed(home: Path, tmp_path: Path) -> None:
     """Such as one that was damaged before it was hashed."""
-    import hashlib
-
     place, backup = place_of(home), tmp_path / "backup"
     assert run("backup", backup).exit_code == 0
     manifest = json.loads((backup / "manifest.json").read_text())
@@ -260,7 +352,7 @@ def test_there_is_a_database_at_every_moment_of_a_restore(home: Path, tmp_path: 
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", killed)
-    run("restore", tmp_path / "b", "--force")
+    assert "Nothing was changed" in run("restore", tmp_path / "b", "--force").stderr
     monkeypatch.setattr(Path, "rename", rename)
     assert "new" in names(place)
 
@@ -321,3 +413,27 @@ async def test_nodes_that_start_together_agree_on_a_secret(home: Path) -> None:
     assert sum(isinstance(outcome, SecretError) for outcome in told) == 3
     for node in nodes:
         node.close()
+
+
+def test_without_checksums_postgresql_is_not_called_sound(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tollway.storage.postgresql import Postgresql
+
+    class NoChecksums:
+        def exec_driver_sql(self, _: str) -> "NoChecksums":
+            return self
+
+        def scalar(self) -> None:
+            return None
+
+    async def integrity(_: Database) -> str:
+        return Postgresql.integrity(cast("Any", None), cast("Any", NoChecksums()))
+
+    monkeypatch.setattr(Database, "integrity", integrity)
+    told = run("info", "--check")
+    assert (told.exit_code, "not checked: " in told.stdout) == (0, True)
+    (finding,) = [
+        check
+        for check in json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["checks"]
+        if check["check"] == "database"
+    ]
+    assert finding["ok"]

@@ -17,7 +17,6 @@ from tollway.app import WorkerConfig
 from tollway.catalog import shipped_configuration
 from tollway.cli import app, keep_log_quiet
 from tollway.settings import DatabaseUrl, Settings
-from tollway.storage.copies import PostgresqlCopies
 from tollway.storage.tables import SCHEMA_VERSION
 
 OTHERS = [
@@ -97,8 +96,7 @@ def test_an_older_schema_is_left_to_migrate(home: Path, command: str) -> None:
 
 
 def test_an_empty_postgresql_is_not_made_use_of(home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = postgres.new_database()
-    PostgresqlCopies(url)._drop_tables()
+    url = postgres.new_database(migrated=False)
     monkeypatch.setenv("TOLLWAY_DATABASE_URL", url.reveal())
     said = told("keys list")
     assert all(text in said for text in (str(url), "is empty", "tollway db migrate"))
