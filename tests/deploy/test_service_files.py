@@ -183,3 +183,13 @@ def test_the_composition_gives_the_service_what_it_needs() -> None:
         for name, value in service["environment"].items():
             if re.search("KEY|PASSWORD|URL", name):
                 assert "${" in value, f"{name} is in the file"
+
+
+def test_the_image_has_the_client_of_the_server_beside_it() -> None:
+    """An older pg_dump refuses the server, and what a newer one writes the server may not read."""
+    services: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    (server,) = re.findall(r"/postgres:(\d+)-(\w+)$", services["database"]["image"])
+    (client,) = {found for step in values("RUN") for found in re.findall(r"postgresql-client-(\d+)", step)}
+    bases = {image.split(" ")[0].rpartition("-")[2] for image in values("FROM")}
+    assert ({server[0]}, {server[1]}) == ({client}, bases)
+    assert bases == {"bookworm"}, "a Debian has one client: see to it that it is still this one"
