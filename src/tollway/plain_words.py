@@ -29,6 +29,8 @@ def plain_words(error: msgspec.ValidationError, kind: Any) -> str:
         return f"that cannot be. {_description(kind)}".strip().rstrip(".")
     if match := _OTHER_KIND.fullmatch(said):
         said = f"must be {' or '.join(_kind(name) for name in match[1].split(' | ') if name != 'null')}, not {_kind(match[2])}"
+    elif said == "Expected `str` of length >= 1":
+        said = "must not be empty"
     elif match := _OUT_OF_BOUNDS.fullmatch(said):
         unit = {"str": " characters long", "array": " entries"}.get(match[1], "") if match[2] else ""
         said = f"must be {_BOUNDS[match[3]]} {match[4].removesuffix('.0')}{unit}"

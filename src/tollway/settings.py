@@ -33,7 +33,7 @@ _HOST = re.compile(r"\s*(?:\*\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+\s*")
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=1_000_000)]  # what the system's own clocks and sockets take, with room
 WebUrl = Annotated[str, Meta(pattern=r"^https?://[^\s/?#@]+(/\S*)?$")]
 
 
@@ -140,7 +140,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "password, so prefer the environment to the flag, which other users of the machine can see."
         ),
     ] = None
-    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    host: Annotated[Annotated[str, Meta(min_length=1)], Meta(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[Port, Meta(description="Port to listen on.")] = 8080
     workers: Annotated[Count, Meta(description="API worker processes.")] = 1
     models_dir: Annotated[Path | None, Meta(description="Folder of the model files; default: `models` in the home folder.")] = (
@@ -170,7 +170,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Hold and charge credits. Without it nothing is written: no limits, request log or Idempotency-Key."),
     ] = True
     first_grant_credits: Annotated[
-        Annotated[int, Meta(ge=0)],
+        Annotated[int, Meta(ge=0, le=10**15)],  # the largest grant
         Meta(description="Credits that the first account starts with; 2,000,000 are one US dollar. Later accounts have none."),
     ] = 10_000_000
     engine_slots: Annotated[
@@ -294,7 +294,8 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             continue
         name = variable.removeprefix("TOLLWAY_").lower()
         if name not in names:
-            raise SettingsError(f"{variable} is no setting. {_known(name, names)}")
+            variables = {f"TOLLWAY_{each.upper()}" for each in names}
+            raise SettingsError(f"{variable} is no setting. {_known(variable, variables)}")
         if name not in given:
             given[name], origins[name] = text, f"environment variable {variable}"
 
@@ -320,7 +321,10 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             _converted({name: value})
         except msgspec.ValidationError as error:
             shown = "..." if name in SECRETS else repr(value)
-            raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {plain_words(error, kinds[name])}.") from None
+            said = plain_words(error, kinds[name])
+            if isinstance(value, int | float) and said.startswith("must be text, not"):  # of secrets it says no kind
+                said += f': write "{value}", with quotation marks'
+            raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {said}.") from None
     settings = _converted(given)
     for name in given:
         value = getattr(settings, name)

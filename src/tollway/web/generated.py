@@ -103,7 +103,7 @@ def _kind(node: inspect.Type) -> str:
         case inspect.IntType() | inspect.FloatType():
             word = "whole number" if isinstance(node, inspect.IntType) else "number"
             bounds = [(">=", node.ge), (">", node.gt), ("<=", node.le), ("<", node.lt)]
-            return " ".join([word, *(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)])
+            return " ".join([word, *(f"{sign} {bound:.16g}" for sign, bound in bounds if bound is not None)])
         case inspect.StrType(pattern=pattern):
             return f"text like `{pattern}`" if pattern else "text"
         case inspect.CustomType(cls=cls) if cls is DatabaseUrl:

@@ -81,6 +81,26 @@ def test_a_value_of_another_type(tmp_path: Path, port: str, says: str) -> None:
     assert says in said
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("host", "", "must not be empty"),
+        ("first_grant_credits", "1000000000000001", "must be at most 1000000000000000"),
+        ("unread_seconds_max", "2147484", "must be at most 1000000"),
+        ("drain_seconds", "1e300", "must be at most 1000000"),
+    ],
+)
+def test_a_value_that_could_not_be_lived_with(tmp_path: Path, name: str, value: str, says: str) -> None:
+    code, said = refused(tmp_path, f"--{name.replace('_', '-')}", value)
+    assert (code, says in said) == (2, True), said
+
+
+def test_a_number_that_is_to_be_text(tmp_path: Path) -> None:
+    (tmp_path / "tollway.toml").write_text("markup = 1.5\n")
+    code, said = refused(tmp_path)
+    assert (code, 'write "1.5", with quotation marks' in said) == (2, True)
+
+
 def test_a_value_of_another_form(tmp_path: Path) -> None:
     code, said = refused(tmp_path, TOLLWAY_PUBLIC_URL="ai.example.org")
     assert code == 2
@@ -91,7 +111,7 @@ def test_a_value_of_another_form(tmp_path: Path) -> None:
 
 
 def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
-    assert refused(tmp_path, TOLLWAY_PROT="1") == (2, "error TOLLWAY_PROT is no setting. Did you mean `port`?")
+    assert refused(tmp_path, TOLLWAY_PROT="1") == (2, "error TOLLWAY_PROT is no setting. Did you mean `TOLLWAY_PORT`?")
 
 
 def test_a_secret_that_is_a_folder(tmp_path: Path) -> None:
