@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -129,4 +130,6 @@ async def test_a_collector_that_hangs_holds_up_neither_answers_nor_the_end(
         async with house(tmp_path, monkeypatch, collector, drain_seconds="1") as (live, _):
             for _ in range(3):
                 assert (await _chat(live))[0] == 200
+            began = time.monotonic()
         assert live.process.returncode == 0
+        assert time.monotonic() - began < 9, "it waits for longer than the 5 seconds that telemetry is given"

@@ -1,6 +1,7 @@
 """What is wired where: a span around each HTTP request, one around each answer, and `traceparent` on the way to upstreams."""
 
 import asyncio
+import threading
 import uuid
 from typing import Any
 
@@ -17,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tollway import __version__
+from tollway import __version__, clock
 from tollway.api.context import context_of
 from tollway.providers.routing import Journey
 from tollway.telemetry.chat_spans import ChatInstruments, TracedJourney
@@ -54,12 +55,16 @@ class Telemetry:
 
     async def close(self) -> None:
         """Sends what has not been sent yet, unless its receiver dawdles."""
-        closing = asyncio.gather(asyncio.to_thread(self._traces.shutdown), asyncio.to_thread(self._metrics.shutdown))
-        try:
-            async with asyncio.timeout(_FLUSH_SECONDS_MAX):
-                await closing
-        except TimeoutError:
-            log.warning("telemetry_not_sent", seconds=_FLUSH_SECONDS_MAX)
+        # not of the event loop's executor, whose threads it waits for at its end
+        closing = [threading.Thread(target=each.shutdown, daemon=True) for each in (self._traces, self._metrics)]
+        for thread in closing:
+            thread.start()
+        deadline = clock.monotonic() + _FLUSH_SECONDS_MAX
+        while any(thread.is_alive() for thread in closing):
+            if clock.monotonic() >= deadline:
+                log.warning("telemetry_not_sent", seconds=_FLUSH_SECONDS_MAX)
+                return
+            await asyncio.sleep(0.02)
 
     def journey(self, *arguments: Any) -> Journey:
         """A Journey with a span around its answer."""
