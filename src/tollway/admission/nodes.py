@@ -78,16 +78,24 @@ class Nodes:
             self._swept_at = clock.monotonic()
 
     async def run(self, *chores: Callable[[], Awaitable[object]]) -> None:
-        """Beats, watches and does the chores for good. A database that is away for a while does not end it."""
+        """Beats, watches and does the chores for good. Neither a database that is away for a while nor a bug ends it."""
+        in_touch, failing = True, set[Callable[[], Awaitable[object]]]()
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            try:
-                await self.beat()
-                await self.watch()
-                for chore in chores:
+            was_in_touch, in_touch = in_touch, True
+            for chore in (self.beat, self.watch, *chores):
+                try:
                     await chore()
-            except Exception as error:  # noqa: BLE001 - whatever it is, this node must beat again
-                log.warning("node_out_of_touch", error=type(error).__name__)
+                    failing.discard(chore)
+                except StorageUnavailable as error:
+                    if was_in_touch:
+                        log.warning("node_out_of_touch", reason=error.reason)
+                    in_touch = False
+                    break  # the others need it, too
+                except Exception:
+                    if chore not in failing:
+                        log.exception("chore_failed", chore=getattr(chore, "__qualname__", repr(chore)))
+                    failing.add(chore)
 
     async def close(self) -> None:
         """The node ends in good order: everything that it held is resolved. Else it ends as the dead do."""

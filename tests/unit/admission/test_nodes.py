@@ -1,12 +1,15 @@
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from tests.desks import opened
 
 from tollway import clock
 from tollway.admission import Nodes
+from tollway.admission import nodes as nodes_module
 from tollway.admission.nodes import NODE_SECONDS_MAX
 from tollway.errors import StorageUnavailable
 from tollway.storage import Database
@@ -63,6 +66,43 @@ async def test_a_node_can_be_opened_again_once_the_database_is_back(
     assert await bench.balance() == (1000, 100), "its file is still locked, so it lives"
     await other.close()
     await node.close()
+
+
+async def test_an_outage_is_told_once_and_a_failing_chore_keeps_no_other_from_being_done(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes_module, "BEAT_SECONDS", 0.0)
+    rounds, done = 0, asyncio.Event()
+
+    async def broken() -> None:
+        raise TypeError("a bug")
+
+    async def counted() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 10:
+            done.set()
+
+    async def away_at_times() -> None:
+        if rounds in {2, 3, 4, 7}:
+            await counted()
+            raise StorageUnavailable(reason="the disk is full")
+
+    node = Nodes(database, tmp_path)
+    await node.open()
+    with structlog.testing.capture_logs() as logs:
+        running = asyncio.create_task(node.run(away_at_times, broken, counted))
+        await asyncio.wait_for(done.wait(), 30)
+        running.cancel()
+    await node.close()
+    told = [(entry["event"], entry.get("reason")) for entry in logs]
+    assert told == [
+        ("chore_failed", None),
+        ("node_out_of_touch", "the disk is full"),
+        ("node_out_of_touch", "the disk is full"),
+    ]
+    assert logs[0]["exc_info"]
+    assert "broken" in logs[0]["chore"]
 
 
 @pytest.fixture
