@@ -1,5 +1,6 @@
 """SIGHUP: another configuration for new requests, nothing for running ones."""
 
+import json
 import os
 import signal
 import subprocess
@@ -74,9 +75,16 @@ def test_a_broken_file_changes_nothing_and_is_logged_with_its_line(service: Live
     assert "tollway.toml:4: models[0].weigth: there is no such field" in log_of(service)
     assert status(service, "acme/first") == 200
 
-    (service.home / "tollway.toml").write_text(MODEL.format("third"))
+    (service.home / "tollway.toml").write_text("prot = 3\n" + MODEL.format("second"))
+    service.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "`prot` is no setting" in log_of(service))
+    assert status(service, "acme/first") == 200
+
+    (service.home / "tollway.toml").write_text('markup = "2"\n' + MODEL.format("third"))
     service.process.send_signal(signal.SIGHUP)
     eventually(lambda: status(service, "acme/third") == 200)
+    (waiting,) = [line for line in log_of(service).splitlines() if "settings_wait_for_the_next_start" in line]
+    assert json.loads(waiting)["settings"] == ["markup"]
 
 
 def test_a_hangup_of_the_whole_group_ends_no_worker(service: LiveServer) -> None:

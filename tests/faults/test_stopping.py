@@ -7,6 +7,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -133,3 +135,29 @@ def test_streams_end_with_an_error_when_the_engine_dies_and_it_comes_back(
     record_property("kills of the engine", ROUNDS)
     record_property("streams at those", ROUNDS * STREAMS)
     record_property("engine back after", f"{max(waits):.1f} s at most")
+
+
+def test_it_ends_with_its_terminal(tmp_path: Path) -> None:
+    """Else a service that nobody sees any more would hold the port. SIGHUP from elsewhere is a reload, in a terminal, too."""
+    terminal, theirs = os.openpty()
+    script = f'exec "$0" -m tollway serve --port 0 <{os.ttyname(theirs)} >log 2>&1'  # the first terminal it opens is its own
+    environment = os.environ | {"TOLLWAY_HOME": str(tmp_path / "home"), "TOLLWAY_LOCAL_MODELS": "none"}
+    with subprocess.Popen(
+        ["sh", "-c", script, sys.executable], env=environment, cwd=tmp_path, start_new_session=True
+    ) as process:
+        try:
+            _logs(tmp_path / "log", "is ready")
+            process.send_signal(signal.SIGHUP)
+            _logs(tmp_path / "log", "configuration_reloaded")
+            os.close(theirs)
+            os.close(terminal)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+
+def _logs(file: Path, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while not file.exists() or text not in file.read_text():
+        assert time.monotonic() < deadline, file.exists() and file.read_text()
+        time.sleep(0.05)

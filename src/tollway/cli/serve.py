@@ -7,10 +7,11 @@ import errno
 import http.client
 import inspect
 import os
+import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -19,7 +20,7 @@ import typer
 from tollway import __version__
 from tollway.cli.counting import counting_folder, place_to_count
 from tollway.cli.terminal import err, fail, settings_in_force, words
-from tollway.settings import Settings, SettingsError
+from tollway.settings import Settings, SettingsError, load
 from tollway.web.generated import setting_fields
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def serve(**flags: Any) -> None:
             "TOLLWAY_HOME=/path tollway serve"
         )
     with _counting_together(settings.workers):
-        _run(settings, configuration)
+        _run(settings, configuration, flags)
 
 
 @contextlib.contextmanager
@@ -103,7 +104,7 @@ def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
 serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
 
 
-def _run(settings: Settings, configuration: "Configuration") -> None:
+def _run(settings: Settings, configuration: "Configuration", flags: dict[str, Any]) -> None:
     # Imported here, because `tollway --help` has no use for them.
     from tollway.app import WorkerConfig
     from tollway.cli.models import shown_progress
@@ -118,7 +119,7 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
     except OSError as error:
         mend = _MEND_ADDRESS.get(error.errno or 0, _MEND_HOST)
         fail(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. {mend}")
-    settings = msgspec.structs.replace(settings, port=listening.getsockname()[1])  # 0 = any that is free
+    given, settings = settings, msgspec.structs.replace(settings, port=listening.getsockname()[1])  # 0 = any that is free
     store = ModelStore(settings.models_path)
     supervisor: Supervisor | None = None
     try:
@@ -131,7 +132,7 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
         engines = supervisor.endpoints()
         config = WorkerConfig(settings, engines, configuration)
         threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()
-        serve_http(config, listening)
+        serve_http(config, listening, changed=lambda: _changed(given, flags))
     except (EngineError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(words(error))
     finally:
@@ -140,8 +141,11 @@ def _run(settings: Settings, configuration: "Configuration") -> None:
             supervisor.stop()
 
 
-def serve_http(config: "WorkerConfig", listening: socket.socket | None = None) -> None:
-    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads. Raises OSError."""
+def serve_http(config: "WorkerConfig", listening: socket.socket | None = None, changed: Callable[[], list[str]] = list) -> None:
+    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads. Raises OSError.
+
+    `changed` gives the settings that the next start would have otherwise, and raises SettingsError where there would be none.
+    """
     from tollway.api.refusals import refusal
     from tollway.app import create_app
     from tollway.server import CannotStart, Limits, Place, Processes, Worker, connections_that_fit
@@ -158,13 +162,20 @@ def serve_http(config: "WorkerConfig", listening: socket.socket | None = None) -
         worker = Worker(place, limits, refusal, settings.drain_seconds)
         worker.run(lambda worker: create_app(worker.when_stopped))
 
-    hang_up = threading.Event()
+    hang_up, has_terminal = threading.Event(), os.isatty(0)
+
+    def on_hang_up() -> None:
+        if has_terminal and not os.isatty(0):  # it was closed
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            hang_up.set()
+
     stop_seconds = int(settings.drain_seconds) + 15  # what is stopped is still written down
     with config.handed_out(), listening or bound(settings) as shared:
         _cut_unread(shared, settings.unread_seconds_max)
-        threading.Thread(target=_reload_on, args=(hang_up, config), daemon=True).start()
+        threading.Thread(target=_reload_on, args=(hang_up, config, changed), daemon=True).start()
         try:
-            Processes(work, shared, settings.workers, on_hang_up=hang_up.set, stop_seconds=stop_seconds).run()
+            Processes(work, shared, settings.workers, on_hang_up=on_hang_up, stop_seconds=stop_seconds).run()
         except CannotStart:
             raise OSError("the API worker processes end as soon as they start; what is wrong is written above") from None
 
@@ -180,8 +191,14 @@ def _cut_unread(listening: socket.socket, seconds: float) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(seconds * 1000))
 
 
-def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
-    """Reads the configuration again at every signal. One that cannot be used changes nothing."""
+def _changed(before: Settings, flags: dict[str, Any]) -> list[str]:
+    """The settings that are otherwise than before. Raises SettingsError."""
+    now = load(flags)
+    return [name for name in Settings.__struct_fields__ if getattr(now, name) != getattr(before, name)]
+
+
+def _reload_on(hang_up: threading.Event, config: "WorkerConfig", changed: Callable[[], list[str]]) -> None:
+    """Reads the configuration again at every signal. One that cannot be used, or started with, changes nothing."""
     import structlog
 
     from tollway.catalog import load_configuration
@@ -190,12 +207,15 @@ def _reload_on(hang_up: threading.Event, config: "WorkerConfig") -> None:
     while hang_up.wait():
         hang_up.clear()
         try:
+            later = changed()
             config.configuration = load_configuration(config.settings)
             config.write()
         except (SettingsError, OSError) as error:
             log.error("configuration_kept", error=str(error))
-        else:
-            log.info("configuration_reloaded", models=len(config.configuration.models))
+            continue
+        log.info("configuration_reloaded")  # how many models are served each worker says
+        if later:
+            log.warning("settings_wait_for_the_next_start", settings=later)
 
 
 async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]:
