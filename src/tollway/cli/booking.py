@@ -29,7 +29,7 @@ Note = Annotated[str | None, typer.Option("--note", help="Why, for whoever reads
 Reason = Literal["payment", "bonus"]
 
 
-@app.command()
+@app.command(context_settings={"ignore_unknown_options": True})
 def grant(
     amount: Amount,
     account: InAccount = None,
@@ -46,6 +46,8 @@ def grant(
 
     `tollway credits grant 5USD --account acme --once invoice-4711`
     """
+    if amount.startswith("-"):
+        fail(f"A grant only adds. To take away: tollway credits adjust {amount} --note WHY", 2)
     credits_granted = values.credits_or_usd(amount, "AMOUNT")
     name = None if once is None else values.reference(once, "--once")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show and test public models; pull, verify and remove model files.", no_args_is_help=True)
 
+_NOTHING = "There are no models. `tollway models pull` fetches the default one."
 Name = Annotated[str, typer.Argument(help="The model's name, as `tollway models files` shows it.", show_default=False)]
 
 _QUIET_SECONDS = 10.0
@@ -96,8 +97,7 @@ def files(as_json: AsJson = False, home: Home = None) -> None:
         sees = "yes" if facts.sees else "no"
         size, context = _size(facts.size_bytes), f"{facts.context_tokens:,}"
         rows.append((facts.name, size, context, facts.quantisation, sees, facts.sha256[:12], facts.source))
-    nothing = "There are no models. `tollway models pull` fetches the default one."
-    print_table(columns, rows, wrapped=("Quantisation", "Source"), nothing=nothing)
+    print_table(columns, rows, wrapped=("Quantisation", "Source"), nothing=_NOTHING)
 
 
 @app.command()
@@ -132,6 +132,8 @@ def verify(
     if as_json:
         print_json({"ok": not problems, "verified": [each for each in results if not results[each]], "problems": problems})
         raise typer.Exit(1 if problems else 0)
+    if not results and not problems:
+        err.print(_NOTHING)
     for each, problem in results.items():
         if not problem:
             err.print(f"{each} is what was pulled.", markup=False)

@@ -95,6 +95,11 @@ def test_an_older_schema_is_left_to_migrate(home: Path, command: str) -> None:
     assert '"schema": "0003"' in run("db info --json").stdout
 
 
+def test_where_there_is_no_model_to_verify_it_says_so(home: Path) -> None:
+    result = run("models verify")
+    assert (result.exit_code, "tollway models pull" in result.stderr) == (0, True)
+
+
 def test_an_empty_postgresql_is_not_made_use_of(home: Path, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     url = postgres.new_database(migrated=False)
     monkeypatch.setenv("TOLLWAY_DATABASE_URL", url.reveal())

@@ -111,6 +111,11 @@ def test_an_amount_that_is_none_is_refused_and_nothing_is_booked(amount: str) ->
     assert balance["balance"] == 0
 
 
+def test_a_grant_that_would_take_away_tells_what_does() -> None:
+    refused = run("credits", "grant", "-5USD")
+    assert (refused.exit_code, "tollway credits adjust -5USD" in refused.stderr) == (2, True)
+
+
 def test_a_named_grant_is_given_once() -> None:
     assert good("credits", "grant", "5", "--once", "invoice-1", "--reason", "bonus")["entry"]["type"] == "BONUS"
     again = good("credits", "grant", "5", "--once", "invoice-1")
