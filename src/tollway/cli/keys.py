@@ -1,5 +1,6 @@
 """`tollway keys`: API keys. They work at once, on a running server too."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,8 @@ from tollway import clock
 from tollway.cli import values
 from tollway.cli.accounts import limits_text
 from tollway.cli.house import named_key, named_or_first, on_accounts
-from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json, print_table
+from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json, print_table, settings_in_force
+from tollway.settings import SettingsError
 
 if TYPE_CHECKING:
     from tollway.accounts import Account, Accounts, ApiKey, KeyChanges, NewKey
@@ -71,6 +73,7 @@ def create(
 
     new, owner = on_accounts(home, work, first=account is None)
     _report_new(new, owner, as_json, quiet)
+    _warn_of_unknown(settings, home)
 
 
 @app.command(name="list")
@@ -123,6 +126,7 @@ def update(
     if changes == _changes(None, None, None, None, None, (None, None, None)):
         fail("Say what to change: --name, --expires-in, --models, --scopes, --spend-limit, --rpm, --tpm or --concurrency.", 2)
     _report(*_on_key(home, key, lambda accounts, id_: accounts.update_key(id_, changes)), as_json)
+    _warn_of_unknown(changes, home)
 
 
 @app.command()
@@ -200,6 +204,26 @@ def _changes(
         given["spend_limit_credits"], given["spend_window"] = values.spend_limit(spend_limit, "--spend-limit")
     given |= values.rates(*rates)
     return KeyChanges(**given)
+
+
+def _warn_of_unknown(changes: "KeyChanges", home: Path | None) -> None:
+    """Says so of models that nobody serves: they may be there later, or be misspelt."""
+    from tollway.cli.public_models import catalog_of_a_start
+    from tollway.engine import EngineError
+    from tollway.errors import ModelNotFound
+
+    if not isinstance(changes.models, tuple):
+        return
+    with contextlib.suppress(SettingsError, EngineError):  # the start will tell
+        catalog = catalog_of_a_start(settings_in_force(home=home))
+        unserved = {name for plan in catalog.unserved for name in (plan.model.id, *plan.model.aliases)}
+        for name in changes.models:
+            try:
+                if name not in unserved:
+                    catalog.resolve(name)
+            except ModelNotFound as error:
+                err.print("[yellow]warning[/yellow] ", end="")
+                err.print(error.message, markup=False)
 
 
 def _report(key: "ApiKey", owner: "Account", as_json: bool) -> None:

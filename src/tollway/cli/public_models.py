@@ -85,17 +85,23 @@ def try_model(
 
 
 def _catalog(settings: Settings) -> "Catalog":
-    """The catalogue as the service would have it if it started now."""
-    from tollway.catalog import LocalModel, load_catalog, load_configuration
-    from tollway.engine import EngineError, ModelStore, plan_context, served_models
+    from tollway.engine import EngineError
     from tollway.observability import configure_logging
 
     configure_logging(settings.log_format)
     try:
-        configuration = load_configuration(settings)
-        facts = served_models(settings, ModelStore(settings.models_path))
+        return catalog_of_a_start(settings)
     except (SettingsError, EngineError) as error:
         fail(str(error), 2)
+
+
+def catalog_of_a_start(settings: Settings) -> "Catalog":
+    """The catalogue as the service would have it if it started now. Raises SettingsError and EngineError."""
+    from tollway.catalog import LocalModel, load_catalog, load_configuration
+    from tollway.engine import ModelStore, plan_context, served_models
+
+    configuration = load_configuration(settings)
+    facts = served_models(settings, ModelStore(settings.models_path))
     local_models = [
         LocalModel(
             name=each.name,

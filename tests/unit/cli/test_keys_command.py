@@ -42,6 +42,15 @@ def test_quiet_prints_only_the_key_and_the_key_works(home: Path) -> None:
     assert (caller.key_name, caller.account_name) == ("laptop", "owner")
 
 
+def test_a_model_that_nobody_serves_is_told_of(home: Path) -> None:
+    known = "google/gemini-2.5-flash-lite-preview"
+    made = run("create", "--models", f"{known},nosuch/model")
+    assert (made.exit_code, "`nosuch/model` does not exist" in made.stderr, known in made.stderr) == (0, True, False)
+    told = run("update", made.stdout[:12], "--models", "nosuch/other", "--json")
+    assert (json.loads(told.stdout)["models"], "nosuch/other" in told.stderr) == (["nosuch/other"], True)
+    assert run("update", made.stdout[:12], "--models", "all").stderr == ""
+
+
 def test_the_key_is_shown_once(home: Path) -> None:
     created = run("create", "--name", "laptop")
     key = created.stdout.strip()
