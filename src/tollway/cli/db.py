@@ -173,7 +173,7 @@ def restore(
             if kept:
                 _keep(kept, settings, copies, schema)
             replace = stack.enter_context(copies.put_back(folder / copies.file_name))
-            draft = new and _draft(secret, new)
+            draft = new and stack.enter_context(_draft(secret, new))
             stack.enter_context(_uninterrupted())
             if kept:
                 kept.rename(aside)
@@ -372,18 +372,23 @@ def _one_line_errors(stopped: str = "Stopped. Nothing was kept.") -> Iterator[No
 
 def _write(path: Path, content: bytes) -> None:
     """A file that only its owner may read, in one step."""
-    _draft(path, content).rename(path)
+    with _draft(path, content) as draft:
+        draft.rename(path)
 
 
-def _draft(path: Path, content: bytes) -> Path:
-    """What becomes the file when it is renamed."""
+@contextlib.contextmanager
+def _draft(path: Path, content: bytes) -> Iterator[Path]:
+    """What becomes the file when it is renamed; it goes unless it is."""
     draft = path.with_name(path.name + ".draft")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return draft
+    try:
+        with os.fdopen(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -101,7 +101,10 @@ def _running(settings: Settings) -> Iterator[tuple[Path, str | None]]:
     """The servers that run on this home: what each hands to its workers, and its database_url."""
     for file in settings.home.glob("workers-*.json"):
         with contextlib.suppress(OSError, ValueError):
-            os.kill(int(file.stem.removeprefix("workers-")), 0)  # of one that was killed the file is left
+            process = int(file.stem.removeprefix("workers-"))
+            os.kill(process, 0)  # of one that was killed the file is left
+            if process == os.getpid():  # in a container, where both are the first process
+                continue
             yield file, msgspec.json.decode(file.read_bytes(), type=_HandedOut).settings.database_url
 
 

@@ -185,6 +185,7 @@ class PostgresqlCopies:
         with contextlib.ExitStack() as stack:
             try:
                 connection = stack.enter_context(self._connected())
+                connection.execute("SET idle_session_timeout = 0")  # it holds the lock, and does nothing else
                 deadline = time.monotonic() + _LEAVING_SECONDS
                 locked = connection.execute("SELECT pg_try_advisory_lock(%s)", [MIGRATION_LOCK]).fetchone()
                 while (count := connection.execute(others.encode()).fetchone()[0]) and time.monotonic() < deadline:
