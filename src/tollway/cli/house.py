@@ -101,10 +101,7 @@ def _running(settings: Settings) -> Iterator[tuple[Path, str | None]]:
     """The servers that run on this home: what each hands to its workers, and its database_url."""
     for file in settings.home.glob("workers-*.json"):
         with contextlib.suppress(OSError, ValueError):
-            process = int(file.stem.removeprefix("workers-"))
-            os.kill(process, 0)  # of one that was killed the file is left
-            if process == os.getpid():  # in a container, where both are the first process
-                continue
+            os.kill(int(file.stem.removeprefix("workers-")), 0)  # of one that was killed the file is left
             yield file, msgspec.json.decode(file.read_bytes(), type=_HandedOut).settings.database_url
 
 
@@ -127,6 +124,8 @@ def refuse_beside_a_server(settings: Settings) -> None:
     warn_of_another(settings)
     for file, _ in _running(settings):
         process = file.stem.removeprefix("workers-")
+        if process == str(os.getpid()):  # left in a container, where whoever runs is the first process
+            continue
         fail(f"A server runs on this home (process {process}): stop it first. If that is none, remove {file}.")
 
 
