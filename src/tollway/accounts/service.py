@@ -44,16 +44,15 @@ class Accounts:
         await self._authenticator.close()
 
     async def bootstrap(self) -> NewKey | None:
-        """Creates the first account and the first key when there is no account; else None.
+        """Creates the first key, of the first account, where there has never been one; else None.
 
-        Of many processes and nodes that start together exactly one gets the key: the account's name is unique.
+        Of many processes and nodes that start together exactly one gets the key: its name is unique.
         """
 
         def work(connection: Connection) -> NewKey | None:
-            if connection.execute(sa.select(accounts.c.id).limit(1)).first() is not None:
+            if connection.execute(sa.select(api_keys.c.id).limit(1)).first() is not None:
                 return None
-            account = _insert_account(connection, {"name": FIRST_ACCOUNT})
-            return self._insert_key(connection, account.id, "api", {"name": FIRST_KEY})
+            return self._insert_key(connection, _first_account(connection).id, "api", {"name": FIRST_KEY})
 
         try:
             return await self._database.write(work)
@@ -62,15 +61,10 @@ class Accounts:
 
     async def first_account(self) -> Account:
         """The oldest account, created when there is none."""
-
-        def work(connection: Connection) -> Account:
-            row = connection.execute(_SELECT_ACCOUNT.order_by(accounts.c.created_at).limit(1)).mappings().first()
-            return Account(**row) if row is not None else _insert_account(connection, {"name": FIRST_ACCOUNT})
-
         try:
-            return await self._database.write(work)
+            return await self._database.write(_first_account)
         except sa.exc.IntegrityError:  # another node was first
-            return await self._database.write(work)
+            return await self._database.write(_first_account)
 
     async def create_account(self, name: str, settings: AccountChanges = _NO_LIMITS) -> Account:
         """Raises InvalidRequest when the name is taken."""
@@ -238,6 +232,12 @@ def _account_name_taken() -> InvalidRequest:
 
 def _key_name_taken() -> InvalidRequest:
     return InvalidRequest("The account has a key of this name already; choose another.", param="name")
+
+
+def _first_account(connection: Connection) -> Account:
+    """Raises IntegrityError when another node makes it at the same moment."""
+    row = connection.execute(_SELECT_ACCOUNT.order_by(accounts.c.created_at).limit(1)).mappings().first()
+    return Account(**row) if row is not None else _insert_account(connection, {"name": FIRST_ACCOUNT})
 
 
 def new_account(connection: Connection, name: str, settings: AccountChanges = _NO_LIMITS) -> Account:

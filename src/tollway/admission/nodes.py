@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,7 +24,7 @@ from tollway.admission.idempotency import KEPT_SECONDS
 from tollway.admission.spend import KeySpend
 from tollway.errors import StorageUnavailable
 from tollway.ids import random_text
-from tollway.ledger import Books, Hold
+from tollway.ledger import Books, Hold, LedgerFault
 from tollway.storage import Database
 from tollway.storage.tables import holds, idempotency, nodes
 from tollway.storage.upsert import insert_or_replace
@@ -48,6 +49,8 @@ class Nodes:
         self._seen: dict[str, tuple[float, float]] = {}
         """The last beat of each node, and since when it is the last one, in monotonic seconds."""
         self._swept_at = 0.0
+        self._damaged: set[str] = set()
+        """Accounts whose holds cannot be given back, as the log has told."""
 
     async def open(self) -> None:
         """Registers this node, and expires what dead nodes of this machine held. Call it before the first hold.
@@ -136,19 +139,41 @@ class Nodes:
         if not node_ids:
             return
         count = 0
-        while expired := await self._database.write(lambda connection: expire_holds_of(connection, node_ids)):
-            count += expired
+        try:
+            while expired := await self._database.write(lambda connection: expire_holds_of(connection, node_ids)):
+                count += expired
+        except LedgerFault:
+            count += await self._bury_apart(node_ids)
         if count:
             log.warning("holds_expired", holds=count, nodes=len(node_ids))
 
+    async def _bury_apart(self, node_ids: Sequence[str]) -> int:
+        """Account by account: one whose balance was damaged keeps what is held, and no other from getting back its own."""
+        count = 0
+        for account_id in await self._database.read(lambda connection: _holding(connection, node_ids)):
+            expire = partial(expire_holds_of, node_ids=node_ids, account_id=account_id)
+            try:
+                while expired := await self._database.write(expire):
+                    count += expired
+            except LedgerFault as fault:
+                if account_id not in self._damaged:
+                    log.error("account_damaged", account_id=account_id, error=str(fault), look="tollway verify-ledger")
+                self._damaged.add(account_id)
+        return count
 
-def expire_holds_of(connection: Connection, node_ids: Iterable[str]) -> int:
-    """Gives back what the nodes held, up to _EXPIRED_AT_ONCE_MAX holds; how many. At 0 the nodes' rows are deleted too."""
-    node_ids = list(node_ids)
-    of_nodes = holds.c.node_id.in_(node_ids)
-    accounts = sa.select(holds.c.account_id).where(of_nodes).distinct()
+
+def _holding(connection: Connection, node_ids: Sequence[str]) -> list[str]:
+    """The accounts for which the nodes hold credits."""
+    return list(connection.execute(sa.select(holds.c.account_id).where(holds.c.node_id.in_(node_ids)).distinct()).scalars())
+
+
+def expire_holds_of(connection: Connection, node_ids: Sequence[str], account_id: str | None = None) -> int:
+    """Gives back what the nodes held, up to _EXPIRED_AT_ONCE_MAX holds; how many. At 0 the nodes' rows are deleted too, unless
+    it is for one account alone.
+    """
+    of_nodes = sa.and_(holds.c.node_id.in_(node_ids), sa.true() if account_id is None else holds.c.account_id == account_id)
     books, spend = Books(connection), KeySpend(connection)
-    books.lock(connection.execute(accounts).scalars())
+    books.lock(_holding(connection, node_ids) if account_id is None else [account_id])
     # only now, under the locks, is it certain which are still open
     query = sa.select(*(holds.c[name] for name in Hold.__struct_fields__)).where(of_nodes).limit(_EXPIRED_AT_ONCE_MAX)
     orphans = [Hold(**row) for row in connection.execute(query).mappings()]
@@ -160,7 +185,7 @@ def expire_holds_of(connection: Connection, node_ids: Iterable[str]) -> int:
             spend.change((hold.key_id, hold.spend_window), held=-hold.credits)
     books.flush()
     spend.flush()
-    if not orphans:
+    if not orphans and account_id is None:
         connection.execute(sa.delete(nodes).where(nodes.c.id.in_(node_ids)))
     return len(orphans)
 

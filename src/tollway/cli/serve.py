@@ -122,23 +122,29 @@ def _run(settings: Settings, configuration: "Configuration", flags: dict[str, An
     given, settings = settings, msgspec.structs.replace(settings, port=listening.getsockname()[1])  # 0 = any that is free
     store = ModelStore(settings.models_path)
     supervisor: Supervisor | None = None
+    first_key, shown = None, threading.Event()
     try:
         if settings.local_models != "none":
             with shown_progress() as progress:
                 ensure_pulled(settings.default_model, store, progress)
         supervisor = Supervisor(settings, store)  # it looks at once at which models there are
         supervisor.start()
-        secrets = asyncio.run(_prepare_database(settings))  # last: they must not be lost to a start that fails
-        engines = supervisor.endpoints()
-        config = WorkerConfig(settings, engines, configuration)
-        threading.Thread(target=_announce, args=(config, *secrets), daemon=True).start()
+        config = WorkerConfig(settings, supervisor.endpoints(), configuration)
+        first_key, owner_token = asyncio.run(_prepare_database(settings))  # last: what fails before it loses no key
+        threading.Thread(target=_announce, args=(config, first_key, owner_token, shown), daemon=True).start()
         serve_http(config, listening, changed=lambda: _changed(given, flags))
     except (EngineError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(words(error))
     finally:
+        if first_key and not shown.is_set():
+            err.print(_key_line(first_key))
         listening.close()
         if supervisor is not None:
             supervisor.stop()
+
+
+def _key_line(first_key: str) -> str:
+    return f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)"
 
 
 def serve_http(config: "WorkerConfig", listening: socket.socket | None = None, changed: Callable[[], list[str]] = list) -> None:
@@ -230,12 +236,13 @@ async def _prepare_database(settings: Settings) -> tuple[str | None, str | None]
         database.migrate()
         secret = await own_secret(database, settings.home)
         accounts = Accounts(database, secret)
-        created = await accounts.bootstrap()
+        first = await accounts.first_account()
         if settings.first_grant_credits:
-            first = await accounts.first_account()
             ledger = Ledger(database)
             await ledger.grant(first.id, settings.first_grant_credits, reason="init", once=f"first_grant_{first.id}")
-        return created.secret if created else None, await People(database, accounts, secret).first_owner_link()
+        owner_token = await People(database, accounts, secret).first_owner_link()
+        created = await accounts.bootstrap()  # last: what fails before it loses no key
+        return created.secret if created else None, owner_token
     finally:
         database.close()
 
@@ -254,8 +261,8 @@ def bound(settings: Settings) -> socket.socket:
     return listening
 
 
-def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | None) -> None:
-    """Says how to use the service, once it answers.
+def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | None, shown: threading.Event) -> None:
+    """Says how to use the service, once it answers. `shown` is set when the first key was.
 
     A thread, beside which workers are forked: what it uses is imported before it begins (`encodings.idna` is what looking an
     address up takes). A worker that is forked in the midst of an import would wait for its end forever.
@@ -271,7 +278,8 @@ def _announce(config: "WorkerConfig", first_key: str | None, owner_token: str | 
     err.print(f"\n[bold]Tollway {__version__}[/bold] is ready.\n")
     err.print(f"  Base URL  [cyan]{base_url}[/cyan]")
     if first_key:
-        err.print(f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)")
+        shown.set()
+        err.print(_key_line(first_key))
     else:
         err.print("  API key   one of yours; `tollway keys create` makes another")
     if owner_token:

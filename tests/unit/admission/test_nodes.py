@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import structlog
 from tests.desks import opened
 
@@ -13,6 +14,7 @@ from tollway.admission import nodes as nodes_module
 from tollway.admission.nodes import NODE_SECONDS_MAX
 from tollway.errors import StorageUnavailable
 from tollway.storage import Database
+from tollway.storage.tables import balances
 
 
 async def _away(*_: Any, **__: Any) -> Any:
@@ -103,6 +105,29 @@ async def test_an_outage_is_told_once_and_a_failing_chore_keeps_no_other_from_be
     ]
     assert logs[0]["exc_info"]
     assert "broken" in logs[0]["chore"]
+
+
+async def test_an_account_whose_balance_is_damaged_keeps_no_other_from_getting_its_holds_back(
+    database: Database, tmp_path: Path
+) -> None:
+    damaged, good = [await opened(database, 1000, "node_dead") for _ in range(2)]
+    for bench in (damaged, good):
+        await bench.admit(100)
+    wrong = sa.update(balances).where(balances.c.account_id == damaged.caller.account_id).values(held=0)
+    await database.write(lambda connection: connection.execute(wrong))
+    (tmp_path / "nodes").mkdir()
+    (tmp_path / "nodes" / "node_dead").touch()
+    node = Nodes(database, tmp_path)
+    with structlog.testing.capture_logs() as logs:
+        await node.open()
+        for _ in range(3):
+            node._seen = {"node_dead": (0.0, -1e9)}
+            await node.watch()
+    assert await good.balance() == (1000, 0)
+    assert await damaged.balance() == (1000, 0), "as it was left: nobody guesses at it"
+    told = [(entry["event"], entry.get("account_id")) for entry in logs]
+    assert sorted(told, key=str) == [("account_damaged", damaged.caller.account_id), ("holds_expired", None)]
+    await node.close()
 
 
 @pytest.fixture

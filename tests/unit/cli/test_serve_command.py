@@ -132,3 +132,37 @@ def test_nothing_is_left_to_import_for_the_thread_that_looks_whether_it_answers(
     told = "; print(*(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", look + told], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+BROKEN = """
+import sys
+from tollway.cli import main, serve
+
+def broken(*_: object, **__: object) -> None:
+    raise OSError("it broke")
+
+serve.serve_http = broken
+sys.argv = ["tollway", "serve", "--port", "0"]
+main()
+"""
+
+
+def test_the_first_key_is_shown_also_where_the_workers_cannot_start(tmp_path: Path) -> None:
+    environment = os.environ | {"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_LOCAL_MODELS": "none"}
+    told = [
+        subprocess.run([sys.executable, "-c", BROKEN], env=environment, capture_output=True, text=True, check=False).stderr
+        for _ in range(2)
+    ]
+    assert "error it broke" in told[0]
+    assert "  API key   tw_" in told[0]
+    assert "tw_" not in told[1]
+
+
+def test_no_key_is_made_where_something_else_of_the_first_start_fails(tmp_path: Path) -> None:
+    lost = (
+        "from tollway.people import People\nasync def lost(self): raise OSError('it broke')\nPeople.first_owner_link = lost\n"
+    )
+    environment = os.environ | {"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_LOCAL_MODELS": "none"}
+    for program, has_key in ((lost + BROKEN, False), (BROKEN, True)):
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+        assert ("  API key   tw_" in done.stderr) == has_key, done.stderr
