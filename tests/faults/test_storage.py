@@ -77,6 +77,6 @@ def test_a_running_service_is_backed_up_but_not_replaced(kind: str, postgres: Po
         live.cli("db", "backup", backup)
         command = [sys.executable, "-m", "tollway", "db", "restore", backup, "--force"]
         refused = subprocess.run(command, env=live.environment, capture_output=True, text=True, check=False)
-        assert (refused.returncode, "in use" in refused.stderr) == (1, True), refused.stderr
+        assert (refused.returncode, "stop it first" in refused.stderr) == (1, True), refused.stderr
         assert live.request("GET", "/v1/key")[0] == 200
     assert subprocess.run(command, env=live.environment, check=False).returncode == 0
