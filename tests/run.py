@@ -1,7 +1,7 @@
 """The whole suite in three parts side by side: `python -m tests.run [pytest's arguments]`.
 
-Two of them mostly wait, for engines, services and their ends; the third mostly computes. Together they take little more than
-the longest. With a path or `-k` among the arguments it is plain pytest.
+Two of them mostly wait, for engines, browsers, services and their ends; the third mostly computes. Together they take little
+more than the longest. With a path or `-k` among the arguments it is plain pytest.
 """
 
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-WAITING: tuple[tuple[str, ...], ...] = (("contract", "docs"), ("deploy", "faults", "soak"))
+WAITING: tuple[tuple[str, ...], ...] = (("contract", "docs", "web"), ("deploy", "faults", "soak"))
 
 
 def main(arguments: list[str]) -> int:
