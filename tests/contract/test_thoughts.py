@@ -166,7 +166,7 @@ async def test_a_thought_that_ends_by_itself_goes_over_into_the_answer(api: Api)
 @pytest.mark.parametrize("tokens_max", [1, BUDGET - 1, BUDGET, BUDGET + 1])
 async def test_max_tokens_counts_over_both(api: Api, tokens_max: int) -> None:
     bias = api.bias("thinker", never=("</think>",))
-    completion = await api.ask("thinker", reasoning_effort="low", max_tokens=tokens_max, logit_bias=bias)
+    completion = await api.ask("thinker", reasoning_effort="low", max_tokens=tokens_max, logit_bias=bias, temperature=0)
 
     assert counted(completion) == (tokens_max, min(tokens_max, BUDGET))
     assert completion["choices"][0]["finish_reason"] == "length"
