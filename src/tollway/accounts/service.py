@@ -187,9 +187,8 @@ class Accounts:
         def work(connection: Connection) -> ApiKey:
             key = _find_key(connection, prefix_or_id, account_id, kind)
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
-            if (
-                "spend_window" in values
-            ):  # what counts for the new limit is summed up anew, where nothing is held for the old one
+            # what counts for a new limit is summed up anew, where nothing is held for the old one
+            if "spend_window" in values:
                 mine = sa.and_(key_spend.c.key_id == key.id, key_spend.c.held == 0)
                 connection.execute(sa.delete(key_spend).where(mine))
             return _key(connection.execute(_SELECT_KEY.where(api_keys.c.id == key.id)).mappings().one())

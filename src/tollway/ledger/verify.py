@@ -196,7 +196,7 @@ def _check_limits(connection: Connection) -> None:
 
 
 def _check_log(connection: Connection) -> None:
-    """What people look a charge up in must say what was charged. The database compares: it takes a tenth of reading it all."""
+    """What people look a charge up in must say what was charged."""
     settled = sa.and_(ledger_entries.c.request_id == requests.c.request_id, ledger_entries.c.kind == "settle")
     charged = sa.func.coalesce(-ledger_entries.c.posted, 0)
     is_other = sa.or_(requests.c.credits != charged, ledger_entries.c.account_id != requests.c.account_id)
