@@ -46,6 +46,7 @@ def serve(**flags: Any) -> None:
     The first start fetches the default model, creates the first account and its API key, and prints the key once.
     Every setting can be given as a flag, as an environment variable (`TOLLWAY_PORT`), or in `tollway.toml`.
     """
+    hang_up = _heed_signals()
     from tollway.catalog import load_configuration
 
     settings = settings_in_force(**flags)
@@ -61,7 +62,29 @@ def serve(**flags: Any) -> None:
             "TOLLWAY_HOME=/path tollway serve"
         )
     with _counting_together(settings.workers):
-        _run(settings, configuration, flags)
+        _run(settings, configuration, flags, hang_up)
+
+
+def _heed_signals() -> threading.Event:
+    """SIGTERM ends the start in good order from now on, until `Processes` takes over; SIGHUP sets the event that is returned.
+
+    Either would end the process on the spot otherwise: a reload while a model is being loaded would stop the service. And the
+    first process of a container could not be told to stop.
+    """
+    hang_up, has_terminal = threading.Event(), os.isatty(0)
+
+    def on_hang_up(*_: object) -> None:
+        if has_terminal and not os.isatty(0):  # it was closed
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            hang_up.set()
+
+    def on_stop(*_: object) -> None:
+        raise SystemExit(0)
+
+    signal.signal(signal.SIGHUP, on_hang_up)
+    signal.signal(signal.SIGTERM, on_stop)
+    return hang_up
 
 
 @contextlib.contextmanager
@@ -104,7 +127,7 @@ def _default_text(field: msgspec.structs.FieldInfo) -> str | bool:
 serve.__signature__ = _flags_from_settings()  # type: ignore[attr-defined]
 
 
-def _run(settings: Settings, configuration: "Configuration", flags: dict[str, Any]) -> None:
+def _run(settings: Settings, configuration: "Configuration", flags: dict[str, Any], hang_up: threading.Event) -> None:
     # Imported here, because `tollway --help` has no use for them.
     from tollway.app import WorkerConfig
     from tollway.cli.models import shown_progress
@@ -132,7 +155,7 @@ def _run(settings: Settings, configuration: "Configuration", flags: dict[str, An
         config = WorkerConfig(settings, supervisor.endpoints(), configuration)
         first_key, owner_token = asyncio.run(_prepare_database(settings))  # last: what fails before it loses no key
         threading.Thread(target=_announce, args=(config, first_key, owner_token, shown), daemon=True).start()
-        serve_http(config, listening, changed=lambda: _changed(given, flags))
+        serve_http(config, listening, hang_up, changed=lambda: _changed(given, flags))
     except (EngineError, SchemaError, StorageUnavailable, OSError, ValueError) as error:
         fail(words(error))
     finally:
@@ -147,10 +170,16 @@ def _key_line(first_key: str) -> str:
     return f"  API key   [cyan]{first_key}[/cyan]   (shown once: keep it)"
 
 
-def serve_http(config: "WorkerConfig", listening: socket.socket | None = None, changed: Callable[[], list[str]] = list) -> None:
-    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. SIGHUP reloads. Raises OSError.
+def serve_http(
+    config: "WorkerConfig",
+    listening: socket.socket | None = None,
+    hang_up: threading.Event | None = None,
+    changed: Callable[[], list[str]] = list,
+) -> None:
+    """Runs the API workers in front of engines that are up. Blocks until SIGTERM or SIGINT. Raises OSError.
 
-    `changed` gives the settings that the next start would have otherwise, and raises SettingsError where there would be none.
+    Whenever `hang_up` is set, the configuration is read again. `changed` gives the settings that the next start would have
+    otherwise, and raises SettingsError where there would be none.
     """
     from tollway.api.refusals import refusal
     from tollway.app import create_app
@@ -168,20 +197,13 @@ def serve_http(config: "WorkerConfig", listening: socket.socket | None = None, c
         worker = Worker(place, limits, refusal, settings.drain_seconds)
         worker.run(lambda worker: create_app(worker.when_stopped))
 
-    hang_up, has_terminal = threading.Event(), os.isatty(0)
-
-    def on_hang_up() -> None:
-        if has_terminal and not os.isatty(0):  # it was closed
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
-            hang_up.set()
-
     stop_seconds = int(settings.drain_seconds) + 15  # what is stopped is still written down
     with config.handed_out(), listening or bound(settings) as shared:
         _cut_unread(shared, settings.unread_seconds_max)
-        threading.Thread(target=_reload_on, args=(hang_up, config, changed), daemon=True).start()
+        if hang_up is not None:
+            threading.Thread(target=_reload_on, args=(hang_up, config, changed), daemon=True).start()
         try:
-            Processes(work, shared, settings.workers, on_hang_up=on_hang_up, stop_seconds=stop_seconds).run()
+            Processes(work, shared, settings.workers, stop_seconds=stop_seconds).run()
         except CannotStart:
             raise OSError("the API worker processes end as soon as they start; what is wrong is written above") from None
 
@@ -204,7 +226,7 @@ def _changed(before: Settings, flags: dict[str, Any]) -> list[str]:
 
 
 def _reload_on(hang_up: threading.Event, config: "WorkerConfig", changed: Callable[[], list[str]]) -> None:
-    """Reads the configuration again at every signal. One that cannot be used, or started with, changes nothing."""
+    """Reads the configuration again whenever it is told to. One that cannot be used, or started with, changes nothing."""
     import structlog
 
     from tollway.catalog import load_configuration

@@ -64,13 +64,10 @@ class _Worker:
 class Processes:
     """`run` starts the workers and returns when they have been told to stop, and have."""
 
-    def __init__(
-        self, work: Work, listening: socket.socket, count: int, *, on_hang_up: Callable[[], None], stop_seconds: float
-    ) -> None:
+    def __init__(self, work: Work, listening: socket.socket, count: int, *, stop_seconds: float) -> None:
         """`stop_seconds` after they were told to stop workers are killed."""
         self._work = work
         self._listening = listening
-        self._on_hang_up = on_hang_up
         self._stop_seconds = stop_seconds
         self._counts = Counts(count)
         self._workers: dict[int, _Worker] = {}  # by their place
@@ -83,7 +80,7 @@ class Processes:
         self._selector = selectors.DefaultSelector()
 
     def run(self) -> None:
-        """To be called in the main thread. Raises CannotStart."""
+        """To be called in the main thread. Raises CannotStart. Once told to stop, it leaves SIGTERM and SIGINT ignored."""
         with self._selector, self._signals():
             try:
                 while not self._stop_signals:
@@ -150,7 +147,7 @@ class Processes:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Has signals wake `_wait`."""
+        """Has SIGTERM and SIGINT wake `_wait`. SIGHUP is the affair of who has started this process."""
         woken, waking = socket.socketpair()
         woken.setblocking(False)
         waking.setblocking(False)
@@ -167,13 +164,12 @@ class Processes:
             wake()
 
         before = {number: signal.signal(number, stop) for number in _STOPPING}
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: self._on_hang_up())
         self._selector.register(woken, selectors.EVENT_READ, None)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, handler in before.items():  # who is ending already, and told so again, still ends in good order
+                signal.signal(number, signal.SIG_IGN if self._stop_signals else handler)
             self._selector.unregister(woken)
             woken.close()
             waking.close()

@@ -166,3 +166,42 @@ def test_no_key_is_made_where_something_else_of_the_first_start_fails(tmp_path: 
     for program, has_key in ((lost + BROKEN, False), (BROKEN, True)):
         done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
         assert ("  API key   tw_" in done.stderr) == has_key, done.stderr
+
+
+TOLD = """
+import os, signal, sys
+from tollway.cli import main, serve
+from tollway.engine import Supervisor
+
+def told(function):
+    def first_told(*arguments):
+        os.kill(os.getpid(), signal.{sign})
+        return function(*arguments)
+    return first_told
+
+{place} = told({place})
+sys.argv = ["tollway", "serve", "--port", "0", "--log-format", "json"]
+main()
+"""
+IN_THE_START, AT_THE_END = "serve._prepare_database", "Supervisor.stop"
+
+
+@pytest.mark.parametrize(
+    ("sign", "place", "until"),
+    [
+        ("SIGTERM", IN_THE_START, None),
+        ("SIGHUP", IN_THE_START, '"configuration_reloaded"'),  # which is done once it runs
+        ("SIGTERM", AT_THE_END, "is ready"),
+        ("SIGINT", AT_THE_END, "is ready"),
+    ],
+)
+def test_a_signal_at_an_odd_moment_is_heeded(tmp_path: Path, sign: str, place: str, until: str | None) -> None:
+    environment = os.environ | {"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_LOCAL_MODELS": "none"}
+    command = [sys.executable, "-c", TOLD.format(sign=sign, place=place)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        if until is not None:
+            assert any(until in line for line in process.stderr), "it has ended"
+            process.terminate()
+        rest = process.stderr.read()
+        assert (process.wait(30), "Traceback" in rest, "is ready" in rest) == (0, False, False)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -61,11 +62,9 @@ def main() -> None:
     def work(place: Place) -> None:
         Worker(place, Limits(), plainly, DRAIN_SECONDS).run(lambda worker: Application(how, worker))
 
-    def told() -> None:
-        print("hang up", flush=True)
-
+    signal.signal(signal.SIGHUP, lambda *_: print("hang up", flush=True))
     try:
-        Processes(work, listening, workers, on_hang_up=told, stop_seconds=DRAIN_SECONDS + 15).run()
+        Processes(work, listening, workers, stop_seconds=DRAIN_SECONDS + 15).run()
     except CannotStart:
         sys.exit("cannot start")
 
