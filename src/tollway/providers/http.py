@@ -6,10 +6,11 @@ anyway: a redirect would take the key to wherever it points. `python -m bench.le
 
 import asyncio
 import ipaddress
+import socket
 import ssl
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from socket import IPPROTO_TCP, SOCK_STREAM
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from tollway.providers.http_connection import Connection
 
 _CONNECTION_ATTEMPT_DELAY_SECONDS = 0.25
 """After which a name's next address is tried beside the one before, which may be a black hole (RFC 8305)."""
+_LOOKUPS_MAX = 16
 _KEEP_SECONDS = 30.0
 """How long an unused connection is kept; servers close theirs after a minute or so."""
 
@@ -91,6 +93,8 @@ class HttpClient:
         """Exchanges that are not closed yet."""
         self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
         self._sweep: asyncio.TimerHandle | None = None
+        self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[aiohappyeyeballs.AddrInfoType]]] = {}
+        self._names = ThreadPoolExecutor(_LOOKUPS_MAX, thread_name_prefix="upstream-names")  # starts none before it needs one
 
     async def post(self, target: Target, head: bytes, body: bytes) -> Connection:
         """Sends a POST with a head of `post_head` and waits for the answer's head. Close what comes back. Raises OSError.
@@ -147,20 +151,31 @@ class HttpClient:
                 if _is_address(target.host):
                     await loop.create_connection(lambda: connection, target.host, target.port, **tls)
                 else:
-                    found = await loop.getaddrinfo(target.host, target.port, type=SOCK_STREAM, proto=IPPROTO_TCP)
-                    socket = await aiohappyeyeballs.start_connection(
+                    found = await self._addresses(target.host, target.port)
+                    connected = await aiohappyeyeballs.start_connection(
                         found, happy_eyeballs_delay=_CONNECTION_ATTEMPT_DELAY_SECONDS, interleave=1
                     )
                     try:
-                        await loop.create_connection(lambda: connection, sock=socket, **tls)
+                        await loop.create_connection(lambda: connection, sock=connected, **tls)
                     except BaseException:
-                        socket.close()
+                        connected.close()
                         raise
         except TimeoutError:
             raise CannotConnect(f"no connection within {self._connect_seconds:g} s") from None
         except (OSError, ssl.CertificateError) as error:
             raise CannotConnect(str(error) or type(error).__name__) from error
         return connection
+
+    async def _addresses(self, host: str, port: int) -> Sequence[aiohappyeyeballs.AddrInfoType]:
+        """Of a name. Who needs the same ones meanwhile waits for the same lookup, which has a thread of our own: one whose
+        servers are silent takes half a minute, and the event loop has so few threads for it that all other names would wait.
+        """
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+            lookup = self._lookups[host, port] = asyncio.get_running_loop().run_in_executor(self._names, look)
+            lookup.add_done_callback(lambda _: self._lookups.pop((host, port)))
+        return await asyncio.shield(lookup)
 
     def take_back(self, connection: Connection) -> None:
         """Keeps a connection whose exchange is over, or hangs up."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import socket
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -224,6 +226,34 @@ async def test_a_name_is_looked_up() -> None:
     assert await exchange.piece() == b""
     exchange.close()
     listening.close()
+
+
+async def test_a_name_whose_servers_are_silent_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    answers, look_up = threading.Event(), socket.getaddrinfo
+
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> list[Any]:
+        asked.append(host)
+        if host == "silent.test":
+            answers.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    client = HttpClient(silence_seconds=30, connect_seconds=30)
+    waiting = [asyncio.ensure_future(client.send(Target("silent.test", 1, False, "/", "x"), REQUEST)) for _ in range(40)]
+    await asyncio.sleep(0)  # they are first
+    try:
+        async with asyncio.timeout(20):
+            with pytest.raises(CannotConnect, match="Connect call failed"):
+                await client.send(Target("localhost", 1, False, "/", "x"), REQUEST)
+    finally:
+        waiting[0].cancel()
+        answers.set()
+    left, *others = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(left, asyncio.CancelledError)
+    assert {str(each) for each in others} == {"[Errno -3] Temporary failure in name resolution"}
+    assert sorted(asked) == ["localhost", "silent.test"]
 
 
 async def test_silence_is_an_error() -> None:
