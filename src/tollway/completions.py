@@ -82,6 +82,7 @@ class Completions:
         self._strict = settings.strict_parameters
         self._markup = markup_micro(settings.markup)
         self._running: set[Answer] = set()
+        self._time_is_up = False
 
     async def start(self, call: Call) -> "Answer":
         """Begins the answer, or finds the one that was given before under the same Idempotency-Key.
@@ -136,6 +137,8 @@ class Completions:
         answer.task = asyncio.create_task(answer.run(self._desk, self._markup, after))
         self._running.add(answer)
         answer.task.add_done_callback(lambda _: self._running.discard(answer))
+        if self._time_is_up:
+            answer.stop(_restarted())
         return answer
 
     def tariffs(self) -> list[Tariff]:
@@ -165,7 +168,7 @@ class Completions:
 
     async def drain(self, seconds: float) -> None:
         """Lets answers finish, also those that begin meanwhile: the bodies of their requests were still on their way. What runs
-        on after `seconds` ends with an error, and is not charged.
+        on after `seconds`, or begins then, ends with an error, and is not charged.
         """
         loop = asyncio.get_running_loop()
         loop.call_later(seconds, self._stop_all)
@@ -174,8 +177,9 @@ class Completions:
             await asyncio.wait([answer.task for answer in self._running], timeout=left)
 
     def _stop_all(self) -> None:
+        self._time_is_up = True
         for answer in list(self._running):
-            answer.stop(ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2))
+            answer.stop(_restarted())
 
 
 class Answer:
@@ -484,6 +488,10 @@ def _ignored(call: Call, journey: Journey) -> list[str]:
     """Names of parameters that have no effect on the route that is being asked."""
     takes = journey.route.upstream.quirks.takes
     return [*[name for name in call.unknown_fields if not takes(name)], *journey.ignored]
+
+
+def _restarted() -> ServiceUnavailable:
+    return ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2)
 
 
 def _cost(credits_used: int) -> Cost:

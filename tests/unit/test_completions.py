@@ -310,6 +310,16 @@ async def test_a_restart_ends_also_what_began_after_all_had_ended(house: House) 
         await anext(chunks)
 
 
+async def test_what_would_begin_after_the_time_of_a_restart_is_an_error_and_free(house: House) -> None:
+    await house.completions.drain(0)
+    await asyncio.sleep(0.01)
+    answer = await house.start(stream=True)
+    with pytest.raises(ServiceUnavailable, match="restarted"):
+        await answer.first_chunk()
+    assert house.script.requests == []
+    assert await house.bench.balance() == (1_000_000, 0)
+
+
 @pytest.mark.parametrize("how", ["stopped", "abandoned"])
 async def test_what_ends_before_its_first_step_is_settled(house: House, how: str) -> None:
     answer = await house.start(stream=True)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from msgspec.structs import replace
-from tests.houses import GOOD, ROUTE, House, Script, house_with, say
+from tests.houses import GOOD, ROUTE, House, Script, Step, house_with, say
 
 from tollway.catalog import LOCAL
 from tollway.errors import InsufficientCredits, ServiceUnavailable
@@ -126,19 +126,19 @@ async def test_who_leaves_while_being_admitted_ends_what_was_begun(house: House)
     assert await house.bench.balance() == (1_000_000 - 26, 0)
 
 
-async def test_a_restart_ends_what_was_begun_with_an_error_and_free(house: House) -> None:
+@pytest.mark.parametrize("steps", [(say("one "), 60.0), GOOD])
+async def test_a_restart_ends_what_was_begun_with_an_error_and_free(house: House, steps: tuple[Step, ...]) -> None:
     await house.text()
-    for steps in ((say("one "), 60.0), GOOD):
-        house.script.steps = steps
-        async with nothing_written(house):
-            waiting = asyncio.create_task(house.text())
-            await asyncio.sleep(0.02)
-            stopping = asyncio.create_task(house.completions.drain(0))
-            await asyncio.sleep(0.02)
-        await stopping
-        if steps is GOOD:
-            assert await waiting == "one two three", "it was made already"
-        else:
-            with pytest.raises(ServiceUnavailable):
-                await waiting
-    assert await house.bench.balance() == (1_000_000 - 2 * 26, 0)
+    house.script.steps = steps
+    async with nothing_written(house):
+        waiting = asyncio.create_task(house.text())
+        await asyncio.sleep(0.02)
+        stopping = asyncio.create_task(house.completions.drain(0))
+        await asyncio.sleep(0.02)
+    await stopping
+    if steps is GOOD:
+        assert await waiting == "one two three", "it was made already"
+    else:
+        with pytest.raises(ServiceUnavailable):
+            await waiting
+    assert await house.bench.balance() == (1_000_000 - (2 if steps is GOOD else 1) * 26, 0)
