@@ -93,8 +93,23 @@ class Processes:
         now = time.monotonic()
         for place in [place for place, at in self._due.items() if at <= now]:
             del self._due[place]
-            self._workers[place] = worker = self._fork(place, now)
+            try:
+                worker = self._fork(place, now)
+            except OSError as error:  # out of processes, memory or descriptors
+                log.error("worker_not_started", error=str(error), again_seconds=self._put_off(place, now))
+                continue
+            self._workers[place] = worker
             self._selector.register(worker.lifeline, selectors.EVENT_READ, place)
+
+    def _put_off(self, place: int, now: float, *, lasted: bool = False) -> float:
+        """Has a place get another worker, after the pause in seconds that is returned. Raises CannotStart."""
+        failures = self._failures[place] = 0 if lasted else self._failures[place] + 1
+        if failures >= _TRIES_MAX and not self._was_ready:
+            raise CannotStart
+        # the first one at once: it may have been killed
+        pause = 0.0 if failures < 2 else min(_PAUSE_SECONDS_MAX, _PAUSE_SECONDS_MIN * 2 ** (failures - 2))
+        self._due[place] = now + pause
+        return pause
 
     def _wait(self, until: float | None) -> None:
         """Sees to what happens next, until then at the latest."""
@@ -116,13 +131,7 @@ class Processes:
         if self._is_stopping:
             return
         now = time.monotonic()
-        lasted = worker.is_ready and now - worker.began >= _LASTING_SECONDS
-        failures = self._failures[place] = 0 if lasted else self._failures[place] + 1
-        if failures >= _TRIES_MAX and not self._was_ready:
-            raise CannotStart
-        # the first one at once: it may have been killed
-        pause = 0.0 if failures < 2 else min(_PAUSE_SECONDS_MAX, _PAUSE_SECONDS_MIN * 2 ** (failures - 2))
-        self._due[place] = now + pause
+        pause = self._put_off(place, now, lasted=worker.is_ready and now - worker.began >= _LASTING_SECONDS)
         code = os.waitstatus_to_exitcode(status)
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
         log.error("worker_died", pid=worker.pid, how=how, again_seconds=pause)
@@ -163,6 +172,7 @@ class Processes:
                 self._stop_signals.append(now)
             wake()
 
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever starts us may ignore it, and then no worker is waited for
         before = {number: signal.signal(number, stop) for number in _STOPPING}
         self._selector.register(woken, selectors.EVENT_READ, None)
         try:
@@ -187,8 +197,8 @@ class Processes:
                 self._be_worker(ours, Place(place, self._counts, self._listening, theirs))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_STOPPING, signal.SIGHUP})
-        gc.unfreeze()
-        theirs.close()
+            gc.unfreeze()
+            theirs.close()
         return _Worker(pid, ours, now)
 
     def _be_worker(self, ours: socket.socket, place: Place) -> None:

@@ -1,10 +1,17 @@
-"""`python -m tests.unit.server.small_server PORT WORKERS [fails | hangs]`: an application that says which process answers."""
+"""`python -m tests.unit.server.small_server PORT WORKERS HOW`: an application that says which process answers.
+
+HOW it goes: it `runs`, `fails` at its start, `hangs` there; `children-ignored`: whoever started it has their ends ignored;
+`no-room`: there is room for another process only every third time.
+"""
 
 import asyncio
+import errno
+import itertools
 import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from tests.unit.server.talking import answer
@@ -53,6 +60,17 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def _sometimes(fork: Callable[[], int]) -> Callable[[], int]:
+    calls = itertools.count()
+
+    def fails_or_forks() -> int:
+        if next(calls) % 3:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return fork()
+
+    return fails_or_forks
+
+
 def main() -> None:
     port, workers, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     listening = socket.socket()
@@ -62,6 +80,10 @@ def main() -> None:
     def work(place: Place) -> None:
         Worker(place, Limits(), plainly, DRAIN_SECONDS).run(lambda worker: Application(how, worker))
 
+    if how == "children-ignored":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if how == "no-room":
+        os.fork = _sometimes(os.fork)
     signal.signal(signal.SIGHUP, lambda *_: print("hang up", flush=True))
     try:
         Processes(work, listening, workers, stop_seconds=DRAIN_SECONDS + 15).run()

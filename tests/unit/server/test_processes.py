@@ -60,7 +60,7 @@ def small(workers: int, how: str = "runs") -> Iterator[Small]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) as process:
         server = Small(port, process)
         try:
-            if how == "runs":
+            if how not in {"fails", "hangs"}:
                 eventually(lambda: answers(server))
                 eventually(lambda: len(server.workers) == workers)
             yield server
@@ -104,6 +104,21 @@ def test_a_worker_that_is_killed_is_back_and_nothing_that_waits_is_lost() -> Non
             assert waiting.recv(1000).startswith(b"HTTP/1.1 200")
         (after,) = server.workers
         assert after != before
+
+
+@pytest.mark.parametrize("how", ["children-ignored", "no-room"])
+def test_a_worker_is_replaced_where_that_is_hard(how: str) -> None:
+    with small(1, how) as server:
+        dead: set[int] = set()
+
+        def another_answers() -> bool:
+            return answers(server) and dead.isdisjoint(server.workers)
+
+        for _ in range(2):
+            (worker,) = server.workers
+            os.kill(worker, signal.SIGKILL)
+            dead.add(worker)
+            eventually(another_answers)
 
 
 def test_a_worker_that_hangs_keeps_nobody_waiting() -> None:
