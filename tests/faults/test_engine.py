@@ -20,9 +20,10 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 BACK_SECONDS_MAX = 20.0
 GONE_SECONDS_MAX = 5.0
 
-# Starts an engine, says its process id, and waits. With FORK it leaves a child behind, which inherits whatever is open.
+# Starts an engine, says its process id, and waits. With FORK it leaves a child behind, which inherits whatever is open;
+# HEEDLESS it does not end when it is told to.
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
 from tests.engines import engine_settings, process_ids
 from tollway.engine import ModelStore, Supervisor
@@ -31,6 +32,9 @@ home = Path(sys.argv[1])
 running = Supervisor(engine_settings(home, home / "models"), ModelStore(home / "models"))
 running.start()
 forked = 0
+if sys.argv[2] == "HEEDLESS":
+    for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda *_: None)
 if sys.argv[2] == "FORK":
     forked = os.fork()
     if not forked:
@@ -80,13 +84,21 @@ def test_an_engine_that_ends_in_any_way_comes_back(running: Supervisor, sign: si
     wait_until(lambda: answers(endpoint), 20)
 
 
-def test_ctrl_c_on_the_terminal_is_not_for_the_engine(running: Supervisor) -> None:
-    (endpoint,) = running.endpoints()
-    pid = process_ids(running)["tiny"]
-    os.kill(pid, signal.SIGINT)
-    time.sleep(0.5)
-    assert answers(endpoint)
-    assert process_ids(running)["tiny"] == pid
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_what_the_whole_group_is_told_is_not_for_the_engine(
+    tiny_store: ModelStore, tmp_path: Path, sign: signal.Signals
+) -> None:
+    """Such as Ctrl-C on a terminal, or that it was closed: answers may finish."""
+    assert tiny_store.get("tiny")
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PARENT, str(tmp_path), "HEEDLESS"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True, start_new_session=True) as parent:
+        assert parent.stdout
+        engine = int(parent.stdout.readline().split()[0])
+        os.killpg(parent.pid, sign)
+        time.sleep(0.5)
+        assert (is_alive(engine), parent.poll()) == (True, None)
+        parent.kill()
 
 
 def test_an_engine_that_keeps_dying_is_started_again_and_again(

@@ -8,7 +8,6 @@ can quote prompts and grammars.
 
 import os
 import select
-import signal
 import sys
 from typing import Any
 
@@ -27,8 +26,6 @@ def main() -> None:
     if not line:
         return
     config = msgspec.json.decode(line, type=ChildConfig)
-    # Ctrl-C reaches the whole terminal group; when we end is the supervisor's decision.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["LLAMA_MEDIA_MARKER"] = config.image_mark  # else the engine draws one that nobody knows
     try:
         import xllamacpp

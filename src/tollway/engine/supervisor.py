@@ -160,6 +160,7 @@ class _Engine:
                 stdout=log_file,
                 stderr=log_file,
                 env=_environment(),
+                start_new_session=True,  # a terminal and some supervisors tell the whole group; when it ends is our decision
             )
         finally:
             os.close(log_file)
