@@ -99,7 +99,7 @@ class TracedJourney(Journey):
         span.set_attributes({"tollway.attempts": self.attempts, "tollway.request_id": self._request_id})
         if self.response_id:
             span.set_attribute("gen_ai.response.id", self.response_id)
-        usage = _usage_attributes(self._usage, meter)
+        usage = _usage_attributes(self._usage or meter)
         span.set_attributes(usage)
         if self._finish_reasons:
             reasons = [self._finish_reasons[index] for index in sorted(self._finish_reasons)]
@@ -166,16 +166,13 @@ def _request_attributes(request: ChatRequest, model: str) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _usage_attributes(usage: Usage | None, meter: Meter) -> dict[str, int]:
+def _usage_attributes(used: Usage | Meter) -> dict[str, int]:
     """What was used; of an answer that was broken off, as far as it is known."""
-    if usage is None:
-        given = {"input_tokens": meter.prompt_tokens, "output_tokens": meter.completion_tokens}
-    else:
-        prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
-        given = {
-            "input_tokens": usage.prompt_tokens,
-            "output_tokens": usage.completion_tokens,
-            "cache_read.input_tokens": (prompt.cached_tokens or None) if prompt else None,
-            "reasoning.output_tokens": (completion.reasoning_tokens or None) if completion else None,
-        }
+    prompt, completion = used.prompt_tokens_details, used.completion_tokens_details
+    given = {
+        "input_tokens": used.prompt_tokens,
+        "output_tokens": used.completion_tokens,
+        "cache_read.input_tokens": (prompt.cached_tokens or None) if prompt else None,
+        "reasoning.output_tokens": (completion.reasoning_tokens or None) if completion else None,
+    }
     return {f"gen_ai.usage.{name}": value for name, value in given.items() if value is not None}

@@ -65,7 +65,7 @@ class Script:
         await hand_on(self._items(meter), take)
 
     async def _items(self, meter: Meter) -> AsyncGenerator[Item]:
-        meter.prompt_tokens = 10
+        meter.prompt_tokens, meter.prompt_tokens_details = 10, PromptTokensDetails(cached_tokens=4)
         for item in self.plays.pop(0):
             if isinstance(item, Exception):
                 raise item
@@ -229,6 +229,7 @@ async def test_a_caller_who_leaves_is_no_error_and_what_is_known_is_told() -> No
     await told.answer(Script([ANSWER]), leave_after=2)
     assert told.span.status.status_code is StatusCode.UNSET
     assert (told.attributes["tollway.outcome"], told.attributes["gen_ai.usage.input_tokens"]) == ("cancelled", 10)
+    assert told.attributes["gen_ai.usage.cache_read.input_tokens"] == 4
 
 
 async def test_content_is_told_only_where_it_is_opted_in() -> None:
