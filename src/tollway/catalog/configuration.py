@@ -158,6 +158,7 @@ class _Upstreams:
         try:
             parts = urlsplit(text)
             good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            (parts.hostname or "").encode("idna")  # no name can be looked up that has an empty part, or too long a one
         except ValueError:
             good = False
         if not good or not text.isascii() or not text.isprintable() or " " in text:

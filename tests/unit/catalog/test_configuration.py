@@ -233,6 +233,8 @@ WRONG = {
         r":2: .*no word for it. It may be `openai`, `ge",
     ),
     "no URL": ('[upstreams.vllm]\nbase_url = "localhost:8000"\n', r":2: upstreams.vllm.base_url: must be a URL"),
+    "no host name": ('[upstreams.vllm]\nbase_url = "http://a..b/v1"\n', r":2: upstreams.vllm.base_url: must be a URL"),
+    "too long a name": (f'[upstreams.vllm]\nbase_url = "http://{"a" * 64}.example/v1"\n', r":2: .*must be a URL"),
     "URL beyond the base": ('[upstreams.vllm]\nbase_url = "http://h/v1/chat/completions"\n', r":2: .*must end before"),
     "key in the URL": (f'[upstreams.vllm]\nbase_url = "https://u:{KEY}@h/v1"\n', r":2: .*without user.*key_file"),
     "key in the query": (f'[upstreams.vllm]\nbase_url = "https://h/v1?key={KEY}"\n', r":2: .*without user.*key_file"),
