@@ -62,9 +62,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
         transport.set_write_buffer_limits(_UNSENT_BYTES_MAX)
-        peer, own = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-        self.client = (peer[0], peer[1]) if isinstance(peer, tuple) else None
-        self.server = (own[0], own[1]) if isinstance(own, tuple) else None
+        self.client = _host_and_port(transport.get_extra_info("peername"))
+        self.server = _host_and_port(transport.get_extra_info("sockname"))
         self.service.connections.add(self)
         self.deadline = self.service.loop.time() + self.service.limits.head_seconds
         if self.service.stopping:
@@ -283,3 +282,8 @@ class Connection(asyncio.Protocol):
         self.deadline = self.service.loop.time() + self.service.limits.linger_seconds
         self.go_on()
         self._transport.write_eof()
+
+
+def _host_and_port(address: object) -> tuple[str, int] | None:
+    """An address of IPv4 is written as such, also where it came to a socket of IPv6."""
+    return (address[0].removeprefix("::ffff:"), address[1]) if isinstance(address, tuple) else None

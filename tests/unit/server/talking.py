@@ -84,12 +84,14 @@ class Caller:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: App, limits: Limits | None = None, state: dict[str, Any] | None = None) -> AsyncIterator[Served]:
+async def serving(
+    app: App, limits: Limits | None = None, state: dict[str, Any] | None = None, listening: socket.socket | None = None
+) -> AsyncIterator[Served]:
     loop = asyncio.get_running_loop()
     problems: list[str] = []
     loop.set_exception_handler(lambda _, context: problems.append(str(context)))
     service = Service(app, limits or Limits(), state=state or {})
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listening or socket.create_server(("127.0.0.1", 0))
     accepting = Accepting(service, listening, Counts(1), 0)
     try:
         yield Served(service, listening.getsockname()[1], problems)

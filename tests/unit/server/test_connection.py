@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 import pytest
@@ -81,6 +82,19 @@ def test_the_scope() -> None:
             assert [scope["state"] for scope in seen] == [{"shared": 2, "mine": 1}] * 2
 
     on_the_loop(talk())
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="there is no IPv6")
+def test_an_address_of_ipv4_is_told_as_such_on_a_socket_of_ipv6() -> None:
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        await answer(send, f"{scope['client'][0]} {scope['server'][0]}".encode())
+
+    async def talk() -> bytes:
+        listening = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        async with serving(app, listening=listening) as served:
+            return await served.talk(LAST)
+
+    assert on_the_loop(talk()).endswith(b"\r\n\r\n127.0.0.1 127.0.0.1")
 
 
 def test_the_body_is_asked_for_once_it_is_wanted() -> None:
