@@ -49,12 +49,8 @@ def responding(handler: Handler) -> ASGIApp:
     return app
 
 
-async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+async def not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """What answers where no row does."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1000})
-        return
     raise NotFound(
         "There is nothing at this path. `/openapi.json` lists all endpoints; an OpenAI client's base URL ends in /v1."
     )

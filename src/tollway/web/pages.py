@@ -92,8 +92,8 @@ _nothing_here = page_app(public.nothing_here, Access.PUBLIC)
 
 async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
     """Where no row answers: a page for people, problem+json for programs."""
-    accept = next((value for name, value in scope.get("headers", ()) if name == b"accept"), b"")
-    if scope["type"] == "http" and b"text/html" in accept and not scope["path"].startswith("/v1/"):
+    accept = next((value for name, value in scope["headers"] if name == b"accept"), b"")
+    if b"text/html" in accept and not scope["path"].startswith("/v1/"):
         await _nothing_here(scope, receive, send)
     else:
         await routing.not_found(scope, receive, send)
