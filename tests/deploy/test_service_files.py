@@ -50,6 +50,7 @@ def test_the_unit_fits_the_service() -> None:
     service = unit()
     assert service["ExecStart"][0].endswith("/tollway serve")
     assert "-HUP" in service["ExecReload"][0]
+    assert service["RestartForceExitStatus"] == ["SIGHUP"], "a reload that comes too early must not be the end of the service"
     # answers may finish, workers have 5 s to end, and so have the engines
     assert int(service["TimeoutStopSec"][0]) >= Settings().drain_seconds + 10
     variables = dict(each.split("=") for each in service["Environment"][0].split())
