@@ -1,6 +1,8 @@
 """`tollway chat`: an answer in the terminal, and a line that helps where there is none."""
 
 import http.server
+import shlex
+import signal
 import subprocess
 import sys
 import threading
@@ -51,3 +53,31 @@ def test_something_else_that_answers_is_told(server: LiveServer) -> None:
     assert done.returncode == 1
     assert f"http://127.0.0.1:{port} answers 501, and not as this API would." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_conversation_ends_by_ctrl_c_while_it_waits_for_words_and_its_key_is_gone(server: LiveServer) -> None:
+    command = [sys.executable, "-m", "tollway", "chat", "--max-tokens", "5"]
+    environment = server.environment | {"TOLLWAY_PORT": str(server.port)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as chatting:
+        assert chatting.stdin
+        assert chatting.stderr
+        chatting.stdin.write("Say hello.\n")
+        chatting.stdin.flush()
+        assert "credits" in chatting.stderr.readline()
+        assert chatting.stderr.read(len("you>")) == "you>"
+        chatting.send_signal(signal.SIGINT)
+        try:
+            assert chatting.wait(30) == 130
+        finally:
+            chatting.kill()
+    assert "tollway chat" not in server.cli("keys", "list")
+
+
+@pytest.mark.parametrize("arguments", [(), ("-",)])
+def test_without_anybody_to_read_from_it_says_so(arguments: tuple[str, ...]) -> None:
+    command = f"exec {shlex.quote(sys.executable)} -m tollway chat {' '.join(arguments)} <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert "standard input is closed" in line

@@ -36,6 +36,8 @@ def chat(
 
     Examples: `tollway chat "Why is the sky blue?"`, `echo "Translate: good morning" | tollway chat -`, `tollway chat`
     """
+    if prompt in (None, "-") and sys.stdin is None:
+        fail("The standard input is closed: there is nobody to read from.", 2)
     if prompt == "-":
         prompt = sys.stdin.read()
     fields: dict[str, Any] = {"model": model, "stream": True, "stream_options": {"include_usage": True}}
@@ -43,43 +45,49 @@ def chat(
     messages: list[dict[str, str]] = [{"role": "system", "content": system}] if system else []
     try:
         with _address(url, key) as (base_url, bearer):
-            asyncio.run(_talk(prompt, messages, fields, base_url, bearer))
+            _talk(prompt, messages, fields, base_url, bearer)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
-async def _talk(prompt: str | None, messages: list[dict[str, str]], fields: dict[str, Any], base_url: str, bearer: str) -> None:
+def _talk(prompt: str | None, messages: list[dict[str, str]], fields: dict[str, Any], base_url: str, bearer: str) -> None:
+    while True:
+        text = prompt if prompt is not None else _read_line()
+        if text is None:
+            return
+        messages.append({"role": "user", "content": text})
+        said = asyncio.run(_answer({**fields, "messages": messages}, base_url, bearer))
+        messages.append({"role": "assistant", "content": said})
+        if prompt is not None:
+            return
+
+
+async def _answer(body: dict[str, Any], base_url: str, bearer: str) -> str:
+    """Prints the answer as it comes, and returns it."""
     import aiohttp  # 130 ms of processor time, which no other command should spend
 
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)  # an answer may take as long as it takes
     headers = {"Authorization": f"Bearer {bearer}"}
     async with aiohttp.ClientSession(read_bufsize=2**20, timeout=timeout, headers=headers) as session:
-        while True:
-            text = prompt if prompt is not None else await _read_line()
-            if text is None:
-                return
-            messages.append({"role": "user", "content": text})
-            body = {**fields, "messages": messages}
-            try:
-                async with session.post(f"{base_url}/chat/completions", json=body) as response:
-                    if response.status != 200:
-                        fail(_refusal(await response.read(), response.status, base_url))
-                    messages.append({"role": "assistant", "content": await _print_stream(response)})
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
-                fail(f"Nothing answers at {base_url}. `tollway serve` starts the service.")
-            except (aiohttp.ClientError, ValueError) as error:
-                fail(f"The answer broke off: {error}")
-            if prompt is not None:
-                return
+        try:
+            async with session.post(f"{base_url}/chat/completions", json=body) as response:
+                if response.status != 200:
+                    fail(_refusal(await response.read(), response.status, base_url))
+                return await _print_stream(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+            fail(f"Nothing answers at {base_url}. `tollway serve` starts the service.")
+        except (aiohttp.ClientError, ValueError) as error:
+            fail(f"The answer broke off: {error}")
 
 
-async def _read_line() -> str | None:
-    """The next thing to say; None at the end of input."""
+def _read_line() -> str | None:
+    """The next thing to say; None at the end of input. Outside of an event loop, in which Ctrl-C would not end the waiting."""
     while True:
         err.print("[bold cyan]you>[/bold cyan] ", end="")
         try:
-            line = (await asyncio.to_thread(input)).strip()
+            line = input().strip()
         except EOFError:
+            err.print()
             return None
         if line:
             return line
