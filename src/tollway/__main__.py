@@ -1,5 +1,17 @@
-"""`python -m tollway` is `tollway`."""
+"""`tollway`, and `python -m tollway`."""
 
-from tollway.cli import main
+import signal
 
-main()
+
+def main() -> None:
+    interrupted = signal.getsignal(signal.SIGINT)
+    if interrupted is signal.default_int_handler:  # else whoever started it wants Ctrl-C to be ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # in the midst of the imports it would end in a traceback
+    from tollway.cli import main as command
+
+    signal.signal(signal.SIGINT, interrupted)
+    command()
+
+
+if __name__ == "__main__":
+    main()

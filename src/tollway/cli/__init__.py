@@ -1,6 +1,7 @@
 """The command line. `tollway --help` is the first page of the manual."""
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -82,6 +83,8 @@ def keep_log_quiet() -> None:
 
 def main() -> None:
     keep_log_quiet()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal has no letters for keeps no table back
     try:
         try:
             app()

@@ -1,5 +1,7 @@
 """What commands share: how they speak, and how they fail."""
 
+import io
+import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -79,5 +81,7 @@ def print_table(
 
 
 def print_json(value: Any) -> None:
-    """For programs: one value on stdout, without colours."""
+    """For programs: one value on stdout, without colours, and in UTF-8 whatever the terminal's encoding, as JSON is."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
