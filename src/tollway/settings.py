@@ -11,6 +11,7 @@ import math
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -253,6 +254,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.models_dir or self.home / "models"
 
     @property
+    def local_names(self) -> Sequence[str]:
+        """What `local_models` names, where it is neither `all` nor `none`."""
+        return list(dict.fromkeys(name.strip() for name in self.local_models.split(",") if name.strip()))
+
+    @property
     def database(self) -> Path | DatabaseUrl:
         """Where everything is kept: a SQLite file, or a PostgreSQL database."""
         return self.database_url or self.home / "tollway.db"
@@ -359,7 +365,7 @@ def _is_installed(module: str) -> bool:
 
 def _known(name: str, names: set[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
-    return f"Did you mean `{close[0]}`?" if close else "`tollway settings` lists them."
+    return f"Did you mean `{close[0]}`?" if close else "`tollway serve --help` lists them."
 
 
 def _converted(values: dict[str, Any]) -> Settings:
@@ -384,6 +390,10 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         return "", {}
     except RecursionError:
         raise SettingsError(f"{path}: it is nested too deeply") from None
+    except PermissionError as error:
+        raise SettingsError(
+            f"{path}: {error.strerror}. Run it as the user that Tollway runs as, or choose another home"
+        ) from None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from None
     except ValueError as error:  # no TOML, no UTF-8, or a number beyond what Python reads

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _DISK_BYTES_MIN = 500_000_000
 _MEMORY_BYTES_MIN = 700_000_000
 """What the default model, its context and one worker take, with some air."""
+_FOR_LOCAL_MODELS = {"engine", "pip", "memory", "model"}
 _CHILD_SECONDS = 60
 _ANSWER_SECONDS = 5.0
 _MEND_CONNECTION = "See that PostgreSQL runs and that TOLLWAY_DATABASE_URL names its host, port, user, password and database."
@@ -76,7 +77,7 @@ def examine(*, deep: bool = False, home: Path | None = None, port: int | None = 
     try:
         settings = load({"home": home, "port": port})
     except SettingsError as error:
-        yield Finding("settings", False, str(error), "Correct it; `tollway settings` lists the settings.")
+        yield Finding("settings", False, str(error), "Correct it; `tollway serve --help` lists the settings.")
         return
     yield Finding("settings", True, f"home is {settings.home}")
     checks: dict[str, Callable[[Settings], Finding]] = {
@@ -92,6 +93,9 @@ def examine(*, deep: bool = False, home: Path | None = None, port: int | None = 
         "port": _port,
     }
     for name, check in checks.items():
+        if name in _FOR_LOCAL_MODELS and settings.local_models == "none":
+            yield Finding(name, True, "not needed: no local model is to be served (local_models = none)")
+            continue
         try:
             yield check(settings)
         except Exception as error:  # noqa: BLE001
@@ -137,20 +141,25 @@ def _existing(path: Path) -> Path:
 
 
 def _home(settings: Settings) -> Finding:
-    place = _existing(settings.home)
+    home, place = settings.home, _existing(settings.home)
     try:
         with tempfile.TemporaryFile(dir=place):
             pass
     except OSError as error:
-        mend = f"Make {place} a folder that you may write to, or choose another: TOLLWAY_HOME=/path tollway serve."
-        return Finding("home", False, f"{place}: {error.strerror}", mend)
-    return Finding("home", True, f"{settings.home} is writable" if place == settings.home else f"{settings.home} will be made")
+        other = "choose another home: TOLLWAY_HOME=/path tollway serve."
+        if place == home:
+            return Finding("home", False, f"{home}: {error.strerror}", f"Make it a folder that you may write to, or {other}")
+        return Finding("home", False, f"{home} cannot be made: {place}: {error.strerror}", f"Make it for this user, or {other}")
+    return Finding("home", True, f"{home} is writable" if place == home else f"{home} will be made")
 
 
 def _disk(settings: Settings) -> Finding:
-    free = shutil.disk_usage(_existing(settings.models_path)).free
-    mend = "" if free >= _DISK_BYTES_MIN else "Make room, or move the models: TOLLWAY_MODELS_DIR=/path."
-    return Finding("disk", not mend, f"{free / 1e9:.1f} GB free", mend)
+    places = [_existing(settings.home), _existing(settings.models_path)]
+    free, place = min((shutil.disk_usage(place).free, place) for place in places)
+    if free >= _DISK_BYTES_MIN:
+        return Finding("disk", True, f"{free / 1e9:.1f} GB free")
+    mend = "Make room. Models may be elsewhere: TOLLWAY_MODELS_DIR=/path."
+    return Finding("disk", False, f"{free / 1e9:.1f} GB free in {place}", mend)
 
 
 def _memory(_: Settings) -> Finding:
@@ -262,21 +271,31 @@ def _upstreams(settings: Settings) -> Finding:
 
 
 def _model(settings: Settings, *, deep: bool) -> Finding:
-    from tollway.engine import EngineError, ModelStore
+    """The default model and all that are to be served."""
+    from tollway.engine import EngineError, ModelStore, known_models
+    from tollway.engine.errors import ModelBroken, ModelNotPulled
 
-    name = settings.default_model
-    if settings.local_models == "none":
-        return Finding("model", True, "no local model is to be served (local_models = none)")
-    store = ModelStore(settings.models_path)
+    store, default = ModelStore(settings.models_path), settings.default_model
+    said, mends = [], []
     try:
-        if deep:
-            store.verify(name)
-        else:
-            store.get(name)
-        size = store.model_path(name).stat().st_size
+        for name in dict.fromkeys((default, *(store.names() if settings.local_models == "all" else settings.local_names))):
+            try:
+                facts = store.verify(name) if deep else store.get(name)
+                said.append(f"{name}, {facts.size_bytes / 1e6:.0f} MB{', every byte as it should be' if deep else ''}")
+            except ModelNotPulled as error:
+                if name == default and name in known_models():
+                    said.append(f"{name} is not there yet; `tollway serve` fetches it")
+                    continue
+                said.append(str(error))
+                mends.append(f"Pull it (`tollway models pull SOURCE --name {name}`), or correct the setting that names it.")
+            except ModelBroken as error:
+                said.append(error.problem)
+                mends.append(error.mend)
     except (EngineError, OSError) as error:
-        return Finding("model", False, str(error), f"Run `tollway models pull {name}`.")
-    return Finding("model", True, f"{name}, {size / 1e6:.0f} MB{', every byte as it should be' if deep else ''}")
+        return Finding(
+            "model", False, words(error), "Let this user read the models, or choose another folder: TOLLWAY_MODELS_DIR=/path."
+        )
+    return Finding("model", not mends, "; ".join(said), " ".join(dict.fromkeys(mends)))
 
 
 def _port(settings: Settings) -> Finding:

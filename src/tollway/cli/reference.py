@@ -32,7 +32,7 @@ def settings(as_json: AsJson = False, markdown: AsMarkdown = False, home: Home =
     if as_json:
         print_json(rows)
         return
-    lines = [(row["name"], str(row["value"]), row["from"], row["help"]) for row in rows]
+    lines = [(row["name"], "-" if row["value"] is None else str(row["value"]), row["from"], row["help"]) for row in rows]
     print_table(("Setting", "Value", "From", "Help"), lines, wrapped=("Value", "Help"))
 
 

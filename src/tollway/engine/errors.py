@@ -16,6 +16,11 @@ class ModelNotPulled(EngineError):
 class ModelBroken(EngineError):
     """The model's folder is there, but its description or file is not."""
 
+    def __init__(self, name: str, problem: str) -> None:
+        self.problem = problem
+        self.mend = f"`tollway models remove {name}`, then pull it again."
+        super().__init__(f"{problem} {self.mend}")
+
 
 class PullError(EngineError):
     """The model could not be fetched."""

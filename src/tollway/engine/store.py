@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from tollway.engine.errors import EngineError, ModelBroken, ModelNotPulled, PullError
-from tollway.engine.facts import FACTS_FILE, MODEL_FILE, PROJECTOR_FILE, VOCABULARY_FILE, ModelFacts
+from tollway.engine.facts import FACTS_FILE, MODEL_FILE, PROJECTOR_FILE, VOCABULARY_FILE, ModelFacts, read_vocabulary
 
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _STAGING_PREFIX = ".pull-"
@@ -33,11 +33,11 @@ class ModelStore:
 
     def list(self) -> Sequence[ModelFacts]:
         """All whole models by name. Broken ones are left out: see `broken`."""
-        return [facts for name in self._names() if isinstance(facts := self._read(name), ModelFacts)]
+        return [facts for name in self.names() if isinstance(facts := self._read(name), ModelFacts)]
 
     def broken(self) -> Sequence[ModelBroken]:
         """Why each folder that looks like a model is none."""
-        return [problem for name in self._names() if isinstance(problem := self._read(name), ModelBroken)]
+        return [problem for name in self.names() if isinstance(problem := self._read(name), ModelBroken)]
 
     def find(self, name: str) -> ModelFacts | None:
         """None for a model that is not there, or broken."""
@@ -73,10 +73,12 @@ class ModelStore:
         for path, sha256 in expected:
             found = file_sha256(path, progress) if path.is_file() else "nothing: the file is missing"
             if found != sha256:
-                raise ModelBroken(
-                    f"{path} is not what was pulled (SHA-256 {found}, expected {sha256})."
-                    f" `tollway models remove {name}`, then pull it again."
-                )
+                raise ModelBroken(name, f"{path} is not what was pulled (SHA-256 {found}, expected {sha256}).")
+        vocabulary = self.vocabulary_path(name)
+        try:
+            read_vocabulary(vocabulary)
+        except msgspec.DecodeError as error:
+            raise ModelBroken(name, f"{vocabulary} is not what was read of the model: {error}.") from None
         return facts
 
     def remove(self, name: str) -> None:
@@ -139,13 +141,14 @@ class ModelStore:
         raise PullError(f"{target} keeps changing under this pull. Is another program writing there?")
 
     def _check_there(self, name: str) -> None:
-        known = self._names()
+        known = self.names()
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             there = f"Did you mean {close[0]}?" if close else f"Here are: {', '.join(known) or 'none'}."
             raise ModelNotPulled(f"The model {name} is not on this machine. {there}")
 
-    def _names(self) -> Sequence[str]:
+    def names(self) -> Sequence[str]:
+        """Of all folders that look like models, whole or broken. Raises EngineError."""
         try:
             return sorted(entry.name for entry in self.path.iterdir() if entry.is_dir() and NAME_PATTERN.fullmatch(entry.name))
         except FileNotFoundError:
@@ -155,19 +158,18 @@ class ModelStore:
 
     def _read(self, name: str) -> ModelFacts | ModelBroken:
         path = self.path / name / FACTS_FILE
-        advice = f"`tollway models remove {name}`, then pull it again."
         try:
             facts = msgspec.json.decode(path.read_bytes(), type=ModelFacts)
             size = self.model_path(name).stat().st_size
             self.vocabulary_path(name).stat()
         except OSError as error:
-            return ModelBroken(f"The model {name} is broken: {error.filename}: {error.strerror}. {advice}")
+            return ModelBroken(name, f"The model {name} is broken: {error.filename}: {error.strerror}.")
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return ModelBroken(f"The model {name} is broken: {path}: {error}. {advice}")
+            return ModelBroken(name, f"The model {name} is broken: {path}: {error}.")
         if facts.name != name or size != facts.size_bytes:
-            return ModelBroken(f"The model {name} is broken: {path} describes another file. {advice}")
+            return ModelBroken(name, f"The model {name} is broken: {path} describes another file.")
         if facts.sees and self.projector_path(name) is None:
-            return ModelBroken(f"The model {name} is broken: its {PROJECTOR_FILE} is missing. {advice}")
+            return ModelBroken(name, f"The model {name} is broken: its {PROJECTOR_FILE} is missing.")
         return facts
 
     @contextlib.contextmanager

@@ -82,8 +82,7 @@ def served_models(settings: Settings, store: ModelStore) -> list[ModelFacts]:
         for problem in store.broken():
             log.warning("model_left_out", reason=str(problem))
         return list(store.list())
-    names = dict.fromkeys(name.strip() for name in settings.local_models.split(",") if name.strip())
-    return [store.get(name) for name in names]
+    return [store.get(name) for name in settings.local_names]
 
 
 def _silent_tokens(facts: ModelFacts, store: ModelStore) -> dict[str, int]:

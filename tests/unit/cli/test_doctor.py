@@ -5,14 +5,18 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tests.postgres import PASSWORD, PostgresServer
+from tests.tiny_gguf import write_tiny_model
 from typer.testing import CliRunner
 
 from tollway.cli import app, doctor
 from tollway.cli.doctor import Finding, examine
+from tollway.engine import ModelStore
+from tollway.engine.fetch import pull
 
 CHECKS = ["python", "settings", "engine", "pip", "home", "disk", "memory", "database", "secret", "upstreams", "model", "port"]
 
@@ -41,15 +45,21 @@ def finding(name: str, **options: Any) -> Finding:
     return found
 
 
-def test_it_checks_everything_and_says_how_to_mend_each_fault(home: Path) -> None:
+@pytest.mark.parametrize("missing", [None, "nobody"])
+def test_it_checks_everything_and_says_how_to_mend_each_fault(
+    home: Path, missing: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if missing:
+        monkeypatch.setenv("TOLLWAY_DEFAULT_MODEL", missing)
     findings = list(examine())
     assert [found.check for found in findings] == CHECKS
-    assert [found.check for found in findings if not found.ok] == ["model"], findings
+    assert [found.check for found in findings if not found.ok] == (["model"] if missing else []), findings
     for found in findings:
         assert bool(found.mend) == (not found.ok), found
 
 
-def test_the_exit_code_and_the_json_agree(home: Path) -> None:
+def test_the_exit_code_and_the_json_agree(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOLLWAY_DEFAULT_MODEL", "nobody")
     result = CliRunner().invoke(app, ["doctor", "--json"])
     told = json.loads(result.stdout)
     assert (result.exit_code, told["ok"]) == (1, False)
@@ -57,20 +67,43 @@ def test_the_exit_code_and_the_json_agree(home: Path) -> None:
     plain = CliRunner().invoke(app, ["doctor"])
     assert plain.exit_code == 1
     assert "wrong model:" in plain.stdout
-    assert "tollway models pull smollm2-135m-instruct" in plain.stdout
+    assert "tollway models pull SOURCE --name nobody" in plain.stdout
 
 
-def test_without_local_models_all_is_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_local_models_nothing_is_asked_that_they_need(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+
     monkeypatch.setenv("TOLLWAY_LOCAL_MODELS", "none")
+    monkeypatch.setattr(doctor, "_python_child", lambda *_: subprocess.CompletedProcess([], -4, "", "No such thing"))
+    monkeypatch.setattr(doctor, "_MEMORY_BYTES_MIN", 10**18)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 0, result.output
 
 
-def test_a_fresh_machine_lacks_only_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_fresh_machine_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOLLWAY_PORT", "0")
-    findings = list(examine(home=tmp_path / "not" / "yet"))
-    assert [found.check for found in findings if not found.ok] == ["model"]
+    findings = {found.check: found for found in examine(home=tmp_path / "not" / "yet")}
+    assert [found for found in findings.values() if not found.ok] == []
+    assert "`tollway serve` fetches it" in findings["model"].detail
     assert not (tmp_path / "not").exists(), "looking must not change anything"
+
+
+def test_each_model_that_is_to_be_served_is_looked_at(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ModelStore(home / "models")
+    write_tiny_model(tmp_path / "tiny.gguf")
+    pull(str(tmp_path / "tiny.gguf"), store)
+    assert "tiny, " in finding("model").detail
+    with store.model_path("tiny").open("r+b") as file:
+        file.seek(-10, 2)
+        file.write(b"x")
+    assert finding("model").ok, "the size is the same"
+    found = finding("model", deep=True)
+    assert (found.ok, found.mend) == (False, "`tollway models remove tiny`, then pull it again.")
+    store.model_path("tiny").unlink()
+    assert not finding("model").ok
+    monkeypatch.setenv("TOLLWAY_LOCAL_MODELS", "smollm2-135m-instruct, other")
+    assert "tollway models pull SOURCE --name other" in finding("model").mend
 
 
 def test_wrong_settings_end_the_examination(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,6 +172,32 @@ def test_a_postgresql_that_is_well_away_or_from_the_future(
 
     monkeypatch.setenv("TOLLWAY_DATABASE_URL", "postgresql://tollway:wrong@127.0.0.1:1/tollway")
     assert "refused" in finding("database").detail
+
+
+def test_a_home_on_a_full_disk_is_told_wherever_the_models_are(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOLLWAY_MODELS_DIR", str(tmp_path))
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=0 if place == home else 10**12))
+    assert str(home) in finding("disk").detail
+
+
+def test_a_home_of_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    assert "Make it a folder that you may write to" in finding("home").mend
+    found = finding("home", home=Path("/nobody/has/this"))
+    assert (found.detail, "TOLLWAY_HOME" in found.mend) == ("/nobody/has/this cannot be made: /: Permission denied", True)
+
+
+def test_a_file_that_only_the_service_may_read_tells_whose_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert "Permission denied. Run it as the user that Tollway runs as" in finding("settings").detail
 
 
 def test_too_little_disk_or_memory(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

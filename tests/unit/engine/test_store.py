@@ -47,6 +47,12 @@ def test_changed_bytes_are_found_by_verify(pulled: ModelStore) -> None:
         pulled.verify("tiny")
 
 
+def test_a_damaged_vocabulary_is_found_by_verify(pulled: ModelStore) -> None:
+    pulled.vocabulary_path("tiny").write_bytes(b"zzzz")
+    with pytest.raises(ModelBroken, match="tollway models remove tiny"):
+        pulled.verify("tiny")
+
+
 @pytest.mark.parametrize("damage", ["no facts", "no json", "other json", "no model", "short model", "no vocabulary", "moved"])
 def test_a_broken_folder_is_reported_and_mended_by_a_pull(pulled: ModelStore, tiny_model: Path, damage: str) -> None:
     folder = pulled.path / "tiny"
