@@ -65,7 +65,13 @@ def describe(task: Task) -> tuple[ModelFacts, Sequence[bytes]]:
 def describe_apart(task: Task) -> tuple[ModelFacts, Sequence[bytes]]:
     """The same in a process of its own. Raises ModelFileError, also when that process dies."""
     command = [sys.executable, "-c", "from tollway.engine.describe import main; main()"]
-    done = subprocess.run(command, input=msgspec.msgpack.encode(task), stdout=subprocess.PIPE, check=False)  # noqa: S603
+    done = subprocess.run(  # noqa: S603 - our own arguments
+        command,
+        input=msgspec.msgpack.encode(task),
+        stdout=subprocess.PIPE,
+        check=False,
+        process_group=0,  # Ctrl-C is for us; what is waited for is killed then
+    )
     if done.returncode:
         raise ModelFileError(f"The process that reads it ended with status {done.returncode}.")
     described = msgspec.msgpack.decode(done.stdout, type=Described)

@@ -1,5 +1,6 @@
 """Fetches one pinned wheel through the package index that this machine is configured for."""
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -23,24 +24,27 @@ def download_package(requirement: str, sha256: str, folder: Path, progress: Prog
     scratch.mkdir(parents=True)
     pinned = scratch / "requirements.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{sha256}\n", encoding="utf-8")
-    log = scratch / "download.log"
     environ = os.environ | {"TMPDIR": str(scratch)}  # what is half downloaded is measured there, and goes with the folder
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  (our own arguments, no shell)
-            _command(pinned, folder), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environ
-        )
+    process = subprocess.Popen(  # noqa: S603  (our own arguments, no shell)
+        _command(pinned, folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,  # no file: the disk may be what is full
+        stderr=subprocess.STDOUT,
+        env=environ,
+        encoding="utf-8",
+        errors="replace",
+    )
+    output: str | None = None
     try:
-        while process.poll() is None:
+        while output is None:
             progress.done(_bytes_in(folder))
-            try:
-                process.wait(_POLL_SECONDS)
-            except subprocess.TimeoutExpired:
-                continue
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                output, _ = process.communicate(timeout=_POLL_SECONDS)
     finally:
         process.kill()
         process.wait()
     if process.returncode:
-        raise PullError(_reason(requirement, log.read_text(encoding="utf-8", errors="replace")))
+        raise PullError(_reason(requirement, output))
 
 
 def extract(folder: Path, member: str, target: Path, progress: Progress) -> None:

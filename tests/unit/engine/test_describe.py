@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,12 @@ def test_a_process_that_dies_is_an_error(capfd: pytest.CaptureFixture[str]) -> N
         describe_apart(task_of(Path("no\0path")))
 
     assert "null byte" in capfd.readouterr().err
+
+
+def test_ctrl_c_reaches_the_one_who_waits_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = tmp_path / "group"
+    (tmp_path / "gguf.py").write_text(f"import os; open({str(group)!r}, 'w').write(str(os.getpgrp())); os._exit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(ModelFileError, match="ended with status 1"):
+        describe_apart(task_of(tmp_path / "tiny.gguf"))
+    assert int(group.read_text()) != os.getpgrp()

