@@ -106,7 +106,9 @@ def logs(
         ended = row.status if row.error_code is None else f"{row.status} ({row.error_code})"
         times = ("" if row.first_token_ms is None else f"{row.first_token_ms:,}", f"{row.duration_ms:,}")
         lines.append((moment(row.created_at), ended, row.model, *figures, *times, row.request_id, row.route))
-    nothing = f"There were no such requests in the last {period}." if request is None else f"There is no request {request}."
+    nothing = f"There were no such requests in the last {period}."
+    if request is not None:
+        nothing = f"This account has no request {request}; --account names another."
     print_table(columns, lines, wrapped=("When (UTC)", "Status", "Model", "Route"), nothing=nothing)
 
 

@@ -213,7 +213,7 @@ def test_usage_and_logs(home: Path) -> None:
     ("command", "says"),
     [
         ("logs", "no such requests in the last 30d"),
-        ("logs nosuch", "no request nosuch"),
+        ("logs nosuch", "This account has no request nosuch; --account names another."),
         ("usage --period 24h", "Nothing was used in the last 24h"),
         ("people list", "nobody yet"),
         ("accounts list", "no accounts"),
