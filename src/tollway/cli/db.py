@@ -19,7 +19,7 @@ import typer
 from msgspec import Struct
 
 from tollway import __version__, clock
-from tollway.cli.house import absence, is_absent, refuse_beside_a_server, warn_of_another
+from tollway.cli.house import absence, is_absent, refuse_beside_a_server, warn_of_mistakes
 from tollway.cli.terminal import AsJson, Home, err, fail, out, print_json, settings_in_force, words
 from tollway.errors import StorageUnavailable
 from tollway.settings import Settings
@@ -59,7 +59,7 @@ def info(
     from tollway.storage.tables import SCHEMA_VERSION
 
     settings = settings_in_force(home=home)
-    warn_of_another(settings)
+    warn_of_mistakes(settings)
     if is_absent(settings):
         fail(absence(settings))
 
@@ -88,7 +88,7 @@ def migrate(as_json: AsJson = False, home: Home = None) -> None:
     from tollway.storage.tables import SCHEMA_VERSION
 
     settings = settings_in_force(home=home)
-    warn_of_another(settings)
+    warn_of_mistakes(settings)
     with _opened(settings) as database:
         before = database.migrate()
     if as_json:
@@ -316,7 +316,7 @@ def _schema(settings: Settings) -> str | None:
     """None = there is no database. Fails where the home's secret is not the database's: no backup of it would help."""
     from tollway.accounts import check_secret_in
 
-    warn_of_another(settings)
+    warn_of_mistakes(settings)
     if is_absent(settings):
         return None
 

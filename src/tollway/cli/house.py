@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from msgspec import Struct
 
-from tollway.cli.terminal import err, fail, settings_in_force, words
+from tollway.cli.terminal import fail, settings_in_force, warn, words
 from tollway.settings import DatabaseUrl, Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def on_database(home: Path | None, work: Callable[[House], Awaitable[T]], *, fir
     from tollway.usage import UsageQueries
 
     settings = settings_in_force(home=home)
-    warn_of_another(settings)
+    warn_of_mistakes(settings)
     if is_absent(settings) and not first:
         fail(absence(settings))
 
@@ -105,23 +105,27 @@ def _running(settings: Settings) -> Iterator[tuple[Path, str | None]]:
             yield file, msgspec.json.decode(file.read_bytes(), type=_HandedOut).settings.database_url
 
 
-def warn_of_another(settings: Settings) -> None:
-    """Says so where a server that runs on this home works with another database than this command."""
+def warn_of_mistakes(settings: Settings) -> None:
+    """Says so where this command is most likely not run as it was meant: on another database than the server that runs on
+    this home, or by root in somebody else's home, who may then not use what root makes there.
+    """
+    with contextlib.suppress(OSError, KeyError):  # no home yet, or nobody's
+        owner = settings.home.owner()
+        if os.geteuid() == 0 and owner != "root":
+            warn(f"{settings.home} belongs to {owner}, who cannot use what root makes there. Run it as {owner}.")
     ours = settings.database_url.reveal() if settings.database_url else None
     for _, theirs in _running(settings):
         if theirs != ours:
             place = DatabaseUrl(theirs) if theirs else f"the SQLite file in {settings.home}"
-            err.print("[yellow]warning[/yellow] ", end="")
-            err.print(
+            warn(
                 f"the server that runs on this home works with {place}, this command with {settings.database}. "
-                "Give both the same TOLLWAY_DATABASE_URL.",
-                markup=False,
+                "Give both the same TOLLWAY_DATABASE_URL."
             )
 
 
 def refuse_beside_a_server(settings: Settings) -> None:
     """For what changes the secret, which a running server has read already."""
-    warn_of_another(settings)
+    warn_of_mistakes(settings)
     for file, _ in _running(settings):
         process = file.stem.removeprefix("workers-")
         if process == str(os.getpid()):  # left in a container, where whoever runs is the first process

@@ -11,7 +11,19 @@ from tollway import clock
 from tollway.cli import values
 from tollway.cli.accounts import limits_text
 from tollway.cli.house import named_key, named_or_first, on_accounts
-from tollway.cli.terminal import AsJson, Home, InAccount, err, fail, moment, out, print_json, print_table, settings_in_force
+from tollway.cli.terminal import (
+    AsJson,
+    Home,
+    InAccount,
+    err,
+    fail,
+    moment,
+    out,
+    print_json,
+    print_table,
+    settings_in_force,
+    warn,
+)
 from tollway.settings import SettingsError
 
 if TYPE_CHECKING:
@@ -222,8 +234,7 @@ def _warn_of_unknown(changes: "KeyChanges", home: Path | None) -> None:
                 if name not in unserved:
                     catalog.resolve(name)
             except ModelNotFound as error:
-                err.print("[yellow]warning[/yellow] ", end="")
-                err.print(error.message, markup=False)
+                warn(error.message)
 
 
 def _report(key: "ApiKey", owner: "Account", as_json: bool) -> None:

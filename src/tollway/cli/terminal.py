@@ -35,6 +35,12 @@ def fail(message: str, exit_code: int = 1) -> NoReturn:
     raise typer.Exit(exit_code)
 
 
+def warn(message: str) -> None:
+    """One line on stderr; what was asked for is done all the same."""
+    err.print("[yellow]warning[/yellow] ", end="")
+    err.print(message, markup=False)
+
+
 def words(error: Exception) -> str:
     """What is wrong, for people: of an error of the system's, the file and the reason."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:

@@ -164,3 +164,16 @@ def test_a_server_on_another_database_is_told_of(home: Path, command: str) -> No
     assert "warning" not in run(command).stderr, "of a server that was killed"
     with WorkerConfig(Settings(home=home), [], shipped_configuration()).handed_out():
         assert "warning" not in run(command).stderr
+
+
+@pytest.mark.parametrize(("user", "owner", "warned"), [(0, "tollway", True), (0, "root", False), (1000, "tollway", False)])
+def test_root_in_the_home_of_somebody_else_is_warned(
+    home: Path, user: int, owner: str, warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("keys create").exit_code == 0
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr(Path, "owner", lambda _: owner)
+    for command in ("keys list", "db info"):
+        result = run(command)
+        assert result.exit_code == 0
+        assert (f"{home} belongs to {owner}" in result.stderr) == warned
