@@ -80,6 +80,8 @@ def main() -> None:
         asyncio.run(serve(options.dialect, options.fault, options.share, options.port))
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        sys.exit(f"{error.strerror}. `--port 0` takes any port that is free.")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,13 @@ def test_another_route_answers_for_one_that_stalls(tmp_path: Path, models_path: 
     assert answer["model"] == LOCAL_MODEL
     assert route.startswith("local/")
     assert route.endswith("attempts=2")
+
+
+def test_a_port_that_somebody_has_is_told_in_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        command = [sys.executable, "-m", "tests.fakes", "--port", str(other.getsockname()[1])]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, len(done.stderr.splitlines()), "--port 0" in done.stderr) == (1, 1, True), done.stderr
 
 
 @pytest.mark.parametrize("dialect", KEYS)
