@@ -376,6 +376,8 @@ def _of_text(kind: Any, value: object) -> Any:
     """What msgspec does not know: paths, addresses and secrets."""
     if not isinstance(value, str):
         raise ValueError("must be text, in quotation marks")
+    if kind is Path and not value:
+        raise ValueError("must not be empty")  # it would be whatever folder one is in
     return kind(value)
 
 

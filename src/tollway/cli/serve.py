@@ -148,8 +148,11 @@ def _run(settings: Settings, configuration: "Configuration", flags: dict[str, An
     first_key, shown = None, threading.Event()
     try:
         if settings.local_models != "none":
-            with shown_progress() as progress:
-                ensure_pulled(settings.default_model, store, progress)
+            try:
+                with shown_progress() as progress:
+                    ensure_pulled(settings.default_model, store, progress)
+            except EngineError as error:
+                fail(f"{error} Without a model of its own: TOLLWAY_LOCAL_MODELS=none tollway serve")
         supervisor = Supervisor(settings, store)  # it looks at once at which models there are
         supervisor.start()
         config = WorkerConfig(settings, supervisor.endpoints(), configuration)

@@ -114,6 +114,12 @@ def test_a_variable_that_is_no_setting(tmp_path: Path) -> None:
     assert refused(tmp_path, TOLLWAY_PROT="1") == (2, "error TOLLWAY_PROT is no setting. Did you mean `TOLLWAY_PORT`?")
 
 
+def test_a_folder_without_a_name_is_not_the_one_that_one_is_in(tmp_path: Path) -> None:
+    empty = "= '' (from environment variable {}): must not be empty."
+    assert refused(tmp_path, TOLLWAY_HOME="") == (2, f"error home {empty.format('TOLLWAY_HOME')}")
+    assert refused(tmp_path, TOLLWAY_MODELS_DIR="") == (2, f"error models_dir {empty.format('TOLLWAY_MODELS_DIR')}")
+
+
 def test_a_secret_that_is_a_folder(tmp_path: Path) -> None:
     (tmp_path / "secret.key").mkdir()
     assert refused(tmp_path, "--port", "0") == (1, f"error {tmp_path / 'secret.key'}: Is a directory")
@@ -124,6 +130,7 @@ def test_what_is_wrong_is_told_as_it_is(tmp_path: Path, name: str) -> None:
     code, said = refused(tmp_path, "--port", "0", "--default-model", name, TOLLWAY_LOCAL_MODELS="all")
     assert code == 1
     assert said.startswith(f"error {name} is neither a known model")
+    assert said.endswith("Without a model of its own: TOLLWAY_LOCAL_MODELS=none tollway serve")
 
 
 def test_nothing_is_left_to_import_for_the_thread_that_looks_whether_it_answers() -> None:
