@@ -197,11 +197,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "https"
     public_url: Annotated[
         Annotated[str, Meta(pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+)?$")],
-        Meta(description="The address that people use, such as `https://ai.example.org`; empty = as each request says."),
+        Meta(
+            description="The address that people use, such as `https://ai.example.org`, with nothing after it; "
+            "empty = as each request says."
+        ),
     ] = ""
     signup: Annotated[
         Literal["open", "invitation", "closed"],
-        Meta(description="Who may sign up: everybody, who has an invitation, or nobody. The first owner has a link."),
+        Meta(description="Who may sign up: nobody, who has an invitation, or everybody. The first owner has a link."),
     ] = "closed"
     body_bytes_max: Annotated[Count, Meta(description="Largest request body.")] = 20_000_000
     receive_seconds: Annotated[
