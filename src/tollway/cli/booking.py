@@ -25,7 +25,19 @@ app = typer.Typer(
 )
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 500000, or 5USD.", show_default=False)]
-Note = Annotated[str | None, typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.")]
+
+
+def _one_line(note: str | None) -> str | None:
+    """As the pages have it: a row of the ledger is a line."""
+    from tollway.accounts.checks import is_storable
+
+    if note is not None and not is_storable(note):
+        fail("A note is one line of text.", 2)
+    return note
+
+
+_NOTE = typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.", callback=_one_line)
+Note = Annotated[str | None, _NOTE]
 Reason = Literal["payment", "bonus"]
 
 
@@ -63,7 +75,7 @@ def grant(
 @app.command(context_settings={"ignore_unknown_options": True})
 def adjust(
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 500000, -500000 or -0.25USD.", show_default=False)],
-    note: Annotated[str, typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.")],
+    note: Annotated[str, _NOTE],
     account: InAccount = None,
     as_json: AsJson = False,
     home: Home = None,
