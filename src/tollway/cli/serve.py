@@ -19,6 +19,7 @@ import typer
 
 from tollway import __version__
 from tollway.cli.counting import counting_folder, place_to_count
+from tollway.cli.house import warn_of_mistakes
 from tollway.cli.terminal import err, fail, settings_in_force, words
 from tollway.settings import Settings, SettingsError, load
 from tollway.web.generated import setting_fields
@@ -61,6 +62,7 @@ def serve(**flags: Any) -> None:
             f"{words(error)}. The home folder must be one that you may write to; another is chosen by "
             "TOLLWAY_HOME=/path tollway serve"
         )
+    warn_of_mistakes(settings)
     with _counting_together(settings.workers):
         _run(settings, configuration, flags, hang_up)
 
