@@ -48,7 +48,13 @@ def list_models(as_json: AsJson = False, home: Home = None) -> None:
 
     Examples: `tollway models list`, `tollway models list --json | jq '.[] | select(.usable) | .id'`
     """
-    catalog = _catalog(settings_in_force(home=home))
+    from tollway.engine import ModelStore, known_models
+
+    settings = settings_in_force(home=home)
+    catalog = _catalog(settings)
+    default = settings.default_model
+    if settings.local_models != "none" and default in known_models() and ModelStore(settings.models_path).find(default) is None:
+        err.print(f"{default} is not here yet: `tollway serve` fetches it first, or `tollway models pull`.", markup=False)
     rows = [_row(plan) for plan in catalog.plans]
     if as_json:
         print_json(rows)

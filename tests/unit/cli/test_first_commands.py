@@ -63,6 +63,13 @@ def told(command: str) -> str:
     return result.stderr
 
 
+def test_a_model_that_the_first_start_brings_is_told_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = run("models list")
+    assert (listed.exit_code, "smollm2-135m-instruct is not here yet: `tollway serve` fetches it" in listed.stderr) == (0, True)
+    monkeypatch.setenv("TOLLWAY_LOCAL_MODELS", "none")
+    assert "not here yet" not in run("models list").stderr
+
+
 @pytest.mark.parametrize("command", OTHERS)
 def test_a_home_without_a_database_stays_one(home: Path, command: str) -> None:
     said = told(command)
