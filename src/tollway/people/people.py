@@ -218,6 +218,7 @@ class People:
             key_prefix=PLAYGROUND,
             key_name=PLAYGROUND,
             account_limits=account.limits,
+            low_balance_credits=account.low_balance_credits,
             origin="playground",
         )
 

@@ -9,7 +9,7 @@ from tests.asgi import call
 from tests.installation import installed, site_of
 from tests.visitor import Visitor, owner_of
 
-from tollway.accounts import KeyChanges
+from tollway.accounts import AccountChanges, KeyChanges
 from tollway.api.services import Services
 from tollway.errors import Unauthorized
 
@@ -234,6 +234,17 @@ async def test_the_playground_may_ask_with_a_session(tmp_path: Path) -> None:
         assert await status(good | {"authorization": "Bearer x"}) == 401, "a key that is sent has to be right"
         caller = await services.people.caller(owner.cookies["tollway_session"], session.csrf)
         assert (caller.origin, caller.key_id) == ("playground", "")
+
+
+async def test_a_session_calls_under_the_limits_of_its_account(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        session = await services.people.session(owner.cookies["tollway_session"])
+        assert session is not None
+        changes = AccountChanges(requests_per_minute=7, low_balance_credits=500)
+        await services.accounts.update_account(session.user.account_id, changes)
+        caller = await services.people.caller(owner.cookies["tollway_session"], session.csrf)
+        assert (caller.account_limits.requests_per_minute, caller.low_balance_credits) == (7, 500)
 
 
 async def test_what_was_typed_is_kept_when_it_cannot_be(tmp_path: Path) -> None:
