@@ -348,6 +348,7 @@ class Answer:
             usage.prompt_tokens_details = counted.prompt_tokens_details
             usage.completion_tokens_details = counted.completion_tokens_details
         usage, flags = trusted_usage(usage)
+        flags = [*counted.flags, *flags]
         if self._usage is None and status == "succeeded":
             flags.insert(0, "usage_missing")
         tariff = tariff_of(route.price, markup)

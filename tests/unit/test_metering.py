@@ -102,7 +102,7 @@ def test_hostile_reports_of_upstreams(record_property: Callable[[str, Any], None
     def check(said: object, price: Price, markup: str, choices: int) -> None:
         nonlocal made
         made += 1
-        usage = checked_usage(said, Usage(10, 5, 15), _route(price), choices, quiet=True)
+        usage, _ = checked_usage(said, Usage(10, 5, 15), _route(price), choices, quiet=True)
         assert usage.prompt_tokens >= 1
         assert usage.completion_tokens >= 1, "text came, so it was not made of nothing"
         _assert_sound(usage, price, markup)

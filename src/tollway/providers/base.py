@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tollway.catalog import Route
 from tollway.wire.chat import ChatRequest, ChunkChoice, CompletionTokensDetails, PromptTokensDetails, Usage
@@ -18,13 +18,16 @@ Take = Callable[[Item], "asyncio.Future[Any] | None"]
 class Meter(Struct):
     """What has been counted so far of an answer that may be broken off: the last figures of the engine or upstream, else None.
 
-    The provider writes it as it goes. It is read only when the answer did not reach its end and so has no Usage.
+    The provider writes it as it goes. `flags` are always read, the rest only when the answer did not reach its end and so has
+    no Usage.
     """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
+    flags: list[str] = field(default_factory=list)
+    """What was wrong with the upstream's figures, for the receipt."""
     rounds: int = 0
     """How often the upstream was asked anew since the answer began, for choices that are made one after the other. Each time
     it may take as long as for a first piece of content."""
@@ -38,6 +41,7 @@ class Meter(Struct):
     def clear(self) -> None:
         """For the next attempt."""
         self.prompt_tokens = self.completion_tokens = self.prompt_tokens_details = self.completion_tokens_details = None
+        self.flags = []
 
 
 class Provider(Protocol):

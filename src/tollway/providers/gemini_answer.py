@@ -290,6 +290,11 @@ class CallUsage(Struct):
         if self.doubts:
             log.warning("upstream_usage_doubtful", upstream=self.route.upstream.name, fields=sorted(self.doubts))
 
+    @property
+    def flags(self) -> set[str]:
+        """The doubts, for the receipt."""
+        return {"usage_missing" if doubt == "missing" else f"{doubt}_unusable" for doubt in self.doubts}
+
 
 class Tally:
     """The usage of a request: its calls, one for each choice, added up. The upstream bills the prompt for each of them."""
@@ -304,6 +309,7 @@ class Tally:
             usage.noted = True
             self.calls.append(usage)
         self._meter.note(self.usage())
+        self._meter.flags = sorted(set().union(*(call.flags for call in self.calls)))
 
     def usage(self) -> Usage:
         prompt = sum(call.prompt_tokens for call in self.calls)

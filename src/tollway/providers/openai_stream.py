@@ -275,7 +275,8 @@ class AnswerReader:
             raise self._broken("ended its stream before the answer was complete")
         if not self.done and self._route.upstream.quirks.done_marker:
             raise self._broken("ended its stream without [DONE]", "where it never sends one, set its quirk done_marker = false")
-        return checked_usage(self._reported, self._counted(), self._route, len(self._choices))
+        usage, self._meter.flags = checked_usage(self._reported, self._counted(), self._route, len(self._choices))
+        return usage
 
     def _counted(self) -> Usage:
         """Our own count: a token per piece or per 4 bytes of text, whatever is more."""
@@ -285,7 +286,9 @@ class AnswerReader:
     def break_off(self) -> None:
         """The answer ends here: the meter gets what came of it, if anything did."""
         if self._pieces or self._reported is not None:
-            self._meter.note(checked_usage(self._reported, self._counted(), self._route, len(self._choices), quiet=True))
+            usage, flags = checked_usage(self._reported, self._counted(), self._route, len(self._choices), quiet=True)
+            self._meter.note(usage)
+            self._meter.flags = flags if self._reported is not None else []  # before its end no answer has figures
 
     def _broken(self, what: str, detail: object = None) -> BadGateway:
         route = self._route

@@ -16,15 +16,18 @@ log = structlog.get_logger()
 _PLAIN = frozenset(("prompt_tokens", "completion_tokens", "total_tokens"))
 
 
-def checked_usage(reported: object, counted: Usage, route: Route, choices: int, *, quiet: bool = False) -> Usage:
-    """The usage to charge. `counted` is our own estimate of prompt and completion; `reported` the upstream's object or None.
+def checked_usage(
+    reported: object, counted: Usage, route: Route, choices: int, *, quiet: bool = False
+) -> tuple[Usage, list[str]]:
+    """The usage to charge, and flags that say what was not usable. `counted` is our own estimate of prompt and completion;
+    `reported` the upstream's object or None.
 
     What was not usable is logged under the names of its fields, unless `quiet`.
     """
     if not isinstance(reported, dict):
         if not quiet and (reported is not None or route.upstream.quirks.usage_in_stream != "never"):
             log.warning("upstream_usage_missing", upstream=route.upstream.name, model=route.upstream_model)
-        return counted
+        return counted, ["usage_missing"]
     figures = _Figures(reported)
     context = route.context_tokens
     # The context bounds prompt and answer; an operator may have set it too low, so what is plausible by its size passes too.
@@ -36,7 +39,7 @@ def checked_usage(reported: object, counted: Usage, route: Route, choices: int, 
         at_least=min(1, counted.completion_tokens),
     )
     if prompt is not None and completion is not None and reported.keys() <= _PLAIN:
-        return Usage(prompt, completion, prompt + completion)
+        return Usage(prompt, completion, prompt + completion), []
     figures.unusable += [name for name in ("prompt_tokens", "completion_tokens") if reported.get(name) is None]
     prompt = counted.prompt_tokens if prompt is None else prompt
     completion = counted.completion_tokens if completion is None else completion
@@ -66,7 +69,7 @@ def checked_usage(reported: object, counted: Usage, route: Route, choices: int, 
     unusable = [*figures.unusable, *of_completion.unusable, *of_prompt.unusable]
     if unusable and not quiet:
         log.warning("upstream_usage_unusable", upstream=route.upstream.name, model=route.upstream_model, fields=unusable)
-    return Usage(
+    usage = Usage(
         prompt_tokens=prompt,
         completion_tokens=completion,
         total_tokens=prompt + completion,
@@ -75,6 +78,7 @@ def checked_usage(reported: object, counted: Usage, route: Route, choices: int, 
             PromptTokensDetails(audio_tokens=audio, cached_tokens=cached) if (audio, cached) != (None, None) else None
         ),
     )
+    return usage, [f"{name}_unusable" for name in unusable]
 
 
 class _Figures:

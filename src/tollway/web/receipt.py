@@ -20,6 +20,7 @@ FLAGS = {
     "cached_above_prompt": "The upstream reported more cached tokens than there were in the prompt; they were cut.",
 }
 """What was wrong with the usage that an upstream reported, in words."""
+_UNUSABLE = "_unusable"
 
 
 class Event(Struct):
@@ -78,9 +79,16 @@ async def receipt(visit: Visit) -> Response:
         price_version=version,
         lines=_lines(row, terms),
         markup=_markup(terms),
-        flags=[FLAGS.get(flag, flag.replace("_", " ")) for flag in (row.flags or "").split(",") if flag] if row else [],
+        flags=[_in_words(flag) for flag in (row.flags or "").split(",") if flag] if row else [],
         is_running=row is None and not any(entry.kind in RESOLUTIONS for entry in entries),
     )
+
+
+def _in_words(flag: str) -> str:
+    if flag.endswith(_UNUSABLE):
+        figures = flag.removesuffix(_UNUSABLE).replace("_", " ")
+        return f"The upstream reported {figures} that cannot be; they were estimated or cut."
+    return FLAGS.get(flag, flag.replace("_", " "))
 
 
 def _events(row: LogRow | None, entries: list[Entry]) -> list[Event]:

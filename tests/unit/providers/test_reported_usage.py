@@ -43,7 +43,7 @@ usages = st.one_of(
 @given(reported=usages, prompt=st.integers(1, 10_000), completion=st.integers(0, 10_000), choices=st.integers(1, 4))
 def test_any_usage_can_be_charged(reported: Any, prompt: int, completion: int, choices: int) -> None:
     counted = Usage(prompt, completion, prompt + completion)
-    usage = checked_usage(reported, counted, ROUTE, choices)
+    usage, flags = checked_usage(reported, counted, ROUTE, choices)
     flat = msgspec.to_builtins(usage)
     figures = [flat[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
     for part in (flat["prompt_tokens_details"], flat["completion_tokens_details"]):
@@ -59,6 +59,7 @@ def test_any_usage_can_be_charged(reported: Any, prompt: int, completion: int, c
     if usage.completion_tokens_details is not None:
         assert (usage.completion_tokens_details.reasoning_tokens or 0) <= usage.completion_tokens
     assert credits_for(usage, tariff_of(PRICE, 1_000_000)) >= 0
+    assert flags or isinstance(reported, dict), "what is not reported is flagged"
 
 
 @given(prompt=st.integers(1, 8192), completion=st.integers(1, 8192), data=st.data())
@@ -76,10 +77,12 @@ def test_sound_usage_passes_as_it_is(prompt: int, completion: int, data: st.Data
         },
     }
 
-    assert msgspec.to_builtins(checked_usage(reported, Usage(5, 5, 10), ROUTE, 1)) == reported
+    usage, flags = checked_usage(reported, Usage(5, 5, 10), ROUTE, 1)
+    assert (msgspec.to_builtins(usage), flags) == (reported, [])
 
 
 def test_nothing_reported_for_something_received_is_not_believed() -> None:
-    usage = checked_usage({"prompt_tokens": 0, "completion_tokens": 0}, Usage(7, 3, 10), ROUTE, 1)
+    usage, flags = checked_usage({"prompt_tokens": 0, "completion_tokens": 0}, Usage(7, 3, 10), ROUTE, 1)
 
     assert usage == Usage(7, 3, 10)
+    assert flags == ["prompt_tokens_unusable", "completion_tokens_unusable"]

@@ -154,7 +154,7 @@ async def test_a_receipt_by_any_of_its_ids(tmp_path: Path) -> None:
             inference_id="inf-1",
             client_request_id="order:7",
             attempts=2,
-            flags="above_hold",
+            flags="above_hold,prompt_tokens_unusable",
         )
         for strange in ("new", ".", ".."):
             await asked(it, it.members_account, client_request_id=strange)
@@ -173,6 +173,7 @@ async def test_a_receipt_by_any_of_its_ids(tmp_path: Path) -> None:
             "Prompt, from the cache 112 tokens at $0.01 a million $0.0000015",
             "Completion 190 tokens at $0.40 a million $0.000095",
             "with the markup of 1.25",
+            "The upstream reported prompt tokens that cannot be; they were estimated or cut.",
             "what is above was not charged",
             "laptop",
             "hold",
