@@ -106,7 +106,7 @@ class Completions:
         if journey.stays_here and self._desk.vouches_for(order):
             answer = self._begin(call, journey)  # it reads the prompt while the hold is written
         try:
-            admitted = await self._admitted(order, bound)
+            admitted = await self._admitted(order, bound, call.request)
         except BaseException:
             if answer is not None:
                 answer.call_off()
@@ -124,11 +124,12 @@ class Completions:
         answer.admit(admitted)
         return answer
 
-    async def _admitted(self, order: Order, bound: Bound) -> Admitted | Replay:
+    async def _admitted(self, order: Order, bound: Bound, request: ChatRequest) -> Admitted | Replay:
         try:
             return await self._desk.admit(order)
         except NotAffordable as refusal:
-            refusal.offer(bound.output_affordable(refusal.available))
+            parameter = "max_tokens" if request.max_completion_tokens is None else "max_completion_tokens"  # the one that wins
+            refusal.offer(bound.output_affordable(refusal.available), parameter)
             raise
 
     def _begin(self, call: Call, journey: Journey, after: "Answer | None" = None) -> "Answer":

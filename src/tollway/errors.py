@@ -177,11 +177,11 @@ class NotAffordable(Forbidden):
 
     available = 0
 
-    def offer(self, max_tokens: int) -> None:
-        """Tells the `max_tokens` that the credits would cover."""
+    def offer(self, max_tokens: int, parameter: str) -> None:
+        """Tells the `max_tokens` that the credits would cover. `parameter` is what the request calls it."""
         self.data = {**(self.data or {}), "max_tokens_affordable": max_tokens}
         if max_tokens:
-            self.message = f"{self.message} `max_tokens: {max_tokens}` would fit."
+            self.message = f"{self.message} `{parameter}: {max_tokens}` would fit."
 
 
 class InsufficientCredits(NotAffordable):
@@ -189,7 +189,8 @@ class InsufficientCredits(NotAffordable):
 
     default_code = "insufficient_quota"
 
-    def __init__(self, *, needed: int, available: int) -> None:
+    def __init__(self, *, needed: int, available: int, left: int) -> None:
+        """`left` are those of the available ones that the key's own limit leaves."""
         message = (
             f"You've run out of credits: this request may cost up to {needed:,} credits, and {available:,} are available. "
             "Add credits, or ask for less."
@@ -197,7 +198,7 @@ class InsufficientCredits(NotAffordable):
         # spelt as the platform spells it
         data = {"kind": "err_insufficent_credits", "credits_needed": needed, "credits_available": available}
         super().__init__(message, data=data)
-        self.available = available
+        self.available = left
 
 
 class SpendLimitReached(NotAffordable):

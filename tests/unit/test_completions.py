@@ -250,17 +250,23 @@ async def test_missing_usage_is_estimated_from_the_bytes_and_flagged(house: Hous
     assert (row.completion_tokens, row.flags) == (2, "usage_missing")
 
 
-async def test_refused_for_lack_of_credits_before_anybody_is_asked(database: Database) -> None:
+@pytest.mark.parametrize("parameter", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("spend_limit", [None, 4500])
+async def test_refused_for_lack_of_credits_before_anybody_is_asked(
+    database: Database, parameter: str, spend_limit: int | None
+) -> None:
     async with house_with(database, 5000, Script()) as house:
+        if spend_limit is not None:
+            house.bench.caller = structs.replace(house.bench.caller, spend_limit_credits=spend_limit, spend_window="day")
         with pytest.raises(InsufficientCredits) as refusal:
-            await house.start(max_tokens=1000, n=3)
+            await house.start(**{parameter: 1000}, n=3)
         data = refusal.value.data
         assert data is not None
         assert data["credits_available"] == 5000 < data["credits_needed"]
         assert house.script.requests == []
         fitting = data["max_tokens_affordable"]
-        assert f"max_tokens: {fitting}" in refusal.value.message
-        await house.start(max_tokens=fitting, n=3)
+        assert f"`{parameter}: {fitting}` would fit" in refusal.value.message
+        await house.start(**{parameter: fitting}, n=3)
         await house.ended()
         assert len(house.script.requests) == 1
 

@@ -138,16 +138,16 @@ class _Batch:
         """The credits to hold: what the account and the key's own limit leave, up to the order's bound."""
         caller = order.caller
         available = self._books.balance(caller.account_id).available
-        if available < order.credits_min:
-            raise InsufficientCredits(needed=order.credits_min, available=available)
+        left = available
         if place is not None and caller.spend_limit_credits is not None:
-            left = max(0, caller.spend_limit_credits - self._state.spend.used(place))
-            if left < order.credits_min:
-                per = "" if caller.spend_window == "no_reset" else f" a {caller.spend_window}"
-                limit = f"{caller.spend_limit_credits:,} credits{per}"
-                raise SpendLimitReached(needed=order.credits_min, available=left, limit=limit)
-            available = min(available, left)
-        return min(order.credits, available)
+            left = min(available, max(0, caller.spend_limit_credits - self._state.spend.used(place)))
+        if available < order.credits_min:
+            raise InsufficientCredits(needed=order.credits_min, available=available, left=left)
+        if left < order.credits_min:
+            per = "" if caller.spend_window == "no_reset" else f" a {caller.spend_window}"
+            limit = f"{caller.spend_limit_credits:,} credits{per}"
+            raise SpendLimitReached(needed=order.credits_min, available=left, limit=limit)
+        return min(order.credits, left)
 
     def _place(self, caller: Caller) -> Place | None:
         if caller.spend_limit_credits is None or caller.spend_window is None:
