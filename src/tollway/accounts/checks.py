@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from tollway.accounts.records import AccountChanges, KeyChanges
 from tollway.errors import InvalidRequest
 from tollway.money import CREDITS_PER_USD, USD_MAX
+from tollway.storage.texts import is_storable
 from tollway.wire.keys import LIMIT_MAX, MODEL_LENGTH_MAX, MODELS_MAX, NAME_LENGTH_MAX, Scope, SpendWindow
 
 CREDITS_MAX = USD_MAX * CREDITS_PER_USD
@@ -100,12 +101,6 @@ def _checked_models(models: Iterable[str]) -> tuple[str, ...]:
             raise InvalidRequest(f"A model's id has 1 to {MODEL_LENGTH_MAX} characters, without blanks around.", param=param)
         refuse_control_characters(model, param)
     return kept
-
-
-def is_storable(text: str) -> bool:
-    """Whether a query may carry the text: every other one would be a name that nothing has."""
-    # what moves a terminal's cursor or breaks a line, and half characters that no encoding can store
-    return not any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in text)
 
 
 def refuse_control_characters(text: str, param: str) -> None:

@@ -6,13 +6,14 @@ from sqlalchemy import Connection
 
 from tollway import clock
 from tollway.accounts.authentication import Authenticator
-from tollway.accounts.checks import checked_account, checked_key, is_storable
+from tollway.accounts.checks import checked_account, checked_key
 from tollway.accounts.keys import digest_of, looks_like_key, make_key, prefix_of
 from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, KeyChanges, NewKey, from_json_text
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.storage import Database
 from tollway.storage.tables import accounts, api_keys, key_spend
+from tollway.storage.texts import is_storable
 from tollway.wire.keys import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, KeyKind
 
 FIRST_ACCOUNT = "owner"

@@ -9,14 +9,18 @@ from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.ledger.books import FIRST_HASH, Books
 from tollway.ledger.records import Balance, Entry
+from tollway.money import CREDITS_PER_USD, USD_MAX
 from tollway.storage import Database
 from tollway.storage.tables import IS_BOOKED_BY_HAND, IS_TRANSACTION, accounts, balances, ledger_entries
+from tollway.storage.texts import is_storable
 from tollway.wire.billing import Direction, TransactionType
 
 GrantReason = Literal["payment", "bonus", "init"]
 
 CREDITS_MAX = 10**15
 """The most that one entry may move: 500 million dollars, far below where 64 bits end."""
+BALANCE_MAX = USD_MAX * CREDITS_PER_USD
+"""The most that is booked onto an account, so that every amount is one that can be named."""
 _NOTE_LENGTH_MAX = 200
 Cursor = tuple[float, int]
 """The time and number of the last entry of a page."""
@@ -59,6 +63,7 @@ class Ledger:
             books = _locked_books(connection, account_id)
             if once is not None and _has_entry(connection, once, "grant"):
                 return None
+            _refuse_above(books.balance(account_id), credits_granted)
             entry = books.enter("grant", account_id, request_id, posted=credits_granted, reference=reason, note=_note(note))
             books.flush()
             return entry
@@ -71,14 +76,18 @@ class Ledger:
         Raises InvalidRequest, too, when it would go below what is held.
         """
         _check_amount(abs(credits_added))
+        if not note.strip():
+            raise InvalidRequest("Say in the note why the balance is corrected.", param="note")
 
         def work(connection: Connection) -> Entry | None:
             books = _locked_books(connection, account_id)
             if once is not None and _has_entry(connection, once, "adjustment"):
                 return None
-            available = books.balance(account_id).available
-            if available + credits_added < 0:
-                raise InvalidRequest(f"The account has {available:,} credits available; it cannot lose more.", param="credits")
+            balance = books.balance(account_id)
+            _refuse_above(balance, credits_added)
+            if balance.available + credits_added < 0:
+                told = f"The account has {balance.available:,} credits available; it cannot lose more."
+                raise InvalidRequest(told, param="credits")
             request_id = once or "adjustment_" + random_text(21)
             entry = books.enter("adjustment", account_id, request_id, posted=credits_added, note=_note(note))
             books.flush()
@@ -210,7 +219,13 @@ def _check_amount(credits_moved: int) -> None:
         raise InvalidRequest(f"The amount must be 1 to {CREDITS_MAX:,} credits.", param="credits")
 
 
+def _refuse_above(balance: Balance, credits_added: int) -> None:
+    if credits_added > 0 and balance.posted + credits_added > BALANCE_MAX:
+        told = f"An account has at most {BALANCE_MAX:,} credits, and this one has {balance.posted:,}."
+        raise InvalidRequest(told, param="credits")
+
+
 def _note(note: str | None) -> str | None:
-    if note is not None and len(note) > _NOTE_LENGTH_MAX:
-        raise InvalidRequest(f"A note has at most {_NOTE_LENGTH_MAX} characters.", param="note")
+    if note is not None and (len(note) > _NOTE_LENGTH_MAX or not is_storable(note)):
+        raise InvalidRequest(f"A note is one line of at most {_NOTE_LENGTH_MAX} characters.", param="note")
     return note

@@ -7,9 +7,9 @@ from msgspec import Struct
 from starlette.responses import Response
 
 from tollway.accounts import Account
-from tollway.accounts.checks import is_storable
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
+from tollway.storage.texts import is_storable
 from tollway.web import display
 from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from tollway.accounts.checks import is_storable, refuse_control_characters
+from tollway.accounts.checks import refuse_control_characters
 from tollway.api.query import CURSOR, Query
 from tollway.api.table import Parameter
 from tollway.errors import InvalidRequest
+from tollway.storage.texts import is_storable
 from tollway.usage.recording import DAY_SECONDS
 from tollway.web.frame import Visit
 

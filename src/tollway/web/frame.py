@@ -18,7 +18,6 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tollway import __version__, clock
-from tollway.accounts.checks import is_storable
 from tollway.api.context import context_of
 from tollway.api.errors import as_tollway_error, error_headers
 from tollway.api.services import Services
@@ -27,6 +26,7 @@ from tollway.errors import Forbidden, TollwayError, Unauthorized
 from tollway.ids import random_text
 from tollway.money import exact_usd
 from tollway.people import SESSION_SECONDS, Session
+from tollway.storage.texts import is_storable
 from tollway.web import assets, display, icons
 
 if TYPE_CHECKING:

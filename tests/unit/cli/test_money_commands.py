@@ -147,7 +147,18 @@ def test_an_adjustment_goes_both_ways_and_never_below_nothing() -> None:
     for amount in ("0", "-0", "--5", "-"):
         assert run("credits", "adjust", "--note", "x", "--", amount).exit_code == 2
     assert run("credits", "adjust", "5").exit_code == 2, "a note is needed"
-    assert run("credits", "adjust", "5", "--note", "x" * 201).exit_code == 1
+    for note in ("x" * 201, "", " ", "two\nlines", "\x1b[31mred", "\udcff"):
+        refused = run("credits", "adjust", "5", "--note", note)
+        assert (refused.exit_code, "note" in refused.stderr) == (1, True), note
+
+
+def test_a_balance_is_an_amount_that_can_be_named() -> None:
+    for amount in ("500000000USD", "499999999USD"):
+        good("credits", "grant", amount)
+    for command in (("grant", "1.0000005USD"), ("adjust", "1.0000005USD", "--note", "up")):
+        refused = run("credits", *command)
+        assert (refused.exit_code, "at most 2,000,000,000,000,000 credits" in refused.stderr) == (1, True)
+    assert good("credits", "grant", "1USD")["balance"]["balance"] == 2_000_000_000_000_000
 
 
 def test_a_refund_is_given_once(home: Path) -> None:
