@@ -185,7 +185,9 @@ def _row(connection: Connection, digest: bytes) -> sa.Row[tuple[object, ...]] | 
 
 def _known(row: sa.Row[tuple[object, ...]], trusted_until: float, current: bool) -> _Known:
     """`current`: whether the key's present secret was used, not the one that it replaced."""
-    ends = [at for at in (row.expires_at, None if current else row.previous_expires_at) if at is not None]
+    expires_at, replaced_by = row.expires_at, None
+    if not current and (expires_at is None or row.previous_expires_at < expires_at):  # else the new one ends no later
+        expires_at, replaced_by = row.previous_expires_at, row.prefix
     scopes, models = from_json_text(row.scopes), from_json_text(row.models)
     return _Known(
         caller=Caller(
@@ -204,9 +206,9 @@ def _known(row: sa.Row[tuple[object, ...]], trusted_until: float, current: bool)
             low_balance_credits=row.low_balance_credits,
         ),
         enabled=row.enabled,
-        expires_at=min(ends, default=None),
+        expires_at=expires_at,
         deleted_at=row.deleted_at,
-        replaced_by=None if current else row.prefix,
+        replaced_by=replaced_by,
         last_used_at=row.last_used_at,
         trusted_until=trusted_until,
     )

@@ -106,7 +106,7 @@ class Accounts:
         if name is not None:
             settings = msgspec.structs.replace(settings, name=name)
         values = checked_key(settings)
-        if settings.expires_at and settings.expires_at <= clock.now():
+        if isinstance(settings.expires_at, float | int) and settings.expires_at <= clock.now():
             raise InvalidRequest("The time at which the key expires is past.", param="expires_at")
 
         def work(connection: Connection) -> NewKey:

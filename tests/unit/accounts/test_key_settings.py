@@ -179,6 +179,17 @@ async def test_a_new_secret_works_at_once_and_the_old_one_for_the_overlap(
         await _caller(services, new.secret)
 
 
+async def test_an_overlap_does_not_outlast_the_key(where: Where, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with installed(where.home, database_url=where.url) as services:
+        account = await services.accounts.first_account()
+        old = await services.accounts.create_key(account.id, settings=KeyChanges(expires_at=clock.now() + 60))
+        new = await services.accounts.rotate_key(old.record.prefix, overlap_seconds=3600)
+        later = clock.now() + 61
+        monkeypatch.setattr(clock, "now", lambda: later)
+        for key in (old, new):  # and nobody is sent from one that is over to another
+            assert await _refusal(services, key.secret) == "err_key_expired"
+
+
 async def test_no_overlap_ends_every_older_secret_at_once(where: Where) -> None:
     async with installed(where.home, database_url=where.url) as services:
         account = await services.accounts.first_account()

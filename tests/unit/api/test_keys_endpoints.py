@@ -160,6 +160,7 @@ async def test_a_management_key_describes_itself_and_is_out_of_its_own_reach(tmp
         assert (await it.request("GET", "/v1/keys")).json == {"data": []}
 
 
+PAST = [{"expires_at": "2020-01-01T00:00:00Z"}, {"expires_at": "1970-01-01T00:00:00Z"}]
 BAD: list[tuple[dict[str, Any] | list[Any] | str, str | None]] = [
     ({"name": ""}, "name"),
     ({"name": "   "}, "name"),
@@ -190,7 +191,7 @@ BAD: list[tuple[dict[str, Any] | list[Any] | str, str | None]] = [
     ({"models": ["a" * 201]}, "models[0]"),
     ({"models": ["a\nb"]}, "models[0]"),
     ({"models": ["m"] * 101}, "models"),
-    ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
+    *((past, "expires_at") for past in PAST),
     ({"expires_at": "9999-12-31T23:59:59-14:00"}, "expires_at"),
     ({"expires_at": "0001-01-01T00:00:00+14:00"}, "expires_at"),
     ({"expires_at": "2030-01-01T00:00:00"}, "expires_at"),
@@ -210,7 +211,7 @@ async def test_bodies_that_cannot_be_name_the_field(tmp_path: Path, body: Any, p
         reply = await it.request("POST", "/v1/keys", body)
         assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
         key = await it.made(name="kept")
-        if param != "expires_at" or "2020" not in str(body):  # a key may be made to expire now
+        if body not in PAST:  # a key may be made to expire now
             reply = await it.request("PATCH", f"/v1/keys/{key['prefix']}", body)
             assert (reply.status, reply.json["error"]["param"]) == (400, param), reply.body
         key.pop("key")

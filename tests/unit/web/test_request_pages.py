@@ -143,6 +143,20 @@ async def test_new_rows_come_once_and_only_ones_own(tmp_path: Path) -> None:
             assert (await it.member.get(f"/usage/requests/new?after={wrong}")).status == 400
 
 
+async def test_a_receipt_says_why_it_was_free(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        await it.services.ledger.grant(it.members_account, 2_000_000)
+        for details, why in (
+            ({"status": "failed", "loss": 7}, "failed requests"),
+            ({"status": "cancelled"}, "answers without content"),
+            ({"status": "succeeded", "loss": 7}, "answers without content"),
+            ({"status": "succeeded"}, "answers at no price"),
+        ):
+            request_id = await asked(it, it.members_account, 0, **details)
+            await it.member.get(f"/usage/requests/{request_id}")
+            assert f"It was free: {why} are not charged." in it.member.text, details
+
+
 async def test_a_receipt_by_any_of_its_ids(tmp_path: Path) -> None:
     async with site(tmp_path) as it:
         await it.services.ledger.grant(it.members_account, 2_000_000)
