@@ -6,6 +6,7 @@ An API key sees its own requests, a management key those of the whole account.
 import re
 import zoneinfo
 from collections.abc import Sequence
+from typing import Literal
 
 from msgspec import Raw
 from starlette.requests import Request
@@ -98,10 +99,12 @@ async def show_usage_detail(request: Request, services: Services) -> Response:
     window, prefix, group_by = query.window(24), query.text("key_prefix"), query.one_of("group_by", GroupBy)
     tz = _time_zone(query.text("tz"))
     scope = await _scope(request, services, prefix)
-    models = await services.usage.sums(scope, window, ("model",))
-    groups = models
-    if group_by is not None and "day" in group_by:
-        groups = await services.usage.sums(scope, window, ("day", "model") if "model" in group_by else ("day",), tz)
+    by_day = group_by is not None and "day" in group_by
+    # one look for all of it, so that the parts add up to the whole while requests come in
+    groups = await services.usage.sums(scope, window, ("day", "model") if by_day else ("model",), tz)
+    models = _merged(groups, "model")
+    if group_by == "day":
+        groups = _merged(groups, "day")
     start, end = _ends(window)
     detail = UsageDetailAnswer(
         api_key_prefix=prefix,
@@ -231,6 +234,15 @@ def _fits(row: LogRow, which: LogFilter) -> bool:
         and (not which.models or row.model in which.models)
         and (not which.statuses or row.status in which.statuses)
     )
+
+
+def _merged(groups: Sequence[UsageGroup], by: Literal["day", "model"]) -> list[UsageGroup]:
+    """The sums of each day or model, in the order in which they come."""
+    merged: dict[str | None, UsageGroup] = {}
+    for group in groups:
+        name = getattr(group, by)
+        merged.setdefault(name, UsageGroup(**{by: name})).add(group)
+    return list(merged.values())
 
 
 def _group(group: UsageGroup) -> UsageGroupItem:

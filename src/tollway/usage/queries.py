@@ -65,6 +65,11 @@ class Sums(Struct):
     def cancelled(self) -> int:
         return self.requests - self.succeeded - self.failed
 
+    def add(self, more: "Sums") -> None:
+        """The sums of both."""
+        for name in Sums.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+
 
 COUNTS = Sums.__struct_fields__
 """What is summed: columns of `usage_buckets`."""
@@ -219,7 +224,7 @@ class UsageQueries:
 @functools.cache
 def time_zones() -> frozenset[str]:
     """The exact IANA names."""
-    return frozenset(zoneinfo.available_timezones())
+    return frozenset(zoneinfo.available_timezones() - {"localtime"})  # which is a file beside theirs
 
 
 def _rows(connection: Connection, query: "sa.Select[Any]") -> list[LogRow]:

@@ -91,7 +91,7 @@ async def _by_key(visit: Visit, scope: Scope, period: Period) -> list[Part]:
         return groups
     together = Part(key_id=CHAT)
     for group in of_chats:
-        _add(together, group)
+        together.add(group)
     return [group for group in groups if group.key_id not in chats] + [together]
 
 
@@ -164,7 +164,7 @@ def _table(period: Period, groups: Sequence[Part]) -> list[tuple[str, Sums]]:
     """The same as the chart, in numbers."""
     sums = [Sums() for _ in period.starts]
     for group in groups:
-        _add(sums[period.index(group)], group)
+        sums[period.index(group)].add(group)
     return _newest_first(period, sums)
 
 
@@ -178,20 +178,15 @@ def _merged(groups: Sequence[Part]) -> dict[str, Sums]:
     """By model."""
     merged: dict[str, Sums] = {}
     for group in groups:
-        _add(merged.setdefault(group.model, Sums()), group)
+        merged.setdefault(group.model, Sums()).add(group)
     return merged
 
 
 def _total(groups: Sequence[Part]) -> Sums:
     total = Sums()
     for group in groups:
-        _add(total, group)
+        total.add(group)
     return total
-
-
-def _add(total: Sums, more: Sums) -> None:
-    for name in Sums.__struct_fields__:
-        setattr(total, name, getattr(total, name) + getattr(more, name))
 
 
 def _largest(groups: Sequence[Part]) -> list[Part]:

@@ -209,6 +209,27 @@ async def test_usage_of_a_key_and_of_the_account(tmp_path: Path) -> None:
         assert "groups" not in await it.good("/v2/usage/detail")
 
 
+@pytest.mark.parametrize("group_by", ["day", "model", "day,model"])
+async def test_the_groups_add_up_to_the_whole_while_requests_come_in(
+    tmp_path: Path, group_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api(tmp_path) as it:
+        really = it.services.usage.sums
+
+        async def sums(*asked: Any) -> Any:
+            found = await really(*asked)
+            await it.spent(20, created_at=clock.now() - 60)  # by the next look there is more
+            return found
+
+        monkeypatch.setattr(it.services.usage, "sums", sums)
+        await it.spent(10, created_at=clock.now() - 60, model="n")
+        await it.spent(20, created_at=clock.now() - 60)
+        detail = await it.good("/v2/usage/detail", group_by=group_by)
+        assert detail["spend"] == 0.000015
+        for parts in (detail["groups"], detail["models"]):
+            assert sum(round(part["spend"] * 2_000_000) for part in parts) == 30
+
+
 async def test_another_keys_usage_takes_a_management_key(tmp_path: Path) -> None:
     async with api(tmp_path) as it:
         prefix = {name: secret[:12] for name, secret in it.keys.items()}
@@ -344,7 +365,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("/v2/usage", {"tz": "UTC"}, "tz"),
     *(
         ("/v2/usage/detail", {"tz": bad}, "tz")
-        for bad in ("", "utc", "europe/berlin", "Europe/Atlantis", "../etc/passwd", "+01:00")
+        for bad in ("", "utc", "europe/berlin", "Europe/Atlantis", "../etc/passwd", "+01:00", "localtime")
     ),
     *(("/v2/usage/detail", {"group_by": bad}, "group_by") for bad in ("", "key", "model,day", "day,", "DAY")),
     *(("/v2/logs", {"limit": bad}, "limit") for bad in ("0", "101", "-1", "1.0", "", "x", "1e1", "٣")),
