@@ -12,7 +12,7 @@ from tollway.accounts.records import Account, AccountChanges, ApiKey, Caller, Ke
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.storage import Database
-from tollway.storage.tables import accounts, api_keys, key_spend
+from tollway.storage.tables import accounts, api_keys, balances, holds, key_spend
 from tollway.storage.texts import is_storable
 from tollway.wire.keys import OVERLAP_SECONDS, OVERLAP_SECONDS_MAX, KeyKind
 
@@ -188,10 +188,8 @@ class Accounts:
         def work(connection: Connection) -> ApiKey:
             key = _find_key(connection, prefix_or_id, account_id, kind)
             connection.execute(sa.update(api_keys).where(api_keys.c.id == key.id).values(**values))
-            # what counts for a new limit is summed up anew, where nothing is held for the old one
             if "spend_window" in values:
-                mine = sa.and_(key_spend.c.key_id == key.id, key_spend.c.held == 0)
-                connection.execute(sa.delete(key_spend).where(mine))
+                _recount(connection, key)
             return _key(connection.execute(_SELECT_KEY.where(api_keys.c.id == key.id)).mappings().one())
 
         try:
@@ -280,6 +278,14 @@ def _find_key(connection: Connection, prefix_or_id: str, account_id: str | None 
     if len(rows) > 1:
         raise InvalidRequest("More than one API key has this prefix: name it by its id. `tollway keys list --json` has it.")
     return _key(rows[0])
+
+
+def _recount(connection: Connection, key: ApiKey) -> None:
+    """What counts for a new limit is summed up anew by the next request, and what is held for the key counts in it, too."""
+    # as the front desk does, which must not be counting meanwhile
+    connection.execute(sa.select(balances.c.held).where(balances.c.account_id == key.account_id).with_for_update())
+    connection.execute(sa.update(holds).where(holds.c.key_id == key.id).values(spend_window=None))
+    connection.execute(sa.delete(key_spend).where(key_spend.c.key_id == key.id))
 
 
 def _within(account_id: str | None, kind: KeyKind | None) -> list[sa.ColumnElement[bool]]:

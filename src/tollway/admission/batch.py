@@ -98,11 +98,12 @@ class _Batch:
         self._books.lock(accounts)
         state.rates.load({rule.subject for _, rules in work for rule in rules})
         state.concurrency.load(counted_accounts, counted_keys)
+        if recounted := state.spend.load(places):
+            self._open = state.holds = {id_: hold for id_, hold in self._open.items() if hold.key_id not in recounted}
         if unknown := [request_id for request_id in ending if request_id not in self._open]:
             self._open |= {row.request_id: Hold(*row) for row in _OPEN_HOLDS(state.connection, unknown).rows}
         holds_ending = (self._open[request_id] for request_id in ending if request_id in self._open)
-        places += [place for hold in holds_ending if (place := _place_of(hold)) is not None]
-        state.spend.load(places)
+        state.spend.load(place for hold in holds_ending if (place := _place_of(hold)) is not None)
         state.answers.load(named)
 
     # --- a request comes ----------------------------------------------------------------------------------------------
