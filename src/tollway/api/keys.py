@@ -198,7 +198,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         handler=responding(update_key),
         tag=Tag.KEYS,
         summary="Change, disable or enable an API key",
-        description="In force at once on this server, within a second on all. What is left out stays; null = no limit.",
+        description="In force at once in the process that answers, everywhere within a second. What is left out stays; "
+        "null = no limit.",
         auth=Auth.MANAGEMENT,
         request=KeyPatch,
         request_example={"disabled": True},
