@@ -33,6 +33,7 @@ BEAT_SECONDS = 5.0
 NODE_SECONDS_MAX = 30.0
 _EXPIRED_AT_ONCE_MAX = 500
 _SWEEP_SECONDS = 600.0
+_DAMAGE_TOLD_SECONDS = 3600.0
 
 log = structlog.get_logger()
 
@@ -49,8 +50,8 @@ class Nodes:
         self._seen: dict[str, tuple[float, float]] = {}
         """The last beat of each node, and since when it is the last one, in monotonic seconds."""
         self._swept_at = 0.0
-        self._damaged: set[str] = set()
-        """Accounts whose holds cannot be given back, as the log has told."""
+        self._damaged: dict[str, float] = {}
+        """Accounts whose holds cannot be given back, and when the log has told of each, in monotonic seconds."""
 
     async def open(self) -> None:
         """Registers this node, and expires what dead nodes of this machine held. Call it before the first hold.
@@ -156,9 +157,10 @@ class Nodes:
                 while expired := await self._database.write(expire):
                     count += expired
             except LedgerFault as fault:
-                if account_id not in self._damaged:
+                now = clock.monotonic()
+                if now - self._damaged.get(account_id, -_DAMAGE_TOLD_SECONDS) >= _DAMAGE_TOLD_SECONDS:
                     log.error("account_damaged", account_id=account_id, error=str(fault), look="tollway verify-ledger")
-                self._damaged.add(account_id)
+                    self._damaged[account_id] = now
         return count
 
 

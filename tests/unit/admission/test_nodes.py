@@ -108,7 +108,7 @@ async def test_an_outage_is_told_once_and_a_failing_chore_keeps_no_other_from_be
 
 
 async def test_an_account_whose_balance_is_damaged_keeps_no_other_from_getting_its_holds_back(
-    database: Database, tmp_path: Path
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     damaged, good = [await opened(database, 1000, "node_dead") for _ in range(2)]
     for bench in (damaged, good):
@@ -127,6 +127,13 @@ async def test_an_account_whose_balance_is_damaged_keeps_no_other_from_getting_i
     assert await damaged.balance() == (1000, 0), "as it was left: nobody guesses at it"
     told = [(entry["event"], entry.get("account_id")) for entry in logs]
     assert sorted(told, key=str) == [("account_damaged", damaged.caller.account_id), ("holds_expired", None)]
+    _later(monkeypatch, "monotonic", 3601)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await node.beat()
+            node._seen = {"node_dead": (0.0, -1e9)}
+            await node.watch()
+    assert [entry["event"] for entry in logs] == ["account_damaged"], "it is told again, now and then"
     await node.close()
 
 
