@@ -25,18 +25,7 @@ app = typer.Typer(
 )
 
 Amount = Annotated[str, typer.Argument(metavar="AMOUNT", help="Such as 500000, or 5USD.", show_default=False)]
-
-
-def _one_line(note: str | None) -> str | None:
-    """As the pages have it: a row of the ledger is a line."""
-    from tollway.accounts.checks import is_storable
-
-    if note is not None and not is_storable(note):
-        fail("A note is one line of text.", 2)
-    return note
-
-
-_NOTE = typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.", callback=_one_line)
+_NOTE = typer.Option("--note", help="Why, for whoever reads the ledger; at most 200 characters.")
 Note = Annotated[str | None, _NOTE]
 Reason = Literal["payment", "bonus"]
 

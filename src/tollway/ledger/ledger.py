@@ -64,7 +64,9 @@ class Ledger:
             if once is not None and _has_entry(connection, once, "grant"):
                 return None
             _refuse_above(books.balance(account_id), credits_granted)
-            entry = books.enter("grant", account_id, request_id, posted=credits_granted, reference=reason, note=_note(note))
+            entry = books.enter(
+                "grant", account_id, request_id, posted=credits_granted, reference=reason, note=checked_note(note)
+            )
             books.flush()
             return entry
 
@@ -89,7 +91,7 @@ class Ledger:
                 told = f"The account has {balance.available:,} credits available; it cannot lose more."
                 raise InvalidRequest(told, param="credits")
             request_id = once or "adjustment_" + random_text(21)
-            entry = books.enter("adjustment", account_id, request_id, posted=credits_added, note=_note(note))
+            entry = books.enter("adjustment", account_id, request_id, posted=credits_added, note=checked_note(note))
             books.flush()
             return entry
 
@@ -119,7 +121,7 @@ class Ledger:
                 model=found.model,
                 reference=found.reference,
                 price_version=found.price_version,
-                note=_note(note),
+                note=checked_note(note),
             )
             books.flush()
             return entry
@@ -225,7 +227,8 @@ def _refuse_above(balance: Balance, credits_added: int) -> None:
         raise InvalidRequest(told, param="credits")
 
 
-def _note(note: str | None) -> str | None:
+def checked_note(note: str | None) -> str | None:
+    """What a booking may carry to say why. Raises InvalidRequest."""
     if note is not None and (len(note) > _NOTE_LENGTH_MAX or not is_storable(note)):
         raise InvalidRequest(f"A note is one line of at most {_NOTE_LENGTH_MAX} characters.", param="note")
     return note

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tollway.accounts import Account
 from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
-from tollway.storage.texts import is_storable
+from tollway.ledger import checked_note
 from tollway.web import display
 from tollway.web.forms import Form, read_form
 from tollway.web.frame import Visit
@@ -81,8 +81,7 @@ async def _read(visit: Visit, sent: Form) -> Booking:
     note = sent.text("note")
     if not note and kind == "adjustment":
         raise InvalidRequest("Say in the note why the balance is corrected.", param="note")
-    if len(note) > 200 or not is_storable(note):
-        raise InvalidRequest("A note is one line of at most 200 characters.", param="note")
+    checked_note(note)
     once = sent.text("once")
     if not _ONCE.fullmatch(once):
         raise InvalidRequest("This form is damaged. Fill it in again.")

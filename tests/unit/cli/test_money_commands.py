@@ -111,13 +111,6 @@ def test_an_amount_that_is_none_is_refused_and_nothing_is_booked(amount: str) ->
     assert balance["balance"] == 0
 
 
-@pytest.mark.parametrize("command", ["grant 5USD", "adjust 5USD", "refund some-request"])
-def test_a_note_is_one_line(command: str) -> None:
-    refused = run("credits", *command.split(), "--note", "welcome\n\x1b[31mback")
-    assert (refused.exit_code, refused.stderr) == (2, "error A note is one line of text.\n")
-    assert good("credits", "transactions") == []
-
-
 def test_a_grant_that_would_take_away_tells_what_does() -> None:
     refused = run("credits", "grant", "-5USD")
     assert (refused.exit_code, "tollway credits adjust -5USD" in refused.stderr) == (2, True)
