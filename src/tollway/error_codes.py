@@ -75,7 +75,7 @@ CLOSER: Mapping[type[TollwayError], Mapping[str, str]] = {
     ServiceUnavailable: {
         "engine_away": "The engine is being restarted.",
         "upstream_unavailable": "All upstreams of the model have been failing and are left alone for a moment.",
-        "upstream_quota_exhausted": "The upstream takes no more requests of this service today.",
+        "upstream_quota_exhausted": "The upstream takes no more requests of this service: its quota or balance is used up.",
         "hold_expired": "The server lost touch with its database, and the credits held were given back; nothing is charged.",
     },
     GatewayTimeout: {

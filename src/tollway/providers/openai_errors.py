@@ -52,6 +52,11 @@ _QUOTA = frozenset({
     "billing_hard_limit_reached", "billing_not_active", "err_insufficent_credits", "exceeded_current_quota_error",
     "insufficient_balance", "insufficient_quota",
 })  # fmt: skip
+# What stands in no code. At the beginning only: further on a text may quote the caller, who could make everybody wait.
+_BAD_KEY = re.compile(
+    r"((missing|incorrect|invalid|expired|no)( or invalid)? )?(api[ _-]?key|authorization header)\b", re.IGNORECASE
+)
+_NO_CREDIT = re.compile(r"your credit balance is too low|insufficient (account )?balance", re.IGNORECASE)
 # Codes that pass: what they say is about the request.
 _CALLERS = frozenset({
     "array_above_max_length", "content_filter", "content_policy_violation", "decimal_above_max_value",
@@ -66,9 +71,24 @@ _PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,199}")
 _MODEL = re.compile(r"\bmodel\b", re.IGNORECASE)
 # "context the overflows" is how LM Studio words it.
 _CONTEXT = re.compile(
-    r"context[ _-](length|window|size)|context the overflows|maximum (context|prompt|input) length|prompt is too long|"
-    r"(prompt|input)( \w+){0,4} (is|are|was) (longer|larger) than|too many (input |prompt )?tokens|too large for model with",
+    r"context[ _-](length|window|size)|context the overflows|maximum (context|prompt|input|model) length|"
+    r"(prompt|input) is too long|(prompt|input)( \w+){0,4} (is|are|was) (longer|larger) than|too many (input |prompt )?tokens|"
+    r"too large for model with|input token count|max_new_tokens`? must be",
     re.IGNORECASE,
+)
+# What the model, or the way that it is served, does not do, and the parameter that asks for it; no code says so.
+_UNABLE = (
+    (re.compile(r"(?i)support the provided 'tool_choice'"), "let a call be forced", "tool_choice"),
+    (
+        re.compile(r"(?i)not support tools|support tool use|tool choice requires|tools param requires"),
+        "call functions",
+        "tools",
+    ),
+    (
+        re.compile(r"(?i)support image input|image input is not|not a multimodal model|at most 0 image"),
+        "take images",
+        "messages",
+    ),
 )
 
 
@@ -198,17 +218,24 @@ def _read_detail(detail: Mapping[str, Any]) -> Refusal:
 
 def _error(route: Route, status: int, refusal: Refusal, retry_after: int | None) -> TollwayError:
     known = {refusal.code, refusal.kind}
-    if known & _QUOTA or status == 402:
+    if known & _QUOTA or status == 402 or (status == 400 and _NO_CREDIT.match(refusal.text)):
         return ServiceUnavailable(
             "The model's upstream does not serve this installation at the moment. Its operator has to act.",
+            code="upstream_quota_exhausted",
             retry_after_seconds=retry_after or OPERATOR_SECONDS,
         )
     if status == 403 and refusal.flagged:
         return InvalidRequest(
             "The model's upstream refuses the content of this request.", param="messages", code="content_policy_violation"
         )
+    if status in (400, 404, 422, 500, 501):
+        for words, what, param in _UNABLE:
+            if words.search(refusal.text[:2000]):
+                return UnsupportedParameter(f"The model `{route.answers_as}` does not {what}.", param=param)
     if status in (401, 403, 404, 405) or 300 <= status < 400 or known & _OPERATORS:
         return _operators_error(of_model=_is_about_model(status, refusal))
+    if status == 400 and _BAD_KEY.match(refusal.text):
+        return _operators_error(of_model=False)
     if status in (400, 413, 422):
         return _callers_error(route, status, refusal)
     if status == 429:
@@ -224,7 +251,7 @@ def _error(route: Route, status: int, refusal: Refusal, retry_after: int | None)
 
 def _operators_error(*, of_model: bool) -> BadGateway:
     message = "The model's upstream refuses this installation's requests. Its operator has to act."
-    error = BadGateway(message, retry_after_seconds=OPERATOR_SECONDS)
+    error = BadGateway(message, code="upstream_refused", retry_after_seconds=OPERATOR_SECONDS)
     error.of_model = of_model
     return error
 
@@ -256,7 +283,7 @@ def _callers_error(route: Route, status: int, refusal: Refusal) -> TollwayError:
     if refusal.code in {"unsupported_parameter", "unknown_parameter"}:
         return UnsupportedParameter(f"{subject} `{param}`: it does not support this parameter.", param=param)
     if refusal.code == "unsupported_value":
-        return InvalidRequest(f"{subject} this value of `{param}`: it does not support it.", param=param, code=code)
+        return UnsupportedParameter(f"{subject} this value of `{param}`: it does not support it.", param=param, code=code)
     return InvalidRequest(f"{subject} the value of `{param}`.", param=param, code=code)
 
 

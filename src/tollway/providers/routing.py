@@ -21,6 +21,7 @@ from tollway.errors import (
     ContextLengthExceeded,
     GatewayTimeout,
     InvalidRequest,
+    PayloadTooLarge,
     RateLimited,
     ServiceUnavailable,
     TollwayError,
@@ -37,9 +38,11 @@ ATTEMPTS_MAX = 3
 RETRY_AFTER_SECONDS_MAX = 5.0
 """A longer Retry-After is the caller's to keep."""
 BACKOFF_SECONDS = 0.1
+BUSY_SECONDS = 10
+"""Callers are promised a Retry-After with a 429, also where an upstream does not say when it has time again."""
 
 _RETRYABLE = (BadGateway, ServiceUnavailable, GatewayTimeout, RateLimited)
-_CANNOT = (UnsupportedParameter, ContextLengthExceeded)
+_CANNOT = (UnsupportedParameter, ContextLengthExceeded, PayloadTooLarge)
 """What one route says of itself; another may well be able to."""
 
 
@@ -169,11 +172,13 @@ class Journey:
     async def answer(self, meter: Meter, take: Take) -> None:
         """As Provider.answer. The first item has content, or is followed by one that has without waiting.
 
-        A failure names in its headers who was asked last.
+        A failure names in its headers who was asked last, and a RateLimited says when to try again.
         """
         try:
             await self._answer(meter, take)
         except TollwayError as error:
+            if isinstance(error, RateLimited):
+                error.retry_after_seconds = error.retry_after_seconds or BUSY_SECONDS
             if self.attempts:
                 error.headers = {**error.headers, "x-tollway-route": self.label}
             raise

@@ -63,7 +63,14 @@ OUTCOMES: dict[str, tuple[type[TollwayError], bool]] = {
     "429_retry_after_nonsense": (RateLimited, False),
     "429_retry_after_forever": (RateLimited, False),
 }
-RETRY_AFTER = {"503_retry_after": 7, "429_retry_after": 7, "429_retry_after_forever": 3600, "redirect": 300}
+RETRY_AFTER = {
+    "503_retry_after": 7,
+    "429": 10,
+    "429_retry_after": 7,
+    "429_retry_after_nonsense": 10,
+    "429_retry_after_forever": 3600,
+    "redirect": 300,
+}
 
 
 @pytest.fixture

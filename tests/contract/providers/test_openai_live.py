@@ -109,7 +109,7 @@ async def test_what_the_client_raises_for_refusals(client: AsyncOpenAI, fake: Fa
     assert [(error.status_code, error.code, error.param) for error in caught] == [
         (400, "unsupported_value", "temperature"),
         (429, "rate_limit_exceeded", None),
-        (502, "upstream_error", None),
+        (502, "upstream_refused", None),
     ]
     assert caught[1].response.headers["retry-after"] == "7"
     for error in caught:

@@ -34,10 +34,13 @@ def detail(*place: str | int, kind: str = "value_error") -> Any:
     return {"detail": [{"type": kind, "loc": ["body", *place], "msg": SECRET, "input": SECRET}]}
 
 
-# (status, body, error, param, code); without a code it is the error's own
+# (status, body, error, param, code); without a code it is the error's own, or where only the operator can act, what says so
 REFUSALS: dict[str, tuple[Any, ...]] = {
     # the operator's fault
     "bad_key": (401, openai("Incorrect API key", "invalid_api_key"), BadGateway),
+    "xai_key": (400, {"code": "Client specified an invalid argument", "error": f"Incorrect API key: {SECRET}"}, BadGateway),
+    "google_key": (400, [{"error": {"code": 400, "message": "API key not valid.", "status": "INVALID_ARGUMENT"}}], BadGateway),
+    "google_no_key": (400, [{"error": {"code": 400, "message": "Missing or invalid Authorization header."}}], BadGateway),
     "bad_key_as_400": (400, openai("API key not valid", "invalid_api_key"), BadGateway),
     "forbidden": (403, openai("Country not supported", kind="request_forbidden"), BadGateway),
     "retired_model": (404, openai("The model does not exist", "model_not_found"), BadGateway),
@@ -47,6 +50,7 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "stream_options": (422, detail("stream_options", kind="extra_forbidden"), BadGateway),
     "quota": (429, openai("You exceeded your current quota", "insufficient_quota"), ServiceUnavailable),
     "hard_limit": (400, openai("Billing", "billing_hard_limit_reached"), ServiceUnavailable),
+    "anthropic_credit": (400, openai("Your credit balance is too low to access the API."), ServiceUnavailable),
     "balance": (402, {"error": {"message": SECRET, "code": 402}}, ServiceUnavailable),
     "tollway_credits": (
         403,
@@ -57,7 +61,30 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "param": (400, openai("", "decimal_above_max_value", "top_p"), InvalidRequest, "top_p", "decimal_above_max_value"),
     "path": (400, openai("", "invalid_type", "messages[3].content"), InvalidRequest, "messages[3].content", "invalid_type"),
     "unsupported": (400, openai("", "unsupported_parameter", "logit_bias"), UnsupportedParameter, "logit_bias"),
-    "unsupported_value": (400, openai("", "unsupported_value", "stop"), InvalidRequest, "stop", "unsupported_value"),
+    "unsupported_value": (400, openai("", "unsupported_value", "stop"), UnsupportedParameter, "stop", "unsupported_value"),
+    "quotes_a_key": (400, openai('messages[0] is wrong: "API key not valid"'), InvalidRequest),
+    "openrouter_tools": (
+        404,
+        {"error": {"message": "No endpoints found that support tool use."}},
+        UnsupportedParameter,
+        "tools",
+    ),
+    "openrouter_choice": (
+        404,
+        {"error": {"message": "No endpoints found that support the provided 'tool_choice' value.", "code": 404}},
+        UnsupportedParameter,
+        "tool_choice",
+    ),
+    "openrouter_images": (
+        404,
+        {"error": {"message": "No endpoints found that support image input", "code": 404}},
+        UnsupportedParameter,
+        "messages",
+    ),
+    "ollama_tools": (400, openai("library/x:2b does not support tools", kind="api_error"), UnsupportedParameter, "tools"),
+    "vllm_tools": (400, openai('"auto" tool choice requires --enable-auto-tool-choice'), UnsupportedParameter, "tools"),
+    "vllm_images": (400, openai("x is not a multimodal model"), UnsupportedParameter, "messages"),
+    "llama_images": (500, openai("image input is not supported - hint: mmproj"), UnsupportedParameter, "messages"),
     "max_tokens": (400, openai("", None, "max_tokens"), InvalidRequest, "max_tokens"),
     "renamed_limit": (400, openai("", None, "max_completion_tokens"), InvalidRequest, "max_tokens"),
     "renamed_seed": (422, detail("random_seed"), InvalidRequest, "seed"),
@@ -111,6 +138,25 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
         ContextLengthExceeded,
         "messages",
     ),
+    "vllm_context_with_images": (
+        400,
+        openai("The decoder prompt (length 5000) is longer than the maximum model length of 4096."),
+        ContextLengthExceeded,
+        "messages",
+    ),
+    "google_context": (
+        400,
+        [{"error": {"code": 400, "message": "The input token count (9) exceeds the maximum number of tokens allowed (5)."}}],
+        ContextLengthExceeded,
+        "messages",
+    ),
+    "bedrock_context": (400, openai("Input is too long for requested model."), ContextLengthExceeded, "messages"),
+    "tgi_context": (
+        422,
+        openai("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193."),
+        ContextLengthExceeded,
+        "messages",
+    ),
     # nobody's
     "busy": (429, openai("Rate limit reached for org-abc", "rate_limit_exceeded", kind="tokens"), RateLimited),
     "timeout": (408, {}, GatewayTimeout),
@@ -123,6 +169,7 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "deep": (500, b"[" * 60_000, BadGateway),
 }
 OF_MODEL = {"retired_model", "retired_model_as_400", "vllm_model", "model_of_others"}
+FOR_OPERATORS = {BadGateway: "upstream_refused", ServiceUnavailable: "upstream_quota_exhausted"}
 QUIRKS = {"max_tokens_field": "max_completion_tokens", "parameter_names": {"seed": "random_seed"}}
 
 
@@ -137,14 +184,16 @@ async def test_refusal(name: str) -> None:
                     await house.completion()
 
     error = caught.value
+    if "operator" in error.message:
+        assert error.retry_after_seconds == 300  # so that neither the router nor a client tries again at once
+        code = FOR_OPERATORS[kind]
     assert (type(error), error.code, error.param) == (kind, code or kind.default_code, param)
+    assert kind is not RateLimited or error.retry_after_seconds == 10
     assert SECRET not in f"{error.message} {error.data}"
     assert (isinstance(error, BadGateway) and error.of_model) == (name in OF_MODEL)
     (entry,) = [entry for entry in logs if entry["event"] == "upstream_refused"]
     assert entry["upstream"] == "fake"
     assert entry["log_level"] == ("warning" if issubclass(kind, InvalidRequest) else "error")
-    if kind is BadGateway and "operator" in error.message:
-        assert error.retry_after_seconds == 300  # so that neither the router nor a client tries again at once
 
 
 async def test_the_log_has_the_upstreams_text_but_never_its_key() -> None:

@@ -31,6 +31,7 @@ from tollway.errors import (
     GatewayTimeout,
     InternalError,
     InvalidRequest,
+    PayloadTooLarge,
     RateLimited,
     ServiceUnavailable,
     TollwayError,
@@ -207,7 +208,7 @@ async def test_a_fallback_that_could_not_have_been_asked_is_not_asked_when_the_f
     assert set(bench.provider.calls) == {"a"}
 
 
-@pytest.mark.parametrize("error", [UnsupportedParameter("schema"), ContextLengthExceeded("long")])
+@pytest.mark.parametrize("error", [UnsupportedParameter("schema"), ContextLengthExceeded("long"), PayloadTooLarge("big")])
 async def test_what_turns_out_to_be_too_much_for_one_route_goes_to_the_next(error: TollwayError) -> None:
     bench = Bench(Scripted(a=failing(error), b=answering()), route("a"), route("b", priority=1))
     assert (await bench.ask()).route.upstream.name == "b"
