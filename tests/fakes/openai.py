@@ -1,6 +1,7 @@
 """A strict OpenAI: what it does not know or OpenAI would refuse is a 400, checked with the types of OpenAI's own SDK.
 
-A fake with `extra`, `renamed` or `message_extra` is another upstream of the dialect: they say what it takes besides.
+A fake with `extra`, `renamed`, `message_extra` or `call_extra` is another upstream of the dialect: they say what it takes
+besides.
 """
 
 import json
@@ -29,12 +30,18 @@ class FakeOpenAI(FakeServer):
     TEXT = ("Grüße", " aus", " Köln", "!")
 
     def __init__(
-        self, *, extra: Iterable[str] = (), renamed: Mapping[str, str] | None = None, message_extra: Iterable[str] = ()
+        self,
+        *,
+        extra: Iterable[str] = (),
+        renamed: Mapping[str, str] | None = None,
+        message_extra: Iterable[str] = (),
+        call_extra: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self._extra = frozenset(extra)
         self._renamed = dict(renamed or {})
         self._message_extra = frozenset(message_extra)
+        self._call_extra = frozenset(call_extra)
 
     @property
     def base_url(self) -> str:
@@ -71,6 +78,11 @@ class FakeOpenAI(FakeServer):
         body["messages"] = [
             {name: value for name, value in message.items() if name not in self._message_extra} for message in body["messages"]
         ]
+        for message in body["messages"]:
+            if calls := message.get("tool_calls"):
+                message["tool_calls"] = [
+                    {name: value for name, value in call.items() if name not in self._call_extra} for call in calls
+                ]
         try:
             (_STREAMING if body.get("stream") else _NOT_STREAMING).validate_python(body)
         except ValidationError as error:

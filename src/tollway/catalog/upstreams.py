@@ -1,10 +1,10 @@
 """Who can answer: one row per upstream, as data. What an upstream of a dialect does differently from the others is a quirk."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
 from tollway.catalog.shipped import shipped
 from tollway.wire.chat import ChatRequest
@@ -37,6 +37,13 @@ class Quirks(Struct, frozen=True, forbid_unknown_fields=True):
     others are left out and listed to the caller. `service_tier` raises the upstream's price, `store` keeps the conversation."""
     message_names: bool = True
     """Whether a message may have a `name`."""
+    named_tool_choice: bool = True
+    """Whether a call can be forced by its function's name; otherwise only that function is sent, and `required`."""
+    tool_call_id_length: Annotated[int, Meta(ge=1, le=64)] | None = None
+    """So many letters and digits make an id of a tool call, and any other id in the conversation is sent as such a one."""
+    extra_content: bool = False
+    """Whether tool calls of earlier answers are sent back with their `extra_content`, where the signature of Gemini's thought
+    is."""
     fetches_images: bool = False
     """Whether https image URLs are sent on for the upstream to fetch; otherwise Tollway downloads them through its own guarded
     fetcher, within 30 s and before the upstream's own time begins. Never for an upstream in your own network: a caller's URL

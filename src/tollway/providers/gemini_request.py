@@ -30,7 +30,6 @@ from tollway.wire.chat import (
     images_of,
     text_of,
 )
-from tollway.wire.messages import ExtraContent
 
 # Google's own OpenAI layer has these figures.
 REASONING_BUDGETS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24576}
@@ -314,23 +313,22 @@ class _Turns:
     def assistant(self, m: int, message: AssistantMessage) -> None:
         self.close()
         parts = _texts(text_of(message.content) or message.refusal or "")
-        calls: list[tuple[str | None, FunctionCall, str, ExtraContent | None]] = [
-            (call.id, call.function, f"tool_calls[{c}].function", call.extra_content)
+        calls: list[tuple[str | None, FunctionCall, str, str | None]] = [
+            (call.id, call.function, f"tool_calls[{c}].function", call.thought_signature)
             for c, call in enumerate(message.tool_calls or ())
         ]
         if message.function_call is not None:
             calls.append((None, message.function_call, "function_call", None))
-        for c, (identity, function, place, extra) in enumerate(calls):
+        for c, (identity, function, place, signature) in enumerate(calls):
             arguments = _object(function.arguments.strip() or "{}")
             if arguments is None:
                 path = f"messages[{m}].{place}.arguments"
                 raise InvalidRequest(f"`{path}` must be the text of a JSON object.", param=path)
             part: dict[str, Any] = {"functionCall": {"name": function.name, "args": arguments}}
-            signature = _signature(extra)
-            if signature is None and c == 0 and self._family.wants_signatures:
-                signature = _NO_SIGNATURE
             if signature is not None:
                 part["thoughtSignature"] = signature
+            elif c == 0 and self._family.wants_signatures:
+                part["thoughtSignature"] = _NO_SIGNATURE
             parts.append(part)
             self._calls.append(_Call(identity, function.name))
         self._calls_param = f"messages[{m}].{'tool_calls' if message.tool_calls else 'function_call'}"
@@ -397,8 +395,3 @@ def _response(text: str) -> dict[str, Any]:
             return {"result": text}
     value = _object(text)
     return {"result": text} if value is None else value
-
-
-def _signature(extra: ExtraContent | None) -> str | None:
-    """The signature of the thought behind a call, which the answer carried in `extra_content`."""
-    return (extra.google.thought_signature or None) if extra is not None and extra.google is not None else None

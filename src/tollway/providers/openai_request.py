@@ -5,6 +5,7 @@ tools, a function without parameters as one that takes an empty object.
 """
 
 import base64
+import hashlib
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import Any
@@ -16,7 +17,7 @@ from tollway.catalog import HINTS, Quirks, Route
 from tollway.errors import UnsupportedParameter
 from tollway.metering import IMAGE_TOKENS, estimated_tokens
 from tollway.providers.capabilities import check_capabilities, has_name, left_out_everywhere
-from tollway.providers.conversation import must_call
+from tollway.providers.conversation import callable_tools, must_call
 from tollway.providers.images import ImageLoader
 from tollway.wire.chat import (
     AssistantMessage,
@@ -32,6 +33,7 @@ from tollway.wire.chat import (
     SystemMessage,
     TextPart,
     Tool,
+    ToolCall,
     ToolMessage,
     UserMessage,
     images_of,
@@ -158,7 +160,8 @@ def _parameters(request: ChatRequest, route: Route) -> dict[str, Any]:
     if _sent_tools(request, route):
         choice = request.tool_choice
         if isinstance(choice, NamedToolChoice):
-            given["tool_choice"] = {"type": "function", "function": {"name": choice.function.name}}
+            named = {"type": "function", "function": {"name": choice.function.name}}
+            given["tool_choice"] = named if route.upstream.quirks.named_tool_choice else "required"
         elif choice is not None:
             given["tool_choice"] = choice
         parallel = False if request.uses_legacy_functions else request.parallel_tool_calls
@@ -171,6 +174,8 @@ def _parameters(request: ChatRequest, route: Route) -> dict[str, Any]:
 
 def _sent_tools(request: ChatRequest, route: Route) -> list[Tool]:
     """Tools that must not be called stay out where the upstream cannot be told so, or the model knows none."""
+    if isinstance(request.tool_choice, NamedToolChoice) and not route.upstream.quirks.named_tool_choice:
+        return callable_tools(request)
     told = "tools" in route.capabilities and "tool_choice" not in route.upstream.quirks.refused_parameters
     return (request.tools or []) if told or request.tool_choice != "none" else []
 
@@ -199,17 +204,18 @@ def _messages(request: ChatRequest, quirks: Quirks, urls: list[str]) -> list[dic
             case SystemMessage() | DeveloperMessage():
                 entry = {"role": "system", "content": text_of(message.content)}
             case ToolMessage():
-                entry = {"role": "tool", "tool_call_id": message.tool_call_id, "content": text_of(message.content)}
+                call_id = _sent_id(message.tool_call_id, quirks)
+                entry = {"role": "tool", "tool_call_id": call_id, "content": text_of(message.content)}
             case FunctionMessage():
                 if legacy_id is None:  # a result without its call; upstreams want the call
-                    legacy_id = f"call_legacy_{place}"
+                    legacy_id = _sent_id(f"call_legacy_{place}", quirks)
                     sent.append(_calling(legacy_id, FunctionCall(message.name, "{}")))
                 entry = {"role": "tool", "tool_call_id": legacy_id, "content": message.content or ""}
                 legacy_id = None
             case AssistantMessage():
                 entry = _assistant(message, quirks)
                 if message.function_call and not message.tool_calls:
-                    legacy_id = f"call_legacy_{place}"
+                    legacy_id = _sent_id(f"call_legacy_{place}", quirks)
                     entry["tool_calls"] = _calling(legacy_id, message.function_call)["tool_calls"]
         if quirks.message_names and has_name(message):
             entry["name"] = message.name
@@ -221,15 +227,28 @@ def _assistant(message: AssistantMessage, quirks: Quirks) -> dict[str, Any]:
     text = text_of(message.content) or message.refusal or ""
     entry: dict[str, Any] = {"role": "assistant", "content": text}
     if message.tool_calls:
-        entry["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": call.function.arguments}}
-            for call in message.tool_calls
-        ]
+        entry["tool_calls"] = [_tool_call(call, quirks) for call in message.tool_calls]
     if not text and (message.tool_calls or message.function_call):
         entry["content"] = None
     if quirks.reasoning_field is not None and message.reasoning_content:
         entry[quirks.reasoning_field] = message.reasoning_content
     return entry
+
+
+def _tool_call(call: ToolCall, quirks: Quirks) -> dict[str, Any]:
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    entry: dict[str, Any] = {"id": _sent_id(call.id, quirks), "type": "function", "function": function}
+    if quirks.extra_content and call.thought_signature is not None:
+        entry["extra_content"] = {"google": {"thought_signature": call.thought_signature}}
+    return entry
+
+
+def _sent_id(call_id: str, quirks: Quirks) -> str:
+    """The id of a tool call as the upstream takes it: calls may be another upstream's, or the caller's own."""
+    length = quirks.tool_call_id_length
+    if length is None or (len(call_id) == length and call_id.isascii() and call_id.isalnum()):
+        return call_id
+    return hashlib.sha256(call_id.encode(errors="replace")).hexdigest()[:length]
 
 
 def _calling(call_id: str, call: FunctionCall) -> dict[str, Any]:

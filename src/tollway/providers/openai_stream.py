@@ -65,6 +65,7 @@ class CallPiece(Struct):
     index: int | None = None
     id: str | None = None
     function: FunctionPiece | None = None
+    extra_content: dict[str, Any] | None = None
 
 
 class ContentPart(Struct):
@@ -306,6 +307,7 @@ class _Call:
         self.id = call_id
         self.name = ""
         self.arguments: list[str] = []
+        self.extra: dict[str, Any] | None = None
         self.sent = False
 
     @property
@@ -325,7 +327,8 @@ class _ChoiceReader:
         self.finished = False
         self._index = index
         self._with_logprobs = bool(request.logprobs)
-        self._calls_max = 1 if request.uses_legacy_functions else _CALLS_MAX
+        # Not all upstreams can be told to make only one call.
+        self._calls_max = 1 if request.uses_legacy_functions or request.parallel_tool_calls is False else _CALLS_MAX
         self._started = False
         self._calls: list[_Call] = []
         self._by_index: dict[int, _Call] = {}
@@ -384,7 +387,7 @@ class _ChoiceReader:
         chunks.append(ChunkChoice(self._index, Delta(role="assistant", content="")))
 
     def _finish(self, reason: str, chunks: list[ChunkChoice]) -> None:
-        finish_reason = _FINISH.get(reason)
+        finish_reason = _FINISH.get(reason.partition(":")[0])  # "content_filter: RECITATION"
         if finish_reason is None:
             raise ValueError(f"finish_reason {reason}")
         for call in self._calls[: self._calls_max]:
@@ -409,10 +412,11 @@ class _ChoiceReader:
         arguments = function.arguments or ""
         if isinstance(arguments, dict):
             arguments = msgspec.json.encode(arguments).decode()
-        if call.place < self._calls_max:  # the legacy shape has room for one
+        if call.place < self._calls_max:
             if function.name and call.name and function.name != call.name:
                 raise ValueError("a tool call whose name goes on")  # it has been told already
             call.name = call.name or function.name or ""
+            call.extra = call.extra or piece.extra_content
             if arguments:
                 call.arguments.append(arguments)
             if call.sent:
@@ -454,6 +458,8 @@ class _ChoiceReader:
             call.sent = True
             function = FunctionCallDelta(name=call.name, arguments=arguments)
             piece = ToolCallDelta(index=call.place, id=call.id or ids.tool_call_id(), type="function", function=function)
+            if call.extra:
+                piece.extra_content = call.extra
         self._add(chunks, Delta(tool_calls=[piece]), None)
 
     # --- log probabilities --------------------------------------------------------------------------------------------

@@ -71,6 +71,12 @@ class ToolCall(Struct):
         Meta(description="What the answer carried here, as it was: the signature of the thought behind the call."),
     ] = None
 
+    @property
+    def thought_signature(self) -> str | None:
+        """Out of `extra_content`, if it is there."""
+        google = self.extra_content.google if self.extra_content is not None else None
+        return (google.thought_signature or None) if google is not None else None
+
 
 class UserMessage(Struct, tag_field="role", tag="user"):
     """A message of the user."""

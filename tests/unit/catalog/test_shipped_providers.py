@@ -41,6 +41,12 @@ def test_no_row_forwards_what_costs_the_operator_or_reaches_into_the_server(row:
     assert not {"store", "metadata", "service_tier"} & {*row.quirks.hints}
 
 
+def test_rows_know_what_their_upstreams_do_with_the_calls_of_a_conversation() -> None:
+    assert {name for name, row in ROWS.items() if not row.quirks.named_tool_choice} == {"llama-server", "lm-studio"}
+    assert {name for name, row in ROWS.items() if row.quirks.tool_call_id_length == 9} == {"mistral"}
+    assert {name for name, row in ROWS.items() if row.quirks.extra_content} == {"aimlapi", "tollway"}
+
+
 @pytest.mark.parametrize(
     ("extra", "taken"),
     [(False, []), (True, ["a", "b"]), (("b",), ["b"])],
