@@ -265,7 +265,10 @@ async def _try(router: "Router", plan: "Plan", route: "Route", events: list[str]
     limits = structs.replace(limits, attempts_max=1, first_token_seconds=first_token_seconds)
     alone = structs.replace(route, upstream=structs.replace(route.upstream, limits=limits))
     question = ChatRequest(
-        model=plan.model.id, messages=[UserMessage(content=_QUESTION)], max_completion_tokens=_OUTPUT_TOKENS_MAX
+        model=plan.model.id,
+        messages=[UserMessage(content=_QUESTION)],
+        stream=True,  # a whole answer that is short would come in one piece, which says nothing of what most callers get
+        max_completion_tokens=_OUTPUT_TOKENS_MAX,
     )
     tried = Tried(route.upstream.name, route.upstream_model, False)
     began = time.monotonic()
