@@ -28,7 +28,8 @@ def plain_words(error: msgspec.ValidationError, kind: Any) -> str:
     if " matching regex " in said:  # nothing for people; what the field is says more
         return f"that cannot be. {_description(kind)}".strip().rstrip(".")
     if match := _OTHER_KIND.fullmatch(said):
-        said = f"must be {' or '.join(_kind(name) for name in match[1].split(' | ') if name != 'null')}, not {_kind(match[2])}"
+        found = "a number with a decimal point" if match[2] == "float" else _kind(match[2])
+        said = f"must be {' or '.join(_kind(name) for name in match[1].split(' | ') if name != 'null')}, not {found}"
     elif said == "Expected `str` of length >= 1":
         said = "must not be empty"
     elif match := _OUT_OF_BOUNDS.fullmatch(said):
@@ -51,6 +52,6 @@ def _words_in(kind: Any) -> list[str]:
 
 
 def _description(kind: Any) -> str:
-    told = msgspec.inspect.type_info(kind)
-    extra = told.extra_json_schema if isinstance(told, msgspec.inspect.Metadata) else None
-    return str((extra or {}).get("description", ""))
+    """The first one, wherever it is in the type."""
+    own = [meta.description for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
+    return next(filter(None, [*own, *map(_description, typing.get_args(kind))]), "")

@@ -20,7 +20,8 @@ class TomlLines:
         for number, line in enumerate(self._lines, start=1):
             if match := _HEADER.match(line):
                 table = self._table(_parts(match[2]), counts, is_array=match[1] == "[[")
-                self._places.setdefault(table, number)
+                for length in range(len(table), 0, -1):  # a header also begins the tables around its own
+                    self._places.setdefault(table[:length], number)
             elif match := _KEY.match(line):
                 self._places.setdefault((*table, *_parts(match[1])), number)
 

@@ -113,6 +113,8 @@ class _Upstreams:
         row = self._row(path, name, table)
         if row is None:
             return
+        if row.dialect != "openai" and value.get("quirks"):
+            self._reader.problem((*path, "quirks"), f"the dialect `{row.dialect}` has none. Leave them out.")
         quirks = {**structs.asdict(row.quirks), **value.get("quirks", {})}
         row = structs.replace(row, name=name, quirks=msgspec.convert(quirks, Quirks))
         limits = Limits(
@@ -165,8 +167,8 @@ class _Upstreams:
             self._reader.problem(path, 'must be a URL such as "https://api.example.com/v1".')
         elif parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             self._reader.problem(path, f"must be an address alone, without user, `?` or `#`; {NO_KEYS_HERE}")
-        elif parts.path.rstrip("/").endswith("/chat/completions"):
-            self._reader.problem(path, "must end before `/chat/completions`.")
+        elif beyond := re.search("/(chat/completions|models)/*$", parts.path):
+            self._reader.problem(path, f"must end before `/{beyond[1]}`.")
         return text.rstrip("/")
 
     def _add(self, path: TomlPath, row: ProviderRow, limits: Limits, key_file: str | None) -> None:

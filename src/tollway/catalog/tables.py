@@ -16,8 +16,13 @@ Number = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 MODEL_ID = r"[A-Za-z0-9][A-Za-z0-9._:@/-]{0,199}"
 """What ids and aliases look like; those of local models as well, whose names are stricter."""
-ModelId = Annotated[str, Meta(pattern=f"^{MODEL_ID}$")]
-AmountText = Annotated[str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$")]
+ModelId = Annotated[
+    str,
+    Meta(pattern=f"^{MODEL_ID}$", description="It may have letters, digits and `._:@/-`, and begins with one of the former"),
+]
+AmountText = Annotated[
+    str, Meta(pattern=r"^\d{1,6}(\.\d{1,6})?$", description='Write US dollars such as "0.10", with at most six decimals')
+]
 Amount = AmountText | Annotated[float, Meta(ge=0, lt=1_000_000)]
 Capability = Literal["streaming", "tools", "parallel_tool_calls", "structured_output", "vision", "audio", "reasoning"]
 
@@ -112,7 +117,9 @@ class ModelTable(Struct, frozen=True, kw_only=True):
     """Who made it; default: the id's part before the `/`."""
     description: str | None = None
     """One or two sentences."""
-    released_at: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")] | None = None
+    released_at: (
+        Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", description='Write a date such as "2025-06-17"')] | None
+    ) = None
     """A date, such as `2025-06-17`."""
     context_length: Number | None = None
     """Tokens of prompt and answer together. Needed, unless all routes are `local`, which have at most their engine's."""

@@ -206,7 +206,7 @@ def test_settings_leave_the_tables_alone_and_suggest_names(tmp_path: Path) -> No
     (tmp_path / "tollway.toml").write_text(WHOLE)
     assert load({}, {"TOLLWAY_HOME": str(tmp_path)}).port == 9000
     (tmp_path / "tollway.toml").write_text("[upstream.x]\n")
-    with pytest.raises(SettingsError, match=r"`upstream` is no setting\. Did you mean `upstreams`"):
+    with pytest.raises(SettingsError, match=r"tollway\.toml:1: `upstream` is no setting\. Did you mean `upstreams`"):
         load({}, {"TOLLWAY_HOME": str(tmp_path)})
 
 
@@ -236,6 +236,12 @@ WRONG = {
     "no host name": ('[upstreams.vllm]\nbase_url = "http://a..b/v1"\n', r":2: upstreams.vllm.base_url: must be a URL"),
     "too long a name": (f'[upstreams.vllm]\nbase_url = "http://{"a" * 64}.example/v1"\n', r":2: .*must be a URL"),
     "URL beyond the base": ('[upstreams.vllm]\nbase_url = "http://h/v1/chat/completions"\n', r":2: .*must end before"),
+    "URL of the models": ('[upstreams.gemini]\nbase_url = "http://h/v1beta/models/"\n', r":2: .*must end before `/models`"),
+    "quirks that nothing reads": (
+        "[upstreams.gemini.quirks]\nextra_parameters = true\n",
+        r":1: upstreams.gemini.quirks: the dialect `gemini` has none. Leave them out",
+    ),
+    "a fraction": ("[upstreams.vllm]\nattempts_max = 1.5\n", r":2: .*must be a whole number, not a number with a decimal"),
     "key in the URL": (f'[upstreams.vllm]\nbase_url = "https://u:{KEY}@h/v1"\n', r":2: .*without user.*key_file"),
     "key in the query": (f'[upstreams.vllm]\nbase_url = "https://h/v1?key={KEY}"\n', r":2: .*without user.*key_file"),
     "key in the file": (f'[upstreams.openai]\napi_key = "{KEY}"\n', r":2: upstreams.openai.api_key: keys do not.*key_var"),
@@ -254,7 +260,13 @@ WRONG = {
     "no id": ("[[models]]\n" + ROUTES, r":1: models\[0\]: `id` is missing"),
     "no price": (HEAD + "context_length = 1\n" + ROUTES, r":1: .*`price` is missing.*`price = \{"),
     "no context": (HEAD + "price = { prompt = 1, completion = 1 }\n" + ROUTES, r":1: .*`context_length` is missing"),
-    "a price in words": (HEAD + 'price = { prompt = "free", completion = 1 }\n' + ROUTES, r":3: .*price.prompt: "),
+    "a price in words": (
+        HEAD + 'price = { prompt = "free", completion = 1 }\n' + ROUTES,
+        r':3: .*price.prompt: that cannot be. Write US dollars such as "0.10"',
+    ),
+    "a price with a comma": (HEAD + 'price = { prompt = "0,1", completion = 1 }\n' + ROUTES, r":3: .*Write US dollars"),
+    "no date": (MODEL + 'released_at = "17.6.2025"\n' + ROUTES, r':5: .*that cannot be. Write a date such as "2025-06-17"'),
+    "an alias with spaces": (MODEL + 'aliases = ["a b"]\n' + ROUTES, r":5: .*aliases: .*It may have letters, digits and"),
     "a negative price": (HEAD + "price = { prompt = -1, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
     "NaN for a price": (HEAD + "price = { prompt = nan, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
     "an endless price": (HEAD + "price = { prompt = inf, completion = 1 }\n" + ROUTES, r":3: .*price.prompt: "),
@@ -288,7 +300,10 @@ WRONG = {
         MODEL + 'released_at = "2025-02-30"\n' + ROUTES,
         r":1: models\[0\]: `released_at`: there is no 2025-02-30",
     ),
-    "an id with spaces": (MODEL.replace('"m"', '"a b"') + ROUTES, r":2: models\[0\].id: "),
+    "an id with spaces": (
+        MODEL.replace('"m"', '"a b"') + ROUTES,
+        r":2: models\[0\].id: that cannot be. It may have letters, digits and",
+    ),
 }
 
 
