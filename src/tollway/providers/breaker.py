@@ -49,6 +49,11 @@ class Breaker:
         """An answer came to its end."""
         self._failures = 0
 
+    def mended(self) -> None:
+        """What made it fail may be mended: it may be probed at once."""
+        if self._open_until is not None:
+            self._open_until = 0.0
+
     def abandoned(self, *, probe: bool) -> None:
         """A call ended without a verdict on the upstream: the caller left, or the upstream only asked for patience."""
         if probe:

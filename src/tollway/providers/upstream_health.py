@@ -113,6 +113,9 @@ class UpstreamHealth:
         self._breaker_gauge = metrics.breaker.labels(name)
 
     def apply(self, limits: Limits) -> None:
+        """At the start and after each reload, which is how keys, addresses and names of models are mended."""
+        self.breaker.mended()
+        self._resting.clear()
         self.limits = limits
         self.breaker.failures_max = limits.breaker_failures
         # Workers do not know of each other: each has its share, rounded up.

@@ -320,6 +320,17 @@ async def test_strict_parameters_allow_what_is_forwarded() -> None:
     assert fake.requests[0]["top_a"] == 1
 
 
+async def test_a_route_that_does_not_take_a_field_is_left_out_where_that_is_strict() -> None:
+    async with FakeOpenAI(extra=["top_a"]) as fake:
+        takes = route_to(fake.base_url, {"extra_parameters": ["top_a"]})
+        async with gateway(route_to("http://unused"), takes, strict_parameters=True) as house:
+            answer = await house.start(top_a=1)
+            await answer.completion()
+
+    assert answer.ignored_parameters == []
+    assert fake.requests[0]["top_a"] == 1
+
+
 async def test_effort_is_a_listed_hint_where_nothing_thinks() -> None:
     async with FakeOpenAI() as fake, gateway(route_to(fake.base_url, capabilities=())) as house:
         answer = await house.start(reasoning_effort="high", messages=[USER])

@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 from tests.unit.providers.scripted import Bench, Scripted, answering, failing, limits, route
 
 from tollway import clock
-from tollway.errors import BadGateway
+from tollway.catalog import Plan
+from tollway.errors import BadGateway, RateLimited, ServiceUnavailable
 
 
 async def test_the_log_says_once_when_an_upstream_is_left_alone_and_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,3 +26,25 @@ async def test_the_log_says_once_when_an_upstream_is_left_alone_and_when_it_is_b
     first = next(log for log in logs if log["event"] == "upstream_is_left_alone")
     assert (first["upstream"], first["code"], first["log_level"]) == ("a", "upstream_error", "warning")
     assert 4 <= first["seconds"] <= 6
+
+
+async def test_after_a_reload_an_upstream_that_was_left_alone_is_probed_at_once() -> None:
+    failing_once = limits(attempts_max=1, breaker_failures=1)
+    bench = Bench(Scripted(a=[failing(BadGateway("bad key")), answering()]), route("a", limits=failing_once))
+    with pytest.raises(BadGateway):
+        await bench.ask()
+    with pytest.raises(ServiceUnavailable):
+        await bench.ask()
+
+    bench.plan = Plan(bench.plan.model, (route("a", limits=structs.replace(failing_once)),))  # the same, read anew
+    assert (await bench.ask()).answered
+
+
+async def test_after_a_reload_a_model_that_was_passed_over_is_asked_at_once() -> None:
+    gone = RateLimited("full", retry_after_seconds=60)
+    bench = Bench(Scripted(a=[failing(gone), answering()], b=answering()), route("a"), route("b", priority=1))
+    await bench.ask()
+    assert (await bench.ask()).route.upstream.name == "b"
+
+    bench.plan = Plan(bench.plan.model, (route("a", limits=limits()), route("b", priority=1)))
+    assert (await bench.ask()).route.upstream.name == "a"
