@@ -17,7 +17,14 @@ from tests.fakes.gemini_rules import Refusal, broken_rules
 from tests.fakes.server import FakeServer
 
 KEY = "AIza-fake-key-of-the-operator"
-MODELS = ("gemini-2.5-flash-lite", "gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash", "gemini-3.5-flash-lite")
+MODELS = (
+    "gemini-2.5-flash-lite",
+    "gemini-2.5-flash",
+    "gemini-2.5-pro",
+    "gemini-2.0-flash",
+    "gemini-3.5-flash-lite",
+    "gemini-flash-latest",
+)
 
 _CALL = re.compile(r"/(?:v1|v1beta)/models/([^/:]+):(generateContent|streamGenerateContent)")
 _LIST = re.compile(r"/(?:v1|v1beta)/models(?:/([^/:]+))?")

@@ -101,7 +101,7 @@ def _turns(model: str, contents: list[dict[str, Any]]) -> Iterator[str]:
                 "Please ensure that function call turn comes immediately after a user turn or after a function response turn."
             )
         signed = next((part.get("thoughtSignature") for part in parts if "functionCall" in part), None)
-        if calls and model.startswith("gemini-3") and not signed:
+        if calls and not model.startswith("gemini-2") and not signed:
             yield "Function call is missing a thought_signature in functionCall parts."
         previous = content.get("role", "")
     if calls:

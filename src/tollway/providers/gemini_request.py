@@ -51,15 +51,14 @@ class Family(Struct, frozen=True):
     can_stop_thinking: bool = True
     json_with_tools: bool = True
     """Whether an answer in JSON may be asked for while functions may be called."""
-    wants_signatures: bool = False
+    wants_signatures: bool = True
     """Whether a function call must come back with the signature of the thought that led to it."""
 
 
 _FAMILIES = (
-    (re.compile(r"gemini-(1\.|2\.0)"), Family(thinks=False, json_with_tools=False)),
-    (re.compile(r"gemini-2\.5-pro"), Family(can_stop_thinking=False, json_with_tools=False)),
-    (re.compile(r"gemini-2\."), Family(json_with_tools=False)),
-    (re.compile(r"gemini-[3-9]"), Family(wants_signatures=True)),
+    (re.compile(r"gemini-(1\.|2\.0)"), Family(thinks=False, json_with_tools=False, wants_signatures=False)),
+    (re.compile(r"gemini-2\.5-pro"), Family(can_stop_thinking=False, json_with_tools=False, wants_signatures=False)),
+    (re.compile(r"gemini-2\."), Family(json_with_tools=False, wants_signatures=False)),
 )
 
 
