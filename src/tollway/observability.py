@@ -13,6 +13,7 @@ import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -25,6 +26,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from tollway import __version__
 
 LogFormat = Literal["auto", "console", "json"]
+
+asking_for: ContextVar[str] = ContextVar("asking_for", default="")
+"""The id of the request that the present task asks upstreams for: it is in every line that is logged meanwhile."""
 
 _READINGS_MAX = 10
 _READING_PAUSE_SECONDS = 0.005
@@ -91,8 +95,10 @@ class _Lines:
 
 
 def _stamp(_: object, method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Adds the level and the time. One processor for what are two in structlog: every request passes here."""
+    """Adds level, time and whose request it is. One processor for what are three in structlog: every request passes here."""
     event["level"] = method
+    if "request_id" not in event and (request_id := asking_for.get()):
+        event["request_id"] = request_id
     seconds, fraction = divmod(time.time(), 1)
     event["timestamp"] = f"{_second(int(seconds))}.{int(fraction * 1e6):06d}Z"
     return event

@@ -27,7 +27,7 @@ from tollway.errors import (
     TollwayError,
     UnsupportedParameter,
 )
-from tollway.observability import Metrics
+from tollway.observability import Metrics, asking_for
 from tollway.providers.base import Item, Meter, Provider, Take
 from tollway.providers.images import ImageLoader, LoadedImage
 from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
@@ -174,6 +174,7 @@ class Journey:
 
         A failure names in its headers who was asked last, and a RateLimited says when to try again.
         """
+        asking_for.set(self._request_id)
         try:
             await self._answer(meter, take)
         except TollwayError as error:
