@@ -48,7 +48,8 @@ class UpstreamTable(Struct, frozen=True, kw_only=True):
     """From the request's arrival to the end of the answer, whatever was tried and however slowly it is read; what images took
     to download comes on top. 0 = no limit."""
     concurrency_max: Count = 512
-    """Answers in work at a time; more go to another route or are a 429. 0 = no limit."""
+    """Answers in work at a time; more go to another route or are a 429. Of several workers each has its share, rounded up.
+    0 = no limit."""
     attempts_max: Number = 3
     """How often one request may try it; all routes together are tried three times at most."""
     breaker_failures: Count = 5

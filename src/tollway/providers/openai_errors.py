@@ -65,6 +65,7 @@ _CALLERS = frozenset({
     "invalid_json_schema", "invalid_prompt", "invalid_type", "invalid_value", "missing_required_parameter",
     "string_above_max_length", "tool_use_failed", "unknown_parameter", "unsupported_value",
 })  # fmt: skip
+_OF_CONTENT = frozenset({"content_filter", "content_policy_violation"})
 # Parameters that we set, not the caller; a refusal of them is the quirks' or the route's fault.
 _OURS = frozenset({"model", "stream", "stream_options"})
 _PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_.\[\]-]{0,199}")
@@ -279,7 +280,8 @@ def _callers_error(route: Route, status: int, refusal: Refusal) -> TollwayError:
     code = refusal.code if refusal.code in _CALLERS else None
     subject = f"The model `{route.answers_as}` refuses"
     if param is None:
-        return InvalidRequest(f"{subject} this request as invalid.", code=code)
+        what = "the content of this request" if code in _OF_CONTENT else "this request as invalid"
+        return InvalidRequest(f"{subject} {what}.", code=code)
     if refusal.code in {"unsupported_parameter", "unknown_parameter"}:
         return UnsupportedParameter(f"{subject} `{param}`: it does not support this parameter.", param=param)
     if refusal.code == "unsupported_value":

@@ -45,7 +45,10 @@ def checked_usage(
     completion = counted.completion_tokens if completion is None else completion
 
     of_completion, of_prompt = figures.part("completion_tokens_details"), figures.part("prompt_tokens_details")
-    reasoning = of_completion.take("reasoning_tokens", at_most=choices * max(context, completion))
+    reasoning_max = choices * max(context, completion)
+    reasoning = of_completion.take("reasoning_tokens", at_most=reasoning_max)
+    if reasoning is None:  # SGLang has it beside the others
+        reasoning = figures.take("reasoning_tokens", at_most=reasoning_max)
     total = reported.get("total_tokens")
     if reasoning and total == prompt + completion + reasoning:  # some count the thought beside the completion
         completion += reasoning

@@ -111,6 +111,13 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
         "messages",
         "content_policy_violation",
     ),
+    "azure_filter": (
+        400,
+        openai("The prompt was filtered", "content_filter", "prompt"),
+        InvalidRequest,
+        None,
+        "content_filter",
+    ),
     "policy": (400, openai("", "content_policy_violation"), InvalidRequest, None, "content_policy_violation"),
     "too_large": (413, openai("Request too large"), PayloadTooLarge),
     # the context
@@ -188,6 +195,7 @@ async def test_refusal(name: str) -> None:
         assert error.retry_after_seconds == 300  # so that neither the router nor a client tries again at once
         code = FOR_OPERATORS[kind]
     assert (type(error), error.code, error.param) == (kind, code or kind.default_code, param)
+    assert ("the content of this request" in error.message) == str(error.code).startswith("content_")
     assert kind is not RateLimited or error.retry_after_seconds == 10
     assert SECRET not in f"{error.message} {error.data}"
     assert (isinstance(error, BadGateway) and error.of_model) == (name in OF_MODEL)

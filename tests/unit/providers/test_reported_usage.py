@@ -25,7 +25,9 @@ junk = st.one_of(
 )
 DETAILS = ("audio_tokens", "cached_tokens", "reasoning_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
 details = st.one_of(junk, st.dictionaries(st.sampled_from(DETAILS), junk))
-FIELDS = ("prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "cached_tokens")
+FIELDS = (
+    "prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens", "cached_tokens", "reasoning_tokens",
+)  # fmt: skip
 usages = st.one_of(
     junk,
     st.fixed_dictionaries(
@@ -86,3 +88,17 @@ def test_nothing_reported_for_something_received_is_not_believed() -> None:
 
     assert usage == Usage(7, 3, 10)
     assert flags == ["prompt_tokens_unusable", "completion_tokens_unusable"]
+
+
+def test_reasoning_may_stand_beside_the_other_figures() -> None:
+    reported = {
+        "prompt_tokens": 9,
+        "total_tokens": 40,
+        "completion_tokens": 31,
+        "prompt_tokens_details": None,
+        "reasoning_tokens": 20,
+    }
+    usage, _ = checked_usage(reported, Usage(9, 5, 14), ROUTE, 1)
+    assert (usage.completion_tokens, usage.total_tokens) == (31, 40)
+    assert usage.completion_tokens_details is not None
+    assert usage.completion_tokens_details.reasoning_tokens == 20
