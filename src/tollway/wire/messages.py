@@ -64,8 +64,8 @@ class ToolCall(Struct):
     """A tool call in an assistant message of the conversation."""
 
     id: str
+    type: Literal["function"]
     function: FunctionCall
-    type: Literal["function"] = "function"
     extra_content: Annotated[
         ExtraContent | None,
         Meta(description="What the answer carried here, as it was: the signature of the thought behind the call."),

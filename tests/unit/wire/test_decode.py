@@ -125,6 +125,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "robot", "content": "x"}]}, "messages[0].role"),
     ({"messages": [{"content": "x"}]}, "messages[0].role"),
     ({"messages": [USER, {"role": "assistant"}]}, "messages[1].content"),
+    (
+        {"messages": [USER, {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{}"}}]}]},
+        "messages[1].tool_calls[0].type",
+    ),
     ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "messages[0].content[0].type"),
     ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].type"),
     (
@@ -295,7 +299,7 @@ def test_nor_is_it_taken_in_a_field_that_stands_twice() -> None:
 
 def test_what_comes_with_a_call_and_nobody_knows_is_passed_over() -> None:
     extra = b'{"google":{"thought_signature":"s","x":%b},"y":%b}' % (ARRAYS, ARRAYS)
-    call = b'{"id":"a","function":{"name":"f","arguments":"{}"},"extra_content":%b}' % extra
+    call = b'{"id":"a","type":"function","function":{"name":"f","arguments":"{}"},"extra_content":%b}' % extra
     tracemalloc.start()
     try:
         text = b'{"model":"m","messages":[{"role":"user","content":"a"},{"role":"assistant","tool_calls":[%b]}]}'
