@@ -218,15 +218,12 @@ class Journey:
 
     async def _once_more(self, failure: TollwayError | None) -> _Choice:
         """Whom to ask again, after the pause that is due. Raises the failure so far, or why nobody can be asked at all."""
-        now = clock.monotonic()
-        tried = [choice for choice in self._choices if choice.tries and self._may_retry(choice)]
-        if not tried:
-            raise failure or self._nobody(now)
-        choice = min(tried, key=lambda each: each.again_at)
-        await asyncio.sleep(max(0.0, choice.again_at - now))
-        if not choice.health.admits(clock.monotonic()):
-            raise failure or self._nobody(clock.monotonic())
-        return choice
+        while tried := [choice for choice in self._choices if choice.tries and self._may_retry(choice)]:
+            choice = min(tried, key=lambda each: each.again_at)
+            await asyncio.sleep(max(0.0, choice.again_at - clock.monotonic()))
+            if choice.health.admits(clock.monotonic()):
+                return choice
+        raise failure or self._nobody(clock.monotonic())
 
     def _untried(self, now: float) -> _Choice | None:
         """The best route that was not tried yet: least busy for its weight; where that is even, by lot for its weight."""
