@@ -495,9 +495,8 @@ def _taking(plan: Plan, names: list[str]) -> Plan:
 
 
 def _ignored(call: Call, journey: Journey) -> list[str]:
-    """Names of parameters that have no effect on the route that is being asked."""
-    takes = journey.route.upstream.quirks.takes
-    return [*[name for name in call.unknown_fields if not takes(name)], *journey.ignored]
+    """Names of parameters that have no effect on the answer, whoever gives it."""
+    return [*[name for name in call.unknown_fields if not journey.takes(name)], *journey.ignored]
 
 
 def _restarted() -> ServiceUnavailable:

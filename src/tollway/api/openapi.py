@@ -26,7 +26,10 @@ HEADERS = {
     "x-tollway-credits-used": "What the request cost, in credits. Not on streams: there the last chunk says it.",
     "x-tollway-usd-spent": "What the request cost, in US dollars. Not on streams.",
     "x-tollway-ignored-parameters": "Parameters that have no effect on this model: `a, b`; of very many: `a, ... and 3 more`.",
-    "x-tollway-route": "Who answered, or was asked last, and after how many attempts: `upstream/model; attempts=1`.",
+    "x-tollway-route": (
+        "Who answered, or was asked last, and after how many attempts: `upstream/model; attempts=1`. "
+        "Not on a stream that begins with a heartbeat: nobody had answered yet."
+    ),
     "x-tollway-idempotent-replayed": "`true` when it is the answer that was given before under the same `Idempotency-Key`.",
     "x-ratelimit-limit-requests": "Requests that you may make a minute. This and the like: only where there is such a limit.",
     "x-ratelimit-limit-tokens": "Tokens that you may use a minute.",

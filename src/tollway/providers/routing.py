@@ -148,8 +148,20 @@ class Journey:
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """The hints that `route` ignores."""
-        return self._current.ignored
+        """The hints that `route` ignores; while it is being asked, also those of whoever may answer instead."""
+        if not self._is_open:
+            return self._current.ignored
+        return tuple(dict.fromkeys(name for choice in self._choices for name in choice.ignored))
+
+    def takes(self, name: str) -> bool:
+        """Whether an unknown field is sent on to `route`; while it is being asked, to whoever may answer instead as well."""
+        routes = self.routes if self._is_open else (self.route,)
+        return all(route.upstream.quirks.takes(name) for route in routes)
+
+    @property
+    def _is_open(self) -> bool:
+        """Whether somebody is being asked and another may answer yet; a stream's headers may have to go out by then."""
+        return self.attempts > 0 and not self.answered
 
     @property
     def label(self) -> str:
