@@ -14,6 +14,7 @@ from tollway.errors import (
     ContextLengthExceeded,
     GatewayTimeout,
     InvalidRequest,
+    PayloadTooLarge,
     RateLimited,
     ServiceUnavailable,
     TollwayError,
@@ -153,7 +154,7 @@ def _busy(about: _About, delay_seconds: int | None) -> TollwayError | None:
 
 def _callers_problem(about: _About) -> TollwayError | None:
     if about.status == 413:
-        return InvalidRequest(f"The request is too large for the model `{about.model}`.", param="messages")
+        return PayloadTooLarge(f"The request is too large for the model `{about.model}`. Shorten the messages.")
     if about.status != 400:
         return None
     if _TOO_LONG.search(about.text):
