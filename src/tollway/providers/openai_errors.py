@@ -275,14 +275,15 @@ def _callers_error(route: Route, status: int, refusal: Refusal) -> TollwayError:
     if status == 413:
         return PayloadTooLarge("The request is larger than the model's upstream takes. Shorten the messages.")
     param = _callers_parameter(refusal.param, route)
-    if param in _OURS:
-        return _operators_error(of_model=param == "model")
+    is_unknown = refusal.code in {"unsupported_parameter", "unknown_parameter"}
+    if param in _OURS or (param == "max_tokens" and is_unknown):  # every upstream has a limit; the quirk has the wrong name
+        return _operators_error(of_model=param in {"model", "max_tokens"})
     code = refusal.code if refusal.code in _CALLERS else None
     subject = f"The model `{route.answers_as}` refuses"
     if param is None:
         what = "the content of this request" if code in _OF_CONTENT else "this request as invalid"
         return InvalidRequest(f"{subject} {what}.", code=code)
-    if refusal.code in {"unsupported_parameter", "unknown_parameter"}:
+    if is_unknown:
         return UnsupportedParameter(f"{subject} `{param}`: it does not support this parameter.", param=param)
     if refusal.code == "unsupported_value":
         return UnsupportedParameter(f"{subject} this value of `{param}`: it does not support it.", param=param, code=code)

@@ -47,6 +47,7 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "retired_model_as_400": (400, openai("no such model", None, "model"), BadGateway),
     "vllm_model": (404, {"object": "error", "message": SECRET, "type": "NotFoundError", "code": 404}, BadGateway),
     "model_of_others": (403, openai("Your plan has no access to the model", kind="request_forbidden"), BadGateway),
+    "name_of_the_limit": (400, openai("Use max_tokens", "unsupported_parameter", "max_completion_tokens"), BadGateway),
     "stream_options": (422, detail("stream_options", kind="extra_forbidden"), BadGateway),
     "quota": (429, openai("You exceeded your current quota", "insufficient_quota"), ServiceUnavailable),
     "hard_limit": (400, openai("Billing", "billing_hard_limit_reached"), ServiceUnavailable),
@@ -175,7 +176,7 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
     "nonsense": (500, {"error": {"message": [1], "code": {}, "type": 5, "param": 7, "data": [], "metadata": "x"}}, BadGateway),
     "deep": (500, b"[" * 60_000, BadGateway),
 }
-OF_MODEL = {"retired_model", "retired_model_as_400", "vllm_model", "model_of_others"}
+OF_MODEL = {"name_of_the_limit", "retired_model", "retired_model_as_400", "vllm_model", "model_of_others"}
 FOR_OPERATORS = {BadGateway: "upstream_refused", ServiceUnavailable: "upstream_quota_exhausted"}
 QUIRKS = {"max_tokens_field": "max_completion_tokens", "parameter_names": {"seed": "random_seed"}}
 
