@@ -34,9 +34,14 @@ _SECONDS = re.compile(r"\d{1,9}")
 # Which parameter a 400 is about, by what its text or its field violations speak of; the first match counts.
 _PARAMETERS = (
     (re.compile(r"thinking", re.IGNORECASE), "reasoning_effort"),
-    (re.compile(r"response mime type|response_?mime_?type", re.IGNORECASE), "response_format"),
+    (re.compile(r"response mime type|response_?mime_?type|^json mode", re.IGNORECASE), "response_format"),
     (re.compile(r"response_?(json_?)?schema", re.IGNORECASE), "response_format.json_schema.schema"),
-    (re.compile(r"function_?declarations|parameters_?json_?schema|parameters\.properties", re.IGNORECASE), "tools"),
+    (
+        re.compile(
+            r"function_?declarations|parameters_?json_?schema|parameters\.properties|^function calling is", re.IGNORECASE
+        ),
+        "tools",
+    ),
     (re.compile(r"tool_?config|function_?calling_?config|allowed_?function_?names", re.IGNORECASE), "tool_choice"),
     (re.compile(r"max_?output_?tokens", re.IGNORECASE), "max_completion_tokens"),
     (re.compile(r"stop_?sequences", re.IGNORECASE), "stop"),
@@ -45,7 +50,10 @@ _PARAMETERS = (
     (re.compile(r"temperature", re.IGNORECASE), "temperature"),
     (re.compile(r"candidate_?count|multiple candidates", re.IGNORECASE), "n"),
     (re.compile(r"penalty|logprobs", re.IGNORECASE), None),  # never sent, so not the caller's doing
-    (re.compile(r"contents|function (call|response)|mime type|inline_?data|image|parts", re.IGNORECASE), "messages"),
+    (
+        re.compile(r"contents|function (call|response)|mime type|inline_?data|image|parts|instruction", re.IGNORECASE),
+        "messages",
+    ),
 )
 # At the beginning only: further on the text may quote the caller, who could make everybody wait for the operator.
 _BAD_KEY = re.compile(r"api key\b", re.IGNORECASE)

@@ -81,12 +81,14 @@ _CONTEXT = re.compile(
 _UNABLE = (
     (re.compile(r"(?i)support the provided 'tool_choice'"), "let a call be forced", "tool_choice"),
     (
-        re.compile(r"(?i)not support tools|support tool use|tool choice requires|tools param requires"),
+        re.compile(
+            r"(?i)not support tools|support tool use|tool choice requires|tools param requires|^function calling is not"
+        ),
         "call functions",
         "tools",
     ),
     (
-        re.compile(r"(?i)support image input|image input is not|not a multimodal model|at most 0 image"),
+        re.compile(r"(?i)support image input|image input (modality )?is not|not a multimodal model|at most 0 image"),
         "take images",
         "messages",
     ),

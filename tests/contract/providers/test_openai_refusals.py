@@ -83,6 +83,8 @@ REFUSALS: dict[str, tuple[Any, ...]] = {
         "messages",
     ),
     "ollama_tools": (400, openai("library/x:2b does not support tools", kind="api_error"), UnsupportedParameter, "tools"),
+    "google_tools": (400, openai("Function calling is not enabled for models/x"), UnsupportedParameter, "tools"),
+    "google_images": (400, openai("Image input modality is not enabled for models/x"), UnsupportedParameter, "messages"),
     "vllm_tools": (400, openai('"auto" tool choice requires --enable-auto-tool-choice'), UnsupportedParameter, "tools"),
     "vllm_images": (400, openai("x is not a multimodal model"), UnsupportedParameter, "messages"),
     "llama_images": (500, openai("image input is not supported - hint: mmproj"), UnsupportedParameter, "messages"),
