@@ -28,6 +28,8 @@ class Meter(Struct):
     completion_tokens_details: CompletionTokensDetails | None = None
     flags: list[str] = field(default_factory=list)
     """What was wrong with the upstream's figures, for the receipt."""
+    ignored: tuple[str, ...] = ()
+    """Parameters that an upstream says to have no effect, as another Tollway does."""
     rounds: int = 0
     """How often the upstream was asked anew since the answer began, for choices that are made one after the other. Each time
     it may take as long as for a first piece of content."""
@@ -42,6 +44,7 @@ class Meter(Struct):
         """For the next attempt."""
         self.prompt_tokens = self.completion_tokens = self.prompt_tokens_details = self.completion_tokens_details = None
         self.flags = []
+        self.ignored = ()
 
 
 class Provider(Protocol):

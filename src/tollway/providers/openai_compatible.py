@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -57,6 +58,8 @@ class OpenAIProvider:
                 kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
                 if status != 200 or kind == "text/html" or (kind == "application/json" and payload.streams):
                     raise failed_answer(route, status, connection.headers, await connection.error_body())
+                if ignored := connection.headers.get("x-tollway-ignored-parameters"):
+                    meter.ignored = tuple(map(unquote, ignored.split(", ")))
                 if not payload.streams and kind != "text/event-stream":
                     stream.hand_on(reader.read_whole(await connection.rest(ANSWER_BYTES_MAX)))
                     await stream.taken()

@@ -139,6 +139,7 @@ class Journey:
         self._choices = choices
         self._images = images
         self._loaded: dict[str, LoadedImage] = {}
+        self._meter: Meter | None = None
         self._current = choices[0]
 
     @property
@@ -150,7 +151,7 @@ class Journey:
     def ignored(self) -> tuple[str, ...]:
         """The hints that `route` ignores; while it is being asked, also those of whoever may answer instead."""
         if not self._is_open:
-            return self._current.ignored
+            return self._current.ignored + (self._meter.ignored if self._meter else ())
         return tuple(dict.fromkeys(name for choice in self._choices for name in choice.ignored))
 
     def takes(self, name: str) -> bool:
@@ -187,6 +188,7 @@ class Journey:
         A failure names in its headers who was asked last, and a RateLimited says when to try again.
         """
         asking_for.set(self._request_id)
+        self._meter = meter
         try:
             await self._answer(meter, take)
         except TollwayError as error:

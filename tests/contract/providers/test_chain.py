@@ -158,8 +158,10 @@ def test_refusals_keep_their_parameter(tiny_server: LiveServer, outer_server: Li
 
 
 def test_who_answered_is_told(tiny_server: LiveServer, outer_server: LiveServer) -> None:
-    body = {"model": OUTER, "messages": [{"role": "user", "content": "x"}], "max_tokens": 2, "frobnicate": 1, "user": "ann"}
-    _, headers, _ = outer_server.request("POST", "/v1/chat/completions", body)
+    asked = {"role": "user", "content": "x", "name": "ann"}  # the inner one knows no names
+    body = {"model": OUTER, "messages": [asked], "max_tokens": 2, "frobnicate": 1, "user": "ann"}
+    for stream in (False, True):
+        _, headers, _ = outer_server.request("POST", "/v1/chat/completions", {**body, "stream": stream})
 
-    assert headers["x-tollway-route"] == "inner/local/tiny; attempts=1"
-    assert headers["x-tollway-ignored-parameters"] == "frobnicate, user"
+        assert headers["x-tollway-route"] == "inner/local/tiny; attempts=1"
+        assert headers["x-tollway-ignored-parameters"] == "frobnicate, user, messages.name"
