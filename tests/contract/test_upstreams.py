@@ -108,8 +108,8 @@ async def test_the_readmes_configuration_answers_falls_back_and_tells_nothing(
 
     log = (tmp_path / "home.log").read_text()
     assert '"upstream_failed"' in log
-    asked = [json.loads(line) for line in log.splitlines() if f'"{headers["x-request-id"]}"' in line]
-    assert [line["event"] for line in asked[-3:]] == ["upstream_away", "upstream_failed", "request"]
+    told = {json.loads(line)["event"] for line in log.splitlines() if f'"{headers["x-request-id"]}"' in line}
+    assert {"upstream_away", "upstream_failed", "request"} <= told
     assert API_KEY not in log
     assert list((tmp_path / "home").glob("workers-*")) == []
 
