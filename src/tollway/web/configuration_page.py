@@ -76,7 +76,11 @@ def configuration_page() -> str:
         (PriceTable, ""),
     ):
         heading, _, rest = " ".join((inspect.getdoc(kind) or "").split()).partition(":")
-        text = rest.strip() if not title else "How an upstream differs from OpenAI. Left out, its provider's row decides."
+        text = (
+            rest.strip()
+            if not title
+            else "How an upstream of the dialect `openai` differs from OpenAI. What is left out, its provider's row decides."
+        )
         lines += [
             f"## {title or heading}",
             "",
