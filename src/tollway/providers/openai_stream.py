@@ -65,7 +65,7 @@ class CallPiece(Struct):
     index: int | None = None
     id: str | None = None
     function: FunctionPiece | None = None
-    extra_content: dict[str, Any] | None = None
+    extra_content: Any = None
 
 
 class ContentPart(Struct):
@@ -307,7 +307,7 @@ class _Call:
         self.id = call_id
         self.name = ""
         self.arguments: list[str] = []
-        self.extra: dict[str, Any] | None = None
+        self.extra: Any = None
         self.sent = False
 
     @property
@@ -458,7 +458,7 @@ class _ChoiceReader:
             call.sent = True
             function = FunctionCallDelta(name=call.name, arguments=arguments)
             piece = ToolCallDelta(index=call.place, id=call.id or ids.tool_call_id(), type="function", function=function)
-            if call.extra:
+            if isinstance(call.extra, dict):
                 piece.extra_content = call.extra
         self._add(chunks, Delta(tool_calls=[piece]), None)
 
