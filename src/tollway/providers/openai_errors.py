@@ -117,7 +117,8 @@ def failed_answer(route: Route, status: int, headers: Mapping[str, str], body: b
     refusal = read_refusal(found)
     meant = (refusal.status or 502) if status == 200 else status
     error = _error(route, meant, refusal, retry_after_seconds(headers))
-    text = refusal.text or body.decode(errors="replace")
+    is_answer = isinstance(found, Mapping) and "choices" in found  # which is not for the log
+    text = refusal.text or ("a whole answer instead of a stream" if is_answer else body.decode(errors="replace"))
     _log(error, route, refusal, text, status=status, request_id=headers.get("x-request-id", ""))
     return error
 

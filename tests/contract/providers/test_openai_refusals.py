@@ -224,6 +224,19 @@ async def test_the_log_has_the_upstreams_text_but_never_its_key() -> None:
     assert entry["upstream_request_id"] == "req_9"
 
 
+async def test_an_answer_that_was_to_be_a_stream_is_not_logged() -> None:
+    async with FakeOpenAI() as fake:
+        answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": SECRET}, "finish_reason": "stop"}]}
+        fake.queue(failing(200, json.dumps(answer).encode()))
+        with capture_logs() as logs:
+            async with gateway(route_to(fake.base_url)) as house:
+                with pytest.raises(BadGateway):
+                    await house.completion()
+
+    assert "a whole answer instead of a stream" in repr(logs)
+    assert SECRET not in repr(logs)
+
+
 @pytest.mark.parametrize(
     "body",
     [
