@@ -58,9 +58,10 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
     """
     try:
-        _check_free_form(body)
-        request = _decoded(body, _chat_decoder)
         fields = _fields_of(body)
+        if len(body) > FREE_FORM_BYTES_MAX:
+            _check_free_form(body, fields)
+        request = _decoded(body, _chat_decoder)
         if not fields.keys() <= _KNOWN_FIELDS:
             _keep_extra(request, fields)
             _refuse_audio(fields)
@@ -70,13 +71,10 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     return request, list(request.extra)
 
 
-def _check_free_form(body: bytes) -> None:
+def _check_free_form(body: bytes, fields: dict[str, Raw]) -> None:
     """Where any JSON may stand, or many entries, objects take far more time and memory than their text. Of fields that stand
     twice the last one counts, but all are read.
     """
-    if len(body) <= FREE_FORM_BYTES_MAX:
-        return
-    fields = _fields_of(body)
     for name in _FREE_FORM & fields.keys():
         size = len(bytes(fields[name]))
         if size > FREE_FORM_BYTES_MAX:

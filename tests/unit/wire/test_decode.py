@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import tracemalloc
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from tollway.errors import InvalidRequest
 from tollway.wire.chat import AssistantMessage
-from tollway.wire.decode import decode_chat_request
+from tollway.wire.decode import FREE_FORM_BYTES_MAX, decode_chat_request
 from tollway.wire.messages import ExtraContent, GoogleContent
 
 USER = {"role": "user", "content": "Hello"}
@@ -73,6 +74,10 @@ ACCEPTED: list[dict[str, Any]] = [
     {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}}]}]},
     {"metadata": {"a": "b"}, "store": True, "user": "u", "service_tier": "flex", "safety_identifier": "s"},
     {"functions": [{"name": "f"}], "function_call": {"name": "f"}},
+    {"function_call": "none"},
+    {"messages": [{"role": "assistant", "refusal": "no"}]},
+    {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}]},
+    {"seed": 2.0**53 - 1},
 ]
 
 
@@ -108,6 +113,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"seed": -1}, "seed"),
     ({"seed": 1.5}, "seed"),
     ({"seed": 1e300}, "seed"),
+    ({"seed": 2.0**53}, "seed"),
     ({"seed": 0.0}, "seed"),
     ({"n": 129.0}, "n"),
     ({"n": 2.0, "top_k": 2.5}, "top_k"),
@@ -162,6 +168,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
     ({"logit_bias": {"x": 1}}, "logit_bias"),
     ({"logit_bias": {"1234567890": 1}}, "logit_bias"),
+    ({"logit_bias": {"\N{ARABIC-INDIC DIGIT ONE}": 1}}, "logit_bias"),
     ({"logit_bias": {"1": 101}}, "logit_bias[...]"),
     ({"model": 5}, "model"),
     ({"model": ""}, "model"),
@@ -244,9 +251,37 @@ def test_what_is_no_request_is_a_400(raw: bytes) -> None:
         decode_chat_request(raw)
 
 
-def test_malformed_json_names_its_position() -> None:
-    with pytest.raises(InvalidRequest, match="byte 13"):
-        decode_chat_request(b'{"model":"m" "x":1}')
+@pytest.mark.parametrize(
+    ("raw", "fault"),
+    [
+        (b'{"model":"m" "x":1}', "byte 13"),
+        (b'{"model":"m"', "ends too early (byte 12)"),
+        (b'{"model":"\\ud83d', "half of a surrogate pair (byte 10)"),
+        (b'{"model":"\\ud83d\\ude0', "half of a surrogate pair (byte 10)"),
+        (b" ", "is empty"),
+    ],
+)
+def test_malformed_json_names_its_position(raw: bytes, fault: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(fault)) as caught:
+        decode_chat_request(raw)
+    assert (caught.value.code, caught.value.param) == ("invalid_json", None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "code", "param"),
+    [
+        (b"[]", "invalid_type", None),
+        (body(n="1"), "invalid_type", "n"),
+        (body(n=0), "invalid_value", "n"),
+        (body(tools=[{"type": "function"}]), "missing_required_parameter", "tools[0].function"),
+        (b"{}", "missing_required_parameter", "model"),
+        (body(response_format={"type": "text", "x": 1}), "unknown_parameter", "response_format.x"),
+    ],
+)
+def test_the_kind_of_fault_is_a_code(raw: bytes, code: str, param: str | None) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        decode_chat_request(raw)
+    assert (caught.value.code, caught.value.param) == (code, param)
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
@@ -290,6 +325,15 @@ def test_what_may_be_any_json_is_a_megabyte_at_the_most(name: str) -> None:
     with pytest.raises(InvalidRequest, match="1,000,000 are the most") as caught:
         decode_chat_request(WITH % (PLACES[name] % ARRAYS))
     assert caught.value.param == name
+
+
+def test_a_megabyte_is_taken() -> None:
+    text = "x" * (FREE_FORM_BYTES_MAX - 2)
+    request, _ = decode_chat_request(body(stop=text, user="more"))
+    assert request.stop == text
+
+    with pytest.raises(InvalidRequest, match="1,000,000 are the most"):
+        decode_chat_request(body(stop=f"{text}x"))
 
 
 def test_nor_is_it_taken_in_a_field_that_stands_twice() -> None:
