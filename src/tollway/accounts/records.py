@@ -1,8 +1,11 @@
 """What the rest of Tollway sees of accounts and keys. Times are seconds since the epoch, money is credits."""
 
+from typing import Literal
+
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from tollway import clock
 from tollway.wire.keys import KeyKind, Scope, SpendWindow
 from tollway.wire.usage import Origin
 
@@ -75,6 +78,15 @@ class ApiKey(Struct, frozen=True):
     @property
     def limits(self) -> Limits:
         return Limits(self.requests_per_minute, self.tokens_per_minute, self.concurrency_max)
+
+    @property
+    def state(self) -> Literal["enabled", "disabled", "expired", "deleted"]:
+        """At this moment; of several reasons to refuse it the one that its callers are told."""
+        if self.deleted_at is not None:
+            return "deleted"
+        if not self.enabled:
+            return "disabled"
+        return "expired" if self.expires_at is not None and self.expires_at <= clock.now() else "enabled"
 
 
 class KeyChanges(Struct, frozen=True, kw_only=True):

@@ -110,7 +110,7 @@ def list_(
     rows = []
     for key in keys:
         times = (_minute(at) for at in (key.created_at, key.expires_at, key.last_used_at))
-        rows.append((key.prefix, key.name, owner_of[key.account_id].name, _state(key), _may(key), *times))
+        rows.append((key.prefix, key.name, owner_of[key.account_id].name, key.state, _may(key), *times))
     print_table(columns, rows, wrapped=("Name", "Account", "May", "Created", "Expires", "Last used"), nothing=nothing)
 
 
@@ -243,7 +243,7 @@ def _report(key: "ApiKey", owner: "Account", as_json: bool) -> None:
         return
     out.print(f"{key.prefix} ", end="")
     out.print(key.name, markup=False, end=": ")
-    out.print(_state(key), end="; may ")
+    out.print(key.state, end="; may ")
     out.print(_may(key), markup=False)
 
 
@@ -254,14 +254,6 @@ def _report_new(new: "NewKey", owner: "Account", as_json: bool, quiet: bool) -> 
     print(new.secret)
     if not quiet:
         err.print("Keep it: it is not shown again.")
-
-
-def _state(key: "ApiKey") -> str:
-    if key.deleted_at is not None:
-        return "deleted"
-    if not key.enabled:
-        return "disabled"
-    return "expired" if key.expires_at is not None and key.expires_at <= clock.now() else "enabled"
 
 
 def _may(key: "ApiKey") -> str:
@@ -288,7 +280,7 @@ def _shown(key: "ApiKey", owner: "Account") -> dict[str, Any]:
         "kind": key.kind,
         "prefix": key.prefix,
         "name": key.name,
-        "state": _state(key),
+        "state": key.state,
         "enabled": key.enabled,
         "scopes": key.scopes,
         "models": key.models,

@@ -110,7 +110,7 @@ async def _list(visit: Visit, *, error: TollwayError | None = None, form: Form |
     spent = await visit.services.usage.spent({one.id: window_start(one.spend_window or "month", now) for one in own})
     return visit.render(
         "keys.html",
-        keys=[(one, _state(one), spent.get(one.id, 0)) for one in own],
+        keys=[(one, spent.get(one.id, 0)) for one in own],
         window_names=_WINDOW_NAMES,
         error=error,
         form=form,
@@ -145,12 +145,6 @@ def _show_once(visit: Visit, new: NewKey, title: str) -> Response:
     model = new.record.models[0] if new.record.models else models[0].id if models else "MODEL"
     code = dialects.blocks(f"{visit.origin}/v1", dialects.first_call(model), new.secret)
     return visit.render("key_once.html", secret=True, title=title, new=new, code=code, call=dialects.try_now(model))
-
-
-def _state(own: ApiKey) -> str:
-    if own.expires_at is not None and own.expires_at <= clock.now():
-        return "expired"
-    return "enabled" if own.enabled else "disabled"
 
 
 def _changes(form: Form, *, creating: bool) -> KeyChanges:

@@ -130,6 +130,18 @@ async def test_withdrawn_keys_are_refused_at_once_each_with_its_reason(tmp_path:
         assert await accounts.list_keys() == []
 
 
+async def test_a_keys_state_is_the_reason_for_which_it_is_refused(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        accounts, key = services.accounts, await new_key(services)
+        past, prefix = clock.now() - 1, key[:12]
+        assert (await accounts.find_key(prefix)).state == "enabled"
+        for enabled, expires_at in ((False, None), (True, past), (False, past)):
+            changed = await accounts.update_key(prefix, KeyChanges(enabled=enabled, expires_at=expires_at))
+            assert _kind(await _refused(services, f"Bearer {key}")) == f"err_key_{changed.state}"
+        deleted = await accounts.delete_key(prefix)
+        assert _kind(await _refused(services, f"Bearer {key}")) == f"err_key_{deleted.state}"
+
+
 async def test_a_key_expires_while_it_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with installed(tmp_path) as services:
         account = await services.accounts.first_account()

@@ -44,6 +44,15 @@ def secret_in(page: str) -> str:
     return found[1]
 
 
+async def test_a_key_that_is_disabled_and_expired_is_called_as_its_callers_are_told(tmp_path: Path) -> None:
+    async with installed(tmp_path) as services:
+        owner = await signed_in(services)
+        new = await services.accounts.create_key((await services.accounts.first_account()).id)
+        await services.accounts.update_key(new.record.id, KeyChanges(enabled=False, expires_at=1.0))
+        await owner.get("/keys")
+        assert re.findall(r'<span class="badge (\w+)">(\w+)</span>', owner.page) == [("disabled", "disabled")]
+
+
 async def test_from_making_a_key_to_deleting_it(tmp_path: Path) -> None:
     async with installed(tmp_path) as services:
         owner = await signed_in(services)
