@@ -19,12 +19,11 @@ def count(number: int) -> str:
 
 
 def short_count(number: int) -> str:
-    """`1M`, `65.5K`, `2,048`: three figures at most, but exact where it is short anyway."""
-    for size, letter in ((1_000_000, "M"), (10_000, "K")):
-        if number >= size:
-            unit = 1_000_000 if letter == "M" else 1_000
-            return f"{number / unit:.1f}".removesuffix(".0") + letter
-    return count(number)
+    """`1M`, `65.5K`, `2,048`: to a tenth of the unit, but exact where it is short anyway."""
+    if number < 10_000:
+        return count(number)
+    amount, letter = (number / 1_000, "K") if number < 999_950 else (number / 1_000_000, "M")
+    return f"{amount:,.1f}".removesuffix(".0") + letter
 
 
 def money(usd: Decimal | float | str) -> str:
@@ -53,7 +52,7 @@ def duration(milliseconds: float | None) -> str:
     if milliseconds < 999.5:
         return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1000
-    if seconds >= 100:
+    if seconds >= 99.95:
         return f"{seconds / 60:.1f} min"
     return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
 
@@ -72,14 +71,16 @@ def moment(at_seconds: float) -> str:
 
 
 def ago(at_seconds: float) -> str:
-    """`5 minutes ago`, `in 3 days`; a date when it is more than a month away."""
+    """`5 minutes ago`, `in 3 days`; a date when it is more than a month away. What has passed is whole, what is left rounded:
+    what was made for 30 days ends in 30 days.
+    """
     seconds = clock.now() - at_seconds
     if abs(seconds) < 5:
         return "just now"
     size = 1.0
     for limit, unit in _STEPS:
         if abs(seconds) < limit:
-            number = int(abs(seconds) // size)
+            number = int(seconds // size) if seconds > 0 else round(-seconds / size)
             words = f"{number} {unit}{'s' if number != 1 else ''}"
             return f"{words} ago" if seconds > 0 else f"in {words}"
         size = limit

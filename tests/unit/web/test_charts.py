@@ -1,5 +1,7 @@
 """Numbers in, places in a drawing out."""
 
+import pytest
+
 from tollway.web import charts
 
 LABELS = [("1 May", "1 May"), ("2 May", "2 May"), ("3 May", "3 May")]
@@ -29,3 +31,27 @@ def test_levels_are_within_each_other() -> None:
 def test_nothing_is_drawn_of_nothing() -> None:
     assert charts.stacked(LABELS, [{}, {}, {}], [], str).empty
     assert charts.nested(LABELS, [(), (), ()], ["half", "most"], str).empty
+
+
+@pytest.mark.parametrize(
+    ("highest", "top"), [(0, 1), (1, 1), (1.01, 2), (2.5, 4), (4.1, 6), (6.1, 8), (8.1, 10), (10.1, 20), (0.003, 0.004)]
+)
+def test_a_scale_ends_with_a_round_number_that_is_not_below_the_highest(highest: float, top: float) -> None:
+    assert charts.nice_top(highest) == pytest.approx(top)
+
+
+def test_of_many_names_the_largest_stay_and_the_rest_is_one() -> None:
+    totals = {"a": 1, "b": 5, "c": 3, "d": 3}
+    assert charts.top_names(totals, 4) == ["b", "c", "d", "a"]
+    assert charts.top_names(totals, 3) == ["b", "c", charts.OTHERS]
+
+
+@pytest.mark.parametrize(
+    ("columns", "labelled"), [(1, [0]), (6, [0, 1, 2, 3, 4, 5]), (7, [0, 2, 4, 6]), (24, [0, 4, 8, 12, 16, 20])]
+)
+def test_labels_stand_at_equal_distances_six_at_the_most(columns: int, labelled: list[int]) -> None:
+    drawn = charts.stacked([(f"{n}h", f"hour {n}") for n in range(columns)], [{"a": 1}] * columns, ["a"], str)
+    assert [number for number, slot in enumerate(drawn.slots) if slot.label] == labelled
+    assert [slot.x for slot in drawn.slots] == [10.0 * n for n in range(columns)]
+    assert drawn.width == 10.0 * columns
+    assert drawn.slots[-1].title == f"hour {columns - 1}: 1"

@@ -67,7 +67,7 @@ async def test_from_making_a_key_to_deleting_it(tmp_path: Path) -> None:
         assert secret not in owner.page
         assert "laptop" in owner.text
         (key,) = await services.accounts.list_keys()
-        assert "in 29 days" in owner.text
+        assert "in 30 days" in owner.text
 
         await owner.post(f"/keys/{key.id}/disable")
         assert 'aria-checked="false"' in owner.page
