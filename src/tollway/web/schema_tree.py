@@ -13,14 +13,9 @@ from tollway.api.endpoints import ENDPOINTS
 
 Schema = dict[str, Any]
 _PREFIX = "#/components/schemas/"
-_DEPTH_MAX = 12
-_BOUNDS = (
-    ("minimum", "≥ {}"),
-    ("exclusiveMinimum", "> {}"),
-    ("maximum", "≤ {}"),
-    ("exclusiveMaximum", "< {}"),
-)
-_SIZES = {
+_BOUNDS = {
+    "minimum": "≥ {}",
+    "maximum": "≤ {}",
     "minLength": "at least {} {}",
     "maxLength": "at most {} {}",
     "minItems": "at least {} {}",
@@ -55,65 +50,57 @@ def document() -> Schema:
 @functools.cache
 def tree(type_name: str) -> Node:
     """The tree of a wire type by its class name. Raises KeyError for one that is not in the document."""
-    return _node(type_name, {"$ref": _PREFIX + type_name}, required=True, depth=0)
+    return _node(type_name, {"$ref": _PREFIX + type_name})
 
 
 def node_of(schema: Schema) -> Node:
     """The tree of any schema of the document."""
-    return _node("", schema, required=True, depth=0)
+    return _node("", schema)
 
 
-def _node(name: str, given: Schema, *, required: bool, depth: int) -> Node:
+def _node(name: str, given: Schema, *, required: bool = True) -> Node:
     schema = _resolved(given)
     # what stands beside a reference says more than what stands behind it
     description = given.get("description") or schema.get("description", "")
-    alternatives = schema.get("anyOf") or schema.get("oneOf")
+    alternatives = schema.get("anyOf")
     if alternatives and "properties" not in schema:
         forms = [form for form in alternatives if form.get("type") != "null"]
         nullable = len(forms) < len(alternatives)
         if len(forms) == 1:  # `X or null` is X, nullable
-            only = _resolved(forms[0])
-            merged = only | {key: value for key, value in schema.items() if key not in {"anyOf", "oneOf"}}
-            node = _node(name, merged, required=required, depth=depth)
-            node.nullable = node.nullable or nullable
+            only = _resolved(forms[0]) | {key: value for key, value in schema.items() if key != "anyOf"}
+            node = _node(name, only, required=required)
+            node.nullable = nullable
             node.description = description or node.description
             return node
         return Node(
             name,
-            "one of" if len(forms) > 1 else "any",
+            "one of",
             description,
             required,
             nullable,
             default=_default(given, schema),
-            forms=tuple(_node(_form_name(form), form, required=True, depth=depth + 1) for form in forms),
+            forms=tuple(_node(_form_name(form), form) for form in forms),
         )
-    items = schema.get("items")
-    inner = _node("", items, required=True, depth=depth + 1) if isinstance(items, dict) and depth < _DEPTH_MAX else None
+    inner = _node("", schema["items"]) if "items" in schema else None
     return Node(
         name=name,
         type=_type(schema, inner),
         description=description,
         required=required,
-        nullable=_may_be_null(schema),
+        nullable=None in schema.get("enum", ()),
         bounds=tuple(_bounds(schema)),
         minimum=schema.get("minimum"),
         maximum=schema.get("maximum"),
         default=_default(given, schema),
-        values=tuple(
-            _shown(value) for value in schema.get("enum", [schema["const"]] if "const" in schema else []) if value is not None
-        ),
-        fields=inner.fields if inner else _fields(schema, depth),
+        values=tuple(_shown(value) for value in schema.get("enum", ()) if value is not None),
+        fields=inner.fields if inner else _fields(schema),
         forms=inner.forms if inner else (),
     )
 
 
-def _fields(schema: Schema, depth: int) -> tuple[Node, ...]:
-    if depth >= _DEPTH_MAX:
-        return ()
+def _fields(schema: Schema) -> tuple[Node, ...]:
     required = set(schema.get("required", ()))
-    nodes = [
-        _node(name, field, required=name in required, depth=depth + 1) for name, field in schema.get("properties", {}).items()
-    ]
+    nodes = [_node(name, field, required=name in required) for name, field in schema.get("properties", {}).items()]
     return tuple(sorted(nodes, key=lambda node: not node.required))
 
 
@@ -128,28 +115,19 @@ def _form_name(form: Schema) -> str:
 
 
 def _type(schema: Schema, inner: Node | None) -> str:
-    kind = schema.get("type")
-    kinds = [name for name in (kind if isinstance(kind, list) else [kind]) if name not in {None, "null"}]
-    if kinds == ["array"]:
+    kind: str | None = schema.get("type")
+    if kind == "array":
         return f"array of {inner.type if inner and inner.type != 'one of' else 'items'}"
-    if kinds == ["object"] and isinstance(schema.get("additionalProperties"), dict) and not schema.get("properties"):
+    if isinstance(schema.get("additionalProperties"), dict):
         return f"map of {_type(_resolved(schema['additionalProperties']), None)}"
-    if not kinds and ("enum" in schema or "const" in schema):
-        return "string"
-    return " or ".join(kinds) or "any"
-
-
-def _may_be_null(schema: Schema) -> bool:
-    kind = schema.get("type")
-    return (isinstance(kind, list) and "null" in kind) or None in schema.get("enum", ())
+    return kind or ("string" if "enum" in schema else "any")
 
 
 def _bounds(schema: Schema) -> list[str]:
     noun = "items" if "minItems" in schema or "maxItems" in schema else "characters"
-    bounds = [form.format(f"{schema[key]:g}") for key, form in _BOUNDS if key in schema]
-    return bounds + [
-        form.format(f"{schema[key]:,}", noun if schema[key] != 1 else noun[:-1])
-        for key, form in _SIZES.items()
+    return [
+        form.format(f"{schema[key]:,.16g}", noun if schema[key] != 1 else noun[:-1])
+        for key, form in _BOUNDS.items()
         if key in schema
     ]
 

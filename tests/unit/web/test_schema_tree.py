@@ -1,5 +1,6 @@
 """The trees on the model pages: all of the wire types, nothing left without words."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -59,6 +60,12 @@ def test_alternatives_are_told_apart_by_their_tag() -> None:
     assert field("reasoning_effort").values == ("high", "low", "medium", "minimal", "none")
     assert field("stream").default == "false"
     assert field("temperature").nullable
+
+
+def test_large_bounds_are_written_out() -> None:
+    pages = dict(operation_documents())
+    assert "≥ 0, ≤ 2,592,000" in pages["api/rotate-key"]
+    assert [name for name, text in pages.items() if re.search(r"[≤≥] [0-9.]+e", text)] == []
 
 
 def test_no_node_is_empty() -> None:
