@@ -5,7 +5,8 @@ from decimal import Context, Decimal, Inexact
 
 CREDITS_PER_USD = 2_000_000
 USD_MAX = 1_000_000_000
-"""The largest amount that can be named: in credits below 2^53, so that every JSON reader reads each credit of it."""
+CREDITS_MAX = USD_MAX * CREDITS_PER_USD
+"""The largest amount that can be named, granted or set as a limit: below 2^53, so that every JSON reader reads each credit."""
 
 _EXACT = Context(prec=60, traps=[Inexact])
 

@@ -19,6 +19,7 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from tollway.money import CREDITS_MAX
 from tollway.plain_words import plain_words
 from tollway.toml_lines import TomlLines
 
@@ -171,7 +172,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Hold and charge credits. Without it nothing is written: no limits, request log or Idempotency-Key."),
     ] = True
     first_grant_credits: Annotated[
-        Annotated[int, Meta(ge=0, le=10**15)],  # the largest grant
+        Annotated[int, Meta(ge=0, le=CREDITS_MAX)],
         Meta(description="Credits that the first account starts with; 2,000,000 are one US dollar. Later accounts have none."),
     ] = 10_000_000
     engine_slots: Annotated[

@@ -8,11 +8,10 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from tollway.accounts.records import AccountChanges, KeyChanges
 from tollway.errors import InvalidRequest
-from tollway.money import CREDITS_PER_USD, USD_MAX
+from tollway.money import CREDITS_MAX
 from tollway.storage.texts import is_storable
 from tollway.wire.keys import LIMIT_MAX, MODEL_LENGTH_MAX, MODELS_MAX, NAME_LENGTH_MAX, Scope, SpendWindow
 
-CREDITS_MAX = USD_MAX * CREDITS_PER_USD
 TIME_MAX = 7_258_118_400.0
 """The year 2200."""
 _DIRECTIONS = frozenset(("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"))

@@ -9,7 +9,7 @@ from tollway.errors import InvalidRequest, NotFound
 from tollway.ids import random_text
 from tollway.ledger.books import FIRST_HASH, Books
 from tollway.ledger.records import Balance, Entry
-from tollway.money import CREDITS_PER_USD, USD_MAX
+from tollway.money import CREDITS_MAX
 from tollway.storage import Database
 from tollway.storage.tables import IS_BOOKED_BY_HAND, IS_TRANSACTION, accounts, balances, ledger_entries
 from tollway.storage.texts import is_storable
@@ -17,10 +17,6 @@ from tollway.wire.billing import Direction, TransactionType
 
 GrantReason = Literal["payment", "bonus", "init"]
 
-CREDITS_MAX = 10**15
-"""The most that one entry may move: 500 million dollars, far below where 64 bits end."""
-BALANCE_MAX = USD_MAX * CREDITS_PER_USD
-"""The most that is booked onto an account, so that every amount is one that can be named."""
 _NOTE_LENGTH_MAX = 200
 Cursor = tuple[float, int]
 """The time and number of the last entry of a page."""
@@ -222,8 +218,8 @@ def _check_amount(credits_moved: int) -> None:
 
 
 def _refuse_above(balance: Balance, credits_added: int) -> None:
-    if credits_added > 0 and balance.posted + credits_added > BALANCE_MAX:
-        told = f"An account has at most {BALANCE_MAX:,} credits, and this one has {balance.posted:,}."
+    if credits_added > 0 and balance.posted + credits_added > CREDITS_MAX:
+        told = f"An account has at most {CREDITS_MAX:,} credits, and this one has {balance.posted:,}."
         raise InvalidRequest(told, param="credits")
 
 

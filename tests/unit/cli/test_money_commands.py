@@ -16,6 +16,7 @@ from tollway.accounts import Caller
 from tollway.admission import Desk
 from tollway.api.services import Services
 from tollway.cli import app
+from tollway.money import CREDITS_MAX
 from tollway.storage.tables import ledger_entries
 
 pytestmark = pytest.mark.usefixtures("both_databases")
@@ -71,6 +72,7 @@ def spent(home: Path, amount: int) -> str:
         ("1,000_000", 1_000_000),
         ("5 usd", 10_000_000),
         ("1_000credits", 1000),
+        ("1000000000USD", CREDITS_MAX),
     ],
 )
 def test_a_grant_is_exact(amount: str, credits_granted: int) -> None:

@@ -85,7 +85,7 @@ def test_a_value_of_another_type(tmp_path: Path, port: str, says: str) -> None:
     ("name", "value", "says"),
     [
         ("host", "", "must not be empty"),
-        ("first_grant_credits", "1000000000000001", "must be at most 1000000000000000"),
+        ("first_grant_credits", "2000000000000001", "must be at most 2000000000000000"),
         ("unread_seconds_max", "2147484", "must be at most 1000000"),
         ("drain_seconds", "1e300", "must be at most 1000000"),
     ],
