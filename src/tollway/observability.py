@@ -224,5 +224,5 @@ def _forget_the_dead(folder: Path) -> None:
     for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}:
         try:
             os.kill(pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # its number is another user's process by now
             multiprocess.mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

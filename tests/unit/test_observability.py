@@ -1,11 +1,13 @@
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from tollway.observability import HotCounter, HotGauge, HotHistogram
+from tollway.observability import HotCounter, HotGauge, HotHistogram, _forget_the_dead
 
 PROGRAM = """
 import resource, sys, structlog
@@ -30,6 +32,21 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         written = (tmp_path / log_format).read_text()
         assert "before" in written
         assert "after" in written
+
+
+@pytest.mark.parametrize("error", [ProcessLookupError, PermissionError])
+def test_workers_that_are_gone_are_forgotten_whoever_has_their_number(
+    error: type[OSError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(pid: int, _: int) -> None:
+        if pid == 1:
+            raise error
+
+    for file in ("gauge_livesum_1.db", "gauge_livemostrecent_1.db", "counter_1.db", "gauge_livesum_2.db"):
+        (tmp_path / file).touch()
+    monkeypatch.setattr(os, "kill", kill)
+    _forget_the_dead(tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["counter_1.db", "gauge_livesum_2.db"]
 
 
 def test_what_is_counted_in_one_step_is_counted_as_the_library_does() -> None:
