@@ -154,7 +154,7 @@ def transactions(
     rows = []
     for entry in entries:
         texts = (text or "" for text in (entry.request_id, entry.model, entry.note))
-        rows.append((moment(entry.at), _type(entry), f"{entry.posted:+,}", _signed_usd(entry.posted), *texts))
+        rows.append((moment(entry.at), _type(entry), f"{entry.posted:+,}", exact_usd(entry.posted), *texts))
     print_table(columns, rows, wrapped=("When (UTC)", "Model", "Note"), nothing="Nothing has moved this balance.")
 
 
@@ -186,7 +186,7 @@ def _report(entry: "Entry | None", owner: "Account", balance_after: "Balance", a
         return
     out.print(owner.name, markup=False, end=": ")
     if entry is not None:
-        out.print(f"{entry.posted:+,} credits ({_signed_usd(entry.posted)} USD); ", end="")
+        out.print(f"{entry.posted:+,} credits ({exact_usd(entry.posted)} USD); ", end="")
     out.print(f"{balance_after.posted:,} now, {balance_after.available:,} available ({exact_usd(balance_after.available)} USD)")
 
 
@@ -209,7 +209,7 @@ def _entry(entry: "Entry") -> dict[str, Any]:
         "type": _type(entry),
         "kind": entry.kind,
         "credits": entry.posted,
-        "usd": _signed_usd(entry.posted),
+        "usd": exact_usd(entry.posted),
         "created_at": clock.iso(entry.at),
         "request_id": entry.request_id,
         "key_id": entry.key_id,
@@ -224,7 +224,3 @@ def _type(entry: "Entry") -> str:
     from tollway.ledger import transaction_type
 
     return transaction_type(entry)
-
-
-def _signed_usd(credits_moved: int) -> str:
-    return ("-" if credits_moved < 0 else "") + exact_usd(abs(credits_moved))
