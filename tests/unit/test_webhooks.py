@@ -163,8 +163,10 @@ async def test_a_receiver_that_is_not_there_costs_bounded_memory(receiver: Recei
 
 async def test_without_a_url_nothing_is_done() -> None:
     it = LowBalanceNotifier(Settings())
-    it.crossed("a", 1, 10, 9)
-    await it.close()
+    with structlog.testing.capture_logs() as logs:
+        it.crossed("a", 1, 10, 9)
+        await it.close()
+    assert logs == []
 
 
 async def test_the_desk_tells_of_every_balance_it_settles(receiver: Receiver, database: Database) -> None:

@@ -76,11 +76,11 @@ BOMBS: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_are_refused_quickly(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(TollwayError) as caught:
         schema_grammar(BOMBS[name], param="schema")
     assert caught.value.status == 400
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
 
 
 # Large, but what clients do send, or harmless.
@@ -99,9 +99,9 @@ LARGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large_schemas_compile(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     text = schema_grammar(LARGE[name], param="schema")
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
     assert len(text) <= TEXT_BYTES_MAX
     Grammar(text)
 
@@ -155,7 +155,7 @@ def test_typical_schemas_compile_in_milliseconds() -> None:
     json_object_grammar()
     best = 1.0
     for round_ in range(20):
-        started = time.perf_counter()
+        started = time.process_time()
         tool_calls_grammar([(f"f{round_}", parameters)], opening="", separator="", closing="", calls_max=1)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     assert best < 0.005

@@ -135,10 +135,10 @@ def test_damaged_header(data: bytes) -> None:
 @pytest.mark.parametrize("filling", [b"\xff", b"\xff\xe0\x00\x02", b"\xff\x01", b"\x00"])
 def test_endless_jpeg_header_is_given_up_soon(filling: bytes) -> None:
     data = b"\xff\xd8\xff\xe0\x00\x02" + filling * (IMAGE_BYTES_MAX // len(filling))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UnusableImage):
         sniff(data)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 @given(st.one_of(st.binary(), *(st.binary().map(make(9, 9)[:14].__add__) for _, make in MAKERS)))

