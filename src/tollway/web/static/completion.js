@@ -1,14 +1,15 @@
-// One request to the public endpoint, with the session in the place of a key; what comes back is told while it comes.
+// One request to the public endpoint; what comes back is told while it comes.
 
-// Calls `tell` with {headers}, {frame}, {chunk}, {completion}. Resolves to how it ended: "done", "stopped" or "broken".
-// Rejects with an Error that has the server's words; `code` and `requestId` when there are any.
-export async function ask(body, csrf, signal, tell) {
+// `proof`: the headers that say who asks, those of a key or of the session. Calls `tell` with {headers}, {frame}, {chunk},
+// {completion}. Resolves to how it ended: "done", "stopped" by `signal`, or "broken". Rejects with an Error that has the server's
+// words; `code` and `requestId` when there are any.
+export async function ask(body, proof, tell, signal) {
   const began = performance.now();
   const since = () => Math.round(performance.now() - began);
   try {
     const response = await fetch("/v1/chat/completions", {
       method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRF-Token": csrf },
+      headers: { "Content-Type": "application/json", ...proof },
       body: JSON.stringify(body),
       signal,
     });
@@ -23,7 +24,7 @@ export async function ask(body, csrf, signal, tell) {
     }
     return await stream(response, since, tell);
   } catch (error) {
-    if (signal.aborted) return "stopped";
+    if (signal?.aborted) return "stopped";
     if (error.fromServer) throw error;
     throw new Error("The server cannot be reached. Nothing was lost: try again.");
   }

@@ -1,6 +1,9 @@
 // "Try it now": one real call, and how long it took. With the key that was just made, with one that is typed in here and put into
 // the code, or with the session.
 
+import { ask } from "./completion.js";
+
+const KEY = /^[\w-]+$/;
 const place = document.querySelector("[data-first-call]");
 const button = place.querySelector("button");
 const result = place.querySelector("[data-result]");
@@ -22,13 +25,14 @@ if (field) {
 // Only what looks like a key goes into code that somebody will run.
 function write() {
   const key = field.value.trim();
-  const shown = /^[\w-]+$/.test(key) ? key : field.dataset.placeholder;
+  const shown = KEY.test(key) ? key : field.dataset.placeholder;
   for (const [node, text] of inCode) node.data = text.replaceAll(field.dataset.placeholder, shown);
 }
 
+// Nothing for what can be no key: a browser would refuse to send it.
 function proof() {
   const key = place.dataset.secret ?? field.value.trim();
-  if (key) return { "Authorization": `Bearer ${key}` };
+  if (key) return KEY.test(key) ? { "Authorization": `Bearer ${key}` } : null;
   return place.dataset.csrf ? { "X-CSRF-Token": place.dataset.csrf } : null;
 }
 
@@ -41,18 +45,12 @@ button.addEventListener("click", async () => {
   }
   button.ariaDisabled = "true"; // one that is disabled would lose the focus
   result.textContent = "Asking…";
-  const began = performance.now();
   try {
-    const response = await fetch("/v1/chat/completions", {
-      method: "POST",
-      headers: { ...headers, "Content-Type": "application/json" },
-      body: place.dataset.body,
-    });
-    const answer = await response.json();
-    const took = Math.round(performance.now() - began).toLocaleString("en");
-    if (!response.ok) throw new Error(answer.message);
-    const cost = answer.meta?.usage?.usd_spent;
-    result.textContent = `It answered in ${took} ms${cost === undefined ? "" : `, for $${cost}`}: “${answer.choices[0].message.content}”`;
+    let last;
+    await ask(JSON.parse(place.dataset.body), headers, (news) => { last = news; });
+    const { at, completion } = last;
+    const cost = completion.meta?.usage?.usd_spent;
+    result.textContent = `It answered in ${at.toLocaleString("en")} ms${cost === undefined ? "" : `, for $${cost}`}: “${completion.choices[0].message.content}”`;
   } catch (error) {
     result.textContent = `It did not work: ${error.message}`;
   } finally {

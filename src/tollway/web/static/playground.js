@@ -189,7 +189,7 @@ function pane(place) {
 
     let end = "error";
     try {
-      end = await ask(body, data.csrf, signal, tell);
+      end = await ask(body, { "X-CSRF-Token": data.csrf }, tell, signal);
       over = true; // a drawing that is still due would wipe out what is added to the last one
       draw();
       parts.ended.textContent = { done: finish ?? "done", stopped: "stopped", broken: "connection lost" }[end];
