@@ -7,7 +7,6 @@ flag (--port). `docs/settings.md` is generated from this table.
 import base64
 import difflib
 import importlib.util
-import math
 import os
 import re
 import tomllib
@@ -336,10 +335,6 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
                 said += f': write "{value}", with quotation marks'
             raise SettingsError(f"{name} = {shown} (from {origins.get(name)}): {said}.") from None
     settings = _converted(given)
-    for name in given:
-        value = getattr(settings, name)
-        if isinstance(value, float) and not math.isfinite(value):  # msgspec takes it for a float like others
-            raise SettingsError(f"{name} = {value} (from {origins.get(name)}): that is no finite number.")
     if settings.low_balance_webhook_url is not None and settings.low_balance_webhook_secret is None:
         raise SettingsError(
             "low_balance_webhook_url needs low_balance_webhook_secret, so that its receiver can trust what comes."

@@ -4,7 +4,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tollway.catalog import Catalog, Configuration, ConfigurationError, LocalModel, load_catalog, load_configuration
+from tollway.catalog import (
+    Catalog,
+    Configuration,
+    ConfigurationError,
+    LocalModel,
+    load_catalog,
+    load_configuration,
+    shipped_configuration,
+)
 from tollway.errors import ModelNotFound
 from tollway.settings import Settings, SettingsError, load
 
@@ -93,6 +101,7 @@ port = 9000
 provider = "vllm"
 base_url = "http://10.0.0.5:8000/v1/"
 first_token_seconds = 5
+between_tokens_seconds = 0
 total_seconds = 0
 concurrency_max = 16
 
@@ -136,13 +145,15 @@ def test_routes_come_in_their_priority_with_what_is_theirs(tmp_path: Path) -> No
     gpu, mine, local = plan.routes
     assert plan.model.price.cached_prompt == "0.5"
     assert plan.model.input_modalities == ("text", "image")
+    assert (plan.model.context_length, plan.model.output_max) == (32768, 32768), "what the routes elsewhere have"
     assert (plan.model.name, plan.model.developer) == ("acme/chat", "acme")
 
     assert (gpu.upstream.name, gpu.weight, gpu.price.completion, set(gpu.capabilities)) == ("gpu-1", 3, "1.5", {"streaming"})
     assert gpu.upstream.base_url == "http://10.0.0.5:8000/v1"
     assert gpu.upstream.api_key is None
-    assert (gpu.upstream.limits.first_token_seconds, gpu.upstream.limits.total_seconds) == (5.0, None)
-    assert gpu.upstream.limits.concurrency_max == 16
+    of_gpu = gpu.upstream.limits
+    assert (of_gpu.first_token_seconds, of_gpu.between_tokens_seconds, of_gpu.total_seconds) == (5.0, None, None)
+    assert of_gpu.concurrency_max == 16
     assert gpu.upstream.quirks.max_tokens_field == "max_tokens"
     assert gpu.upstream.quirks.reasoning_field == "reasoning"  # of the provider's row
 
@@ -235,6 +246,9 @@ WRONG = {
     "no URL": ('[upstreams.vllm]\nbase_url = "localhost:8000"\n', r":2: upstreams.vllm.base_url: must be a URL"),
     "no host name": ('[upstreams.vllm]\nbase_url = "http://a..b/v1"\n', r":2: upstreams.vllm.base_url: must be a URL"),
     "too long a name": (f'[upstreams.vllm]\nbase_url = "http://{"a" * 64}.example/v1"\n', r":2: .*must be a URL"),
+    "no host": ('[upstreams.vllm]\nbase_url = "http:///v1"\n', r":2: upstreams.vllm.base_url: must be a URL"),
+    "a blank in the URL": ('[upstreams.vllm]\nbase_url = "http://h/v 1"\n', r":2: upstreams.vllm.base_url: must be a URL"),
+    "key as the user": (f'[upstreams.vllm]\nbase_url = "https://{KEY}@h/v1"\n', r":2: .*without user.*key_file"),
     "URL beyond the base": ('[upstreams.vllm]\nbase_url = "http://h/v1/chat/completions"\n', r":2: .*must end before"),
     "URL of the models": ('[upstreams.gemini]\nbase_url = "http://h/v1beta/models/"\n', r":2: .*must end before `/models`"),
     "quirks that nothing reads": (
@@ -330,6 +344,28 @@ def test_a_key_file_holds_one_key(tmp_path: Path, content: str) -> None:
 def test_a_variable_that_holds_no_key_is_named_and_not_shown(tmp_path: Path) -> None:
     configuration = configured(tmp_path, "[upstreams.openai]\n", OPENAI_API_KEY=f"{KEY} {KEY}")
     assert configuration.missing["openai"] == "the value of OPENAI_API_KEY cannot be a key"
+
+
+def test_what_a_model_that_is_not_there_may_have_been() -> None:
+    served = catalog(shipped_configuration())
+    with pytest.raises(ModelNotFound, match=r"Did you mean google/gemini-2\.5-flash-lite-preview\?"):
+        served.resolve("google/gemini-2.5-flash-lite")
+    with pytest.raises(ModelNotFound, match=r"^The model `z{200}` does not exist .* `GET /v1/models` lists"):
+        served.resolve("z" * 500)
+
+
+def test_an_answer_is_bounded_where_the_context_does_not_bound_it(tmp_path: Path) -> None:
+    text = WHOLE.replace('id = "acme/chat"', 'id = "acme/chat"\noutput_max = 300', 1)
+    gpu, *_ = catalog(configured(tmp_path, text, MINE_KEY=KEY)).resolve("chat").routes
+    assert [gpu.output_limit(asked) for asked in (None, 299, 301)] == [300, 299, 300]
+    gpu, *_ = catalog(configured(tmp_path, WHOLE, MINE_KEY=KEY)).resolve("chat").routes
+    assert [gpu.output_limit(asked) for asked in (None, 99_999)] == [None, 32768]
+
+
+def test_local_models_say_what_they_can() -> None:
+    seer, small = catalog(shipped_configuration()).get("seer"), catalog(shipped_configuration()).get("small")
+    assert set(seer.capabilities) - set(small.capabilities) == {"vision", "reasoning"}
+    assert (seer.input_modalities, small.input_modalities) == (("text", "image"), ("text",))
 
 
 def test_a_request_without_a_limit_gets_the_models_own(tmp_path: Path) -> None:
