@@ -44,22 +44,26 @@ class TomlLines:
         return path
 
     def _inside(self, place: int, rest: Path) -> int:
-        """Follows inline tables, `routes = [{...}, {...}]`, from their key's line on."""
-        if isinstance(rest[0], int):
-            opened = 0
-            for number in range(place, len(self._lines) + 1):
-                if number > place and (_HEADER.match(self._lines[number - 1]) or _KEY.match(self._lines[number - 1])):
-                    break
-                opened += self._lines[number - 1].count("{")
-                if opened > rest[0]:
-                    return self._inside(number, rest[1:]) if len(rest) > 1 else number
+        """Follows `routes = [{...}, {...}]` from its key's line on. An inline table is on one line, all that is in it too."""
+        if not isinstance(rest[0], int):
             return place
-        for number in range(place, len(self._lines) + 1):
-            if re.search(rf"(?<![\w-]){re.escape(rest[0])}[\"']?\s*=", self._lines[number - 1]):
-                return number
-            if "}" in self._lines[number - 1]:
+        begun = 0
+        for number, line in enumerate(self._lines[place - 1 :], start=place):
+            if number > place and (_HEADER.match(line) or _KEY.match(line)):
                 break
+            begun += _tables_on(line)
+            if begun > rest[0]:
+                return number
         return place
+
+
+def _tables_on(line: str) -> int:
+    """How many inline tables a line has, without those inside of others."""
+    count = depth = 0
+    for character in line:
+        count += character == "{" and depth == 0
+        depth += {"{": 1, "}": -1}.get(character, 0)
+    return count
 
 
 def _parts(dotted: str) -> Path:
