@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import http.client
 import json
-import os
 import shutil
 import signal
 import stat
@@ -163,22 +162,20 @@ def _disk(settings: Settings) -> Finding:
 
 
 def _memory(_: Settings) -> Finding:
-    available = _memory_bytes()
-    if available is None:
-        return Finding("memory", True, "cannot be told on this platform")
+    available = _memory_available_bytes()
     mend = "" if available >= _MEMORY_BYTES_MIN else "Close other programs, or lower TOLLWAY_ENGINE_CONTEXT_TOKENS."
     return Finding("memory", not mend, f"{available / 1e9:.1f} GB available", mend)
 
 
-def _memory_bytes() -> int | None:
-    """What is available; all that there is where that cannot be told."""
+def _memory_available_bytes() -> int:
+    """All that there is where no more can be told."""
+    from tollway.engine.memory import total_memory_bytes
+
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    with contextlib.suppress(OSError, ValueError):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return None
+                return min(int(line.split()[1]) * 1024, total_memory_bytes())
+    return total_memory_bytes()
 
 
 def _database(settings: Settings) -> Finding:

@@ -23,13 +23,13 @@ def plan_context(facts: ModelFacts, slots: int, wanted_tokens: int, memory_bytes
         return min(wanted_tokens, facts.context_tokens), wanted_tokens
     if not facts.kv_bytes_per_token:
         return facts.context_tokens, facts.context_tokens
-    memory = memory_bytes or _memory_bytes()
+    memory = memory_bytes or total_memory_bytes()
     one = min(facts.context_tokens, max(512, memory // 2 // facts.kv_bytes_per_token))
     comfortable = min(_COMFORTABLE_BYTES, memory // 8) // facts.kv_bytes_per_token
     return one, min(slots * one, max(one, comfortable))
 
 
-def _memory_bytes() -> int:
+def total_memory_bytes() -> int:
     """Of the machine, or of the container where that has less."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     try:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tollway.cli import app, doctor
 from tollway.cli.doctor import Finding, examine
-from tollway.engine import ModelStore
+from tollway.engine import ModelStore, memory
 from tollway.engine.fetch import pull
 
 CHECKS = ["python", "settings", "engine", "pip", "home", "disk", "memory", "database", "secret", "upstreams", "model", "port"]
@@ -205,6 +205,17 @@ def test_too_little_disk_or_memory(home: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(doctor, "_MEMORY_BYTES_MIN", 10**18)
     assert not finding("disk").ok
     assert not finding("memory").ok
+
+
+def test_a_container_has_no_more_memory_than_it_may(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(memory, "_CGROUP_LIMIT", limit)
+    limit.write_text("max\n")
+    of_the_machine = finding("memory").detail
+    limit.write_text("300000000\n")
+    found = finding("memory")
+    assert (found.ok, found.detail) == (False, "0.3 GB available")
+    assert found.detail != of_the_machine
 
 
 def test_an_engine_that_does_not_load(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
