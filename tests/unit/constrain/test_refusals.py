@@ -18,6 +18,8 @@ def refusal(schema: Any) -> TollwayError:
     return caught.value
 
 
+INT = {"type": "integer"}
+ONE_OR_TWO: dict[str, Any] = {"type": "array", "minItems": 1, "maxItems": 2}
 STRINGS = {"type": "array", "items": {"type": "string"}}
 UNSUPPORTED: list[tuple[Any, str, str]] = [
     ({"not": {"type": "string"}}, "not", "at the top level"),
@@ -53,6 +55,16 @@ UNSUPPORTED: list[tuple[Any, str, str]] = [
     ({"oneOf": [{"type": "string"}, {"minLength": 3, "type": "string"}]}, "oneOf", "branches 0 and 1"),
     ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf", "branches 0 and 1"),
     ({"oneOf": [{"type": "string"}, {"properties": {"a": {}}}]}, "oneOf", "branches 0 and 1"),
+    (
+        {
+            "oneOf": [
+                ONE_OR_TWO | {"items": INT},
+                ONE_OR_TWO | {"unevaluatedItems": False, "anyOf": [{"prefixItems": [INT] * n} for n in (1, 2)]},
+            ]
+        },
+        "oneOf",
+        "branch",
+    ),
     ({"frobnicate": 1}, "frobnicate", "at the top level"),
     ({"$schema": "http://json-schema.org/draft-03/schema#"}, "$schema", "at the top level"),
     ({"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": []}, "prefixItems", "2020-12"),
