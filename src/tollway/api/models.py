@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tollway import clock
 from tollway.api.services import Services
 from tollway.api.table import JSON
-from tollway.catalog import Model, Price, Route
+from tollway.catalog import Model, Price
 from tollway.wire.models import (
     DeprecationList,
     Modalities,
@@ -66,7 +66,7 @@ async def list_deprecations(request: Request, services: Services) -> Response:  
 
 def _item(services: Services, model: Model) -> ModelItem:
     """Everything about a model. A stand-in is described by what really answers: its context, its abilities, its price."""
-    route, answering = _answering(services, model)
+    route, answering = services.catalog.answering(model)
     return ModelItem(
         id=model.id,
         aliases=list(model.aliases),
@@ -88,12 +88,6 @@ def _item(services: Services, model: Model) -> ModelItem:
         capabilities=list(answering.capabilities),
         pricing=_pricing(route.price if route.stand_in else model.price, services.settings.markup),
     )
-
-
-def _answering(services: Services, model: Model) -> tuple[Route, Model]:
-    """Who is asked first, and the model that really answers."""
-    route = services.catalog.resolve(model.id).routes[0]
-    return route, services.catalog.get(route.answers_as) if route.stand_in else model
 
 
 def _pricing(price: Price, markup: str) -> Pricing:
@@ -134,7 +128,7 @@ def _trimmed(item: ModelItem, sections: set[str]) -> ModelItem:
 
 def _values(services: Services, model: Model, name: str) -> set[str]:
     """What a filter is compared with."""
-    _, answering = _answering(services, model)
+    _, answering = services.catalog.answering(model)
     values: Iterable[str] = {
         "id": (model.id, *model.aliases),
         "type": (model.type,),

@@ -135,7 +135,7 @@ async def list_logs(request: Request, services: Services) -> Response:
         rows = await services.usage.log(scope, which, limit=limit + 1, before=cursor, offset=offset)
         total = await services.usage.count(scope, which)
     else:
-        found = [row for row in await services.usage.find(scope, any_id) if _fits(row, which)]
+        found = [row for row in await services.usage.find(scope, any_id) if which.fits(row)]
         total = len(found)
         rows = [row for row in found if cursor is None or (row.created_at, row.id) < cursor][offset : offset + limit + 1]
     page, more = rows[:limit], len(rows) > limit
@@ -224,16 +224,6 @@ def _models(services: Services, names: Sequence[str]) -> list[str]:
         except ModelNotFound:
             ids.append(name)
     return ids
-
-
-def _fits(row: LogRow, which: LogFilter) -> bool:
-    start, end = which.window.start, which.window.end
-    return (
-        (start is None or row.created_at >= start)
-        and (end is None or row.created_at < end)
-        and (not which.models or row.model in which.models)
-        and (not which.statuses or row.status in which.statuses)
-    )
 
 
 def _merged(groups: Sequence[UsageGroup], by: Literal["day", "model"]) -> list[UsageGroup]:

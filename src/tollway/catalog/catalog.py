@@ -154,6 +154,13 @@ class Catalog:
         """The public model itself. Raises ModelNotFound."""
         return self.resolve(name).model
 
+    def answering(self, model: Model) -> tuple[Route, Model]:
+        """Who is asked first for a served model, and the model that really answers: of a stand-in another one, whose context,
+        abilities and price are those that count.
+        """
+        route = self.resolve(model.id).routes[0]
+        return route, self.get(route.answers_as) if route.stand_in else model
+
 
 def load_catalog(
     local_models: Iterable[LocalModel],

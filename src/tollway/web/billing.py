@@ -8,6 +8,7 @@ from typing import Any, get_args
 from starlette.responses import Response, StreamingResponse
 
 from tollway import clock
+from tollway.api.billing import transaction_of
 from tollway.api.query import cursor_text
 from tollway.errors import InvalidRequest
 from tollway.ledger import Entry, transaction_type
@@ -72,18 +73,18 @@ async def _csv(visit: Visit, wanted: dict[str, Any]) -> AsyncIterator[str]:
 
 
 def _line(entry: Entry, names: dict[str, str]) -> tuple[str, ...]:
-    of_request = entry.kind in ("settle", "refund")
+    told = transaction_of(entry)
     return (
-        clock.iso(entry.at),
-        transaction_type(entry),
-        "TOPUP" if entry.posted > 0 else "CHARGE",
+        told.created_at,
+        told.type,
+        told.direction,
         exact_usd(entry.posted),
         str(entry.posted),
-        _plain(entry.model),
+        _plain(told.model),
         _plain(names.get(entry.key_id or "")),
-        entry.request_id if of_request else "",
-        _plain(entry.reference if of_request else None),
-        _plain(entry.note),
+        told.request_id or "",
+        _plain(told.reference_id),
+        _plain(told.note),
     )
 
 

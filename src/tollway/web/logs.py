@@ -48,7 +48,7 @@ async def fresh(visit: Visit) -> Response:
     if not _AFTER.fullmatch(after):
         raise InvalidRequest("`after` is the number of a row.", param="after")
     rows, newest = await visit.services.usage.written_since(scope, int(after))
-    rows = [row for row in rows if _fits(row, which)]
+    rows = [row for row in rows if which.fits(row)]
     response = visit.render("log_rows.html", rows=rows, names=await key_names(visit, rows))
     response.headers["x-newest"] = str(newest)
     return response
@@ -66,16 +66,6 @@ def _wanted(visit: Visit, filters: Filters) -> tuple[Scope, LogFilter]:
     model = filters.text("model")
     which = LogFilter(Window(*filters.times()), [model] if model else (), [status] if status else ())
     return Scope(visit.account_id, filters.text("key") or None), which
-
-
-def _fits(row: LogRow, which: LogFilter) -> bool:
-    window = which.window
-    return (
-        (window.start is None or row.created_at >= window.start)
-        and (window.end is None or row.created_at < window.end)
-        and (not which.models or row.model in which.models)
-        and (not which.statuses or row.status in which.statuses)
-    )
 
 
 async def key_names(visit: Visit, rows: Sequence[LogRow]) -> dict[str, str]:

@@ -134,15 +134,13 @@ async def nothing_here(visit: Visit) -> Response:
 
 def _row(services: Services, model: Model) -> dict[str, Any]:
     """A model as the pages show it. A stand-in is described by what really answers: its context, its abilities, its price."""
-    routes = services.catalog.resolve(model.id).routes
-    route: Route = routes[0]
-    answering = services.catalog.get(route.answers_as) if route.stand_in else model
+    route, answering = services.catalog.answering(model)
     return {
         "model": model,
         "route": route,
         "capabilities": answering.capabilities,
         "modalities": answering.input_modalities,
-        "health": _health(services, routes),
+        "health": _health(services, services.catalog.resolve(model.id).routes),
         "prices": _prices(route.price if route.stand_in else model.price, services.settings.markup),
     }
 
