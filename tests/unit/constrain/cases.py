@@ -289,6 +289,9 @@ CASES: list[tuple[Any, list[Any]]] = [
     ({**obj(a={}), "unevaluatedProperties": False}, [{"a": 1}, {}]),
     ({"allOf": [obj("a", a={})], "properties": {"b": {}}, "unevaluatedProperties": False}, [{"b": 1, "a": 1}]),
     ({"prefixItems": [{"type": "null"}], "unevaluatedItems": False}, [[None], []]),
+    # what stands beside a schema evaluates nothing for it
+    ({"allOf": [{**obj(a={}), "unevaluatedProperties": False}, obj(b={})]}, [{"a": 1}, {}]),
+    ({"allOf": [{"prefixItems": [{"type": "null"}], "unevaluatedItems": False}, {"items": {"type": "null"}}]}, [[None], []]),
     ({"x-note": 1, "examples": [1], "readOnly": True, "type": "integer", "default": 5}, [7]),
     ({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "null"}, [None]),
     ({"$schema": D7, "type": "array", "items": [{"type": "null"}], "additionalItems": {"type": "integer"}}, [[None, 1]]),
