@@ -35,6 +35,9 @@ class Account(Struct, frozen=True):
     def limits(self) -> Limits:
         return Limits(self.requests_per_minute, self.tokens_per_minute, self.concurrency_max)
 
+    def is_low(self, balance_credits: int) -> bool:
+        return balance_credits < self.low_balance_credits
+
 
 class AccountChanges(Struct, frozen=True, kw_only=True):
     """What to change of an account; UNSET = leave as it is, None = no limit."""

@@ -51,7 +51,7 @@ async def show_balance(request: Request, services: Services) -> Response:
     account_id = context_of(request.scope).caller.account_id
     account = await services.accounts.find_account(account_id)
     balance = await services.ledger.balance(account_id)
-    is_low = balance.posted < account.low_balance_credits
+    is_low = account.is_low(balance.posted)
     status: BalanceStatus = "exhausted" if balance.available <= 0 else "low" if is_low else "current"
     return answer(
         BalanceAnswer(

@@ -123,7 +123,7 @@ def balance(
     rows = []
     for owner, each in found:
         figures = (f"{figure:,}" for figure in (each.posted, each.held, each.available))
-        low = "low" if each.posted < owner.low_balance_credits else ""
+        low = "low" if owner.is_low(each.posted) else ""
         rows.append((owner.name, *figures, exact_usd(each.available), low))
     nothing = "There are no accounts. `tollway serve` makes the first one, or `tollway accounts create`."
     print_table(("Account", "Balance", "Held", "Available", "USD", ""), rows, wrapped=("Account",), nothing=nothing)
@@ -198,7 +198,7 @@ def _balance(owner: "Account", each: "Balance") -> dict[str, Any]:
         "held": each.held,
         "available": each.available,
         "available_usd": exact_usd(each.available),
-        "low_balance": each.posted < owner.low_balance_credits,
+        "low_balance": owner.is_low(each.posted),
         "low_balance_credits": owner.low_balance_credits,
     }
 

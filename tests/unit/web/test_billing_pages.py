@@ -14,10 +14,10 @@ from tests.two_accounts import NASTY, Site, site, use
 from tests.visitor import Visitor
 
 from tollway import clock
+from tollway.accounts import AccountChanges
 from tollway.ledger.verify import verify
 from tollway.usage import CHAT
 from tollway.usage.latency import LatencyCounter
-from tollway.web import display
 from tollway.web.billing import PAGE_ROWS
 
 
@@ -51,19 +51,14 @@ async def test_usage_is_summed_by_time_model_and_key(tmp_path: Path) -> None:
             assert (await it.owner.get(f"/usage?key={stranger}")).status == 404
 
 
-@pytest.mark.parametrize(
-    ("amount", "shown"),
-    [
-        (59_498_681, "$29.74"),
-        (2_000_000, "$1.00"),
-        (1_999_999, "$0.9999"),
-        (1, "$0.0000005"),
-        (0, "$0.00"),
-        (-2_000_001, "$-1.01"),
-    ],
-)
-def test_what_is_left_is_never_shown_as_more(amount: int, shown: str) -> None:
-    assert display.rest(amount) == shown.replace("$-", "-$")
+async def test_a_balance_is_called_low_below_the_accounts_threshold(tmp_path: Path) -> None:
+    async with site(tmp_path) as it:
+        for threshold, is_low in ((0, False), (1, True)):
+            await it.services.accounts.update_account(it.members_account, AccountChanges(low_balance_credits=threshold))
+            await it.member.get("/usage")
+            assert ("low: below $0.0000005" in it.member.text, 'class="money low"' in it.member.page) == (is_low, is_low)
+            await it.member.get("/usage/billing")
+            assert ("it is low now" in it.member.text, 'class="money low"' in it.member.page) == (is_low, is_low)
 
 
 async def test_usage_says_which_models_are_stood_in_for(tmp_path: Path) -> None:
