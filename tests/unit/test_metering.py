@@ -3,15 +3,28 @@
 `METERING_CASES` sets how many are tried; the suite makes a slice of what `make faults` makes.
 """
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tollway.catalog import LOCAL, Model, Price, Route
-from tollway.metering import COST_MAX, TOKENS_MAX, bound_for, credits_for, markup_micro, tariff_of, trusted_usage
+from tollway.metering import (
+    COST_MAX,
+    IMAGE_TOKENS,
+    TOKENS_MAX,
+    bound_for,
+    credits_for,
+    estimated_usage,
+    markup_micro,
+    tariff_of,
+    tokens_expected,
+    trusted_usage,
+)
 from tollway.providers.reported_usage import checked_usage
 from tollway.wire.chat import CompletionTokensDetails, PromptTokensDetails, Usage
 from tollway.wire.decode import decode_chat_request
@@ -78,6 +91,29 @@ def _assert_sound(usage: Usage, price: Price, markup: str) -> None:
     assert cost <= -(-dearest // 10**18) + 3, "cached or audio tokens were counted twice"
     if usage.prompt_tokens != clean.prompt_tokens or usage.completion_tokens != clean.completion_tokens:
         assert flags
+
+
+@pytest.mark.parametrize(
+    ("tokens", "markup", "parts"),
+    [
+        ((1000, 100, 400, 50), "1.0", (110, 80, 8, 30)),
+        ((1000, 100, 400, 50), "1.25", (138, 100, 10, 38)),
+        ((1000, 100, 0, 0), "1.0", (200, 80, 0, 0)),
+        ((1, 1, 0, 0), "1.0", (1, 1, 0, 0)),
+        ((3, 1, 1, 1), "1.0", (1, 1, 1, 1)),
+        ((0, 0, 0, 0), "1.0", (0, 0, 0, 0)),
+        ((1000, 100, 400, 50), "0", (0, 0, 0, 0)),
+    ],
+)
+def test_each_part_is_charged_at_its_price_and_rounded_up(
+    tokens: tuple[int, int, int, int], markup: str, parts: tuple[int, int, int, int]
+) -> None:
+    """Prompt without the cached and audio ones, completion, cached, audio."""
+    prompt, completion, cached, audio = tokens
+    details = PromptTokensDetails(cached_tokens=cached, audio_tokens=audio)
+    usage = Usage(prompt, completion, prompt + completion, prompt_tokens_details=details)
+    tariff = tariff_of(Price(prompt="0.10", completion="0.40", cached_prompt="0.01", audio_prompt="0.30"), markup_micro(markup))
+    assert credits_for(usage, tariff) == sum(parts)
 
 
 def test_hostile_usage(record_property: Callable[[str, Any], None]) -> None:
@@ -163,3 +199,14 @@ def test_what_is_free_needs_no_credits() -> None:
     bound = bound_for(decode_chat_request(body)[0], [_route(free)], len(body), markup_micro("1.0"))
     assert (bound.credits, bound.credits_min) == (0, 0)
     assert bound.output_affordable(0) == bound.output_tokens
+
+
+def test_what_nobody_counted_is_estimated_from_bytes() -> None:
+    image = "data:image/png;base64," + "A" * 1000
+    content = [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": image}}]
+    body = json.dumps({"model": "m", "n": 2, "max_tokens": 5, "messages": [{"role": "user", "content": content}]}).encode()
+    request, _ = decode_chat_request(body)
+    prompt = -(-(len(body) - len(image)) // 4) + IMAGE_TOKENS
+    assert estimated_usage(request, len(body), 41, None, None) == Usage(prompt, 11, prompt + 11)
+    assert estimated_usage(request, len(body), 41, 7, 9) == Usage(7, 9, 16)
+    assert tokens_expected(request, len(body)) == prompt + 2 * 5
