@@ -1,6 +1,8 @@
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gguf import GGUFReader, TokenType
@@ -14,6 +16,28 @@ from tollway.engine.gguf_facts import check_projector, read_facts, read_silent_t
 from tollway.engine.gguf_file import read_gguf
 
 HEADER = b"GGUF" + struct.pack("<I", 3)
+
+
+def field(key: str, value: str | int | list[str] | list[int]) -> bytes:
+    """One key and value of a header: texts, and numbers of 32 bits."""
+    kinds: dict[type, tuple[int, Callable[[Any], bytes]]] = {
+        str: (8, lambda text: struct.pack("<Q", len(text)) + text.encode()),
+        int: (4, lambda number: struct.pack("<I", number)),
+    }
+    kind, packed = kinds[type(value[0] if isinstance(value, list) else value)]
+    head = kinds[str][1](key)
+    if isinstance(value, list):
+        return head + struct.pack("<IIQ", 9, kind, len(value)) + b"".join(map(packed, value))
+    return head + struct.pack("<I", kind) + packed(value)
+
+
+def header_of(*fields: bytes) -> bytes:
+    return HEADER + struct.pack("<QQ", 0, len(fields)) + b"".join(fields)
+
+
+NUMBERS_FOR_TOKENS = header_of(
+    field("general.architecture", "llama"), field("llama.context_length", 8), field("tokenizer.ggml.tokens", [1, 2])
+)
 
 
 def facts_of(path: Path) -> tuple[ModelFacts, list[bytes]]:
@@ -98,6 +122,12 @@ def test_a_projector_is_no_model_and_a_model_no_projector(tiny_model: Path, tiny
         (HEADER + struct.pack("<QQ", 1, 0) + struct.pack("<Q1sIQIQ", 1, b"t", 1, 31, 8, 0), "whole blocks"),
         (HEADER + struct.pack("<QQ", 1, 0) + struct.pack("<Q1sIQIQ", 1, b"t", 1, 2**62, 0, 0), "last weights"),
         (HEADER + struct.pack("<QQ", 0, 0) + bytes(32), "no language model"),
+        (header_of(field("a", 1), field("a", 2)), "appears twice"),
+        (header_of(field("general.alignment", "x")), "not a power of two"),
+        (header_of(field("general.alignment", 0)), "not a power of two"),
+        (header_of(field("general.alignment", 24)), "not a power of two"),
+        (header_of(field("general.architecture", "llama"), field("llama.context_length", 8)), "no language model"),
+        (NUMBERS_FOR_TOKENS, "metadata makes no sense"),
     ],
 )
 def test_a_hostile_file_gets_a_clear_error(tmp_path: Path, content: bytes, message: str) -> None:

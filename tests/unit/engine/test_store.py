@@ -85,7 +85,11 @@ def test_a_missing_projector_breaks_a_model_that_sees(store: ModelStore, tiny_mo
     facts = pull(str(tiny_model), store, mmproj=str(tiny_eyes)).facts
     assert facts.sees
     assert store.verify("tiny") == facts
-    (store.path / "tiny" / "mmproj.gguf").unlink()
+    projector = store.path / "tiny" / "mmproj.gguf"
+    projector.write_bytes(projector.read_bytes()[:-1] + b"x")
+    with pytest.raises(ModelBroken, match=r"mmproj\.gguf is not what was pulled"):
+        store.verify("tiny")
+    projector.unlink()
     with pytest.raises(ModelBroken, match=r"mmproj\.gguf is missing"):
         store.get("tiny")
 
