@@ -160,7 +160,7 @@ def _lines(row: LogRow | None, terms: Terms | None) -> list[Line]:
 def _markup(terms: Terms | None) -> str:
     """Such as `1.25`; empty when there is none."""
     millionths = terms.markup_millionths if terms else 1_000_000
-    return "" if millionths == 1_000_000 else f"{millionths / 1_000_000:g}"
+    return "" if millionths == 1_000_000 else f"{millionths / 1_000_000:.10g}"
 
 
 def _nothing() -> NotFound:
