@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 from tests.desks import record, recorded
 from tests.two_accounts import NASTY, Site, site, use
@@ -15,6 +16,7 @@ from tollway.admission import Admitted, Desk, Order, Outcome
 from tollway.catalog import Price
 from tollway.metering import tariff_of
 from tollway.usage import PriceList
+from tollway.web import logs
 from tollway.web.logs import PAGE_ROWS
 
 MODEL = "vendor/model"
@@ -100,6 +102,24 @@ async def test_the_log_is_filtered(tmp_path: Path) -> None:
         await it.member.get("/usage/billing?type=PAYMENT&from=2026-02-02&to=2026-02-01")
         assert 'value="2026-02-02"' in it.member.page
         assert 'value="PAYMENT" selected' in it.member.page
+
+
+async def test_what_is_filtered_by_is_among_the_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_CHOICES_MAX", 1)
+    async with site(tmp_path) as it:
+        older, newer = [(await it.services.accounts.create_key(it.members_account, name)).record.id for name in ("old", "new")]
+        await use(it, it.members_account, 2, model="vendor/often")
+        await use(it, it.members_account, 1, model="vendor/once")
+        choice = re.compile(r'<option(?: value="(key_[^"]+)")?( selected)?>(vendor/[^<]+|old|new)</option>')
+        await it.member.get("/usage/requests")
+        assert choice.findall(it.member.page) == [("", "", "vendor/often"), (newer, "", "new")]
+        await it.member.get(f"/usage/requests?model=vendor/gone&key={older}")
+        assert choice.findall(it.member.page) == [
+            ("", " selected", "vendor/gone"),
+            ("", "", "vendor/often"),
+            (newer, "", "new"),
+            (older, " selected", "old"),
+        ]
 
 
 async def test_no_database_is_asked_for_what_it_cannot_look_for(tmp_path: Path, both_databases: str) -> None:
