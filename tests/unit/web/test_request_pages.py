@@ -91,12 +91,15 @@ async def test_the_log_is_filtered(tmp_path: Path) -> None:
         assert await count("status=cancelled") == 0
         assert "Nothing fits these filters" in it.member.text
         assert await count(f"from={today}&to={today}") == 1
+        between = clock.iso(clock.now() - 3 * 86_400)[:10]
+        assert (await count(f"from={between}"), await count(f"to={between}")) == (1, 2)
         assert await count(f"key={others_key}") == 0
         assert "the owner" not in it.member.page
         for wrong in ("status=lost", "from=x", "cursor=x", "sort=cost", "id=" + "x" * 129, "id=a%20b"):
             assert (await it.member.get(f"/usage/requests?{wrong}")).status == 400, wrong
             assert 'role="alert"' in it.member.page
         await it.member.get(f"/usage/requests?model={MODEL}&key={key}&status=failed&from=2026-02-02&to=2026-02-01")
+        assert "The last day is before the first one." in it.member.text
         for typed in (f"<option selected>{MODEL}", f'value="{key}" selected', "<option selected>failed", 'value="2026-02-02"'):
             assert typed in it.member.page, "what was typed stays beside what is wrong with it"
         await it.member.get("/usage/billing?type=PAYMENT&from=2026-02-02&to=2026-02-01")
