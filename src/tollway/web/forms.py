@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from urllib.parse import parse_qs
 
 from tollway.api.body import read_body
@@ -13,6 +13,7 @@ from tollway.web.frame import Visit
 
 FORM_BYTES_MAX = 100_000
 _FIELDS_MAX = 1_000
+_DOLLARS = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _WITH_THOUSANDS_MARKS = re.compile(r"[-+]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
 
 
@@ -51,11 +52,11 @@ class Form:
         if not text:
             return None
         label = f"The {name.replace('_', ' ')}"
+        if not _DOLLARS.fullmatch(text):
+            raise InvalidRequest(f"{label} is in US dollars, such as 25 or 0.50.", param=name)
+        usd = Decimal(text)
         try:
-            usd = Decimal(text)
             amount = credits_of_usd(usd.copy_abs())
-        except InvalidOperation:
-            raise InvalidRequest(f"{label} is in US dollars, such as 25 or 0.50.", param=name) from None
         except ValueError as problem:
             raise InvalidRequest(f"{label} cannot be taken: {problem}", param=name) from None
         if usd >= 0:
