@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlencode
 
+import argon2
 import pytest
 from starlette.requests import Request
 from tests.installation import installed, site_of
@@ -124,6 +125,7 @@ async def test_what_was_wrong_is_not_told(tmp_path: Path, email: str, password: 
 
 async def test_guessing_is_throttled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with installed(tmp_path) as services:
+        services.people._passwords._hasher = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)  # quick ones
         app = site_of(services)
         await owner_of(app, await first_link(services))
         visitor = Visitor(app)
