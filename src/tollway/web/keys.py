@@ -38,8 +38,7 @@ async def keys(visit: Visit) -> Response:
 async def create(visit: Visit) -> Response:
     form = await read_form(visit)
     try:
-        changes = _changes(form, creating=True)
-        new = await visit.services.accounts.create_key(visit.account_id, settings=changes)
+        new = await visit.services.accounts.create_key(visit.account_id, settings=_changes(form))
     except InvalidRequest as error:
         return await _list(visit, error=error, form=form)
     return _show_once(visit, new, "Your new key")
@@ -54,7 +53,7 @@ async def change(visit: Visit) -> Response:
     form = await read_form(visit)
     own = await _own(visit)
     try:
-        await visit.services.accounts.update_key(own.id, _changes(form, creating=False), account_id=visit.account_id)
+        await visit.services.accounts.update_key(own.id, _changes(form), account_id=visit.account_id)
     except InvalidRequest as error:
         if isinstance(error, NotFound):
             raise
@@ -68,9 +67,10 @@ async def rotate(visit: Visit) -> Response:
     own = await _own(visit)
     if form.text("prefix") != own.prefix:
         raise Conflict("This key has got a new secret since the form was made; nothing was changed. Go back to the keys.")
-    new = await visit.services.accounts.rotate_key(
-        own.prefix, overlap_seconds=_OVERLAPS.get(form.text("overlap"), 0), account_id=visit.account_id
-    )
+    overlap = _OVERLAPS.get(form.text("overlap"))
+    if overlap is None:
+        raise InvalidRequest("Choose how long the old secret goes on working.", param="overlap")
+    new = await visit.services.accounts.rotate_key(own.prefix, overlap_seconds=overlap, account_id=visit.account_id)
     return _show_once(visit, new, "The key's new secret")
 
 
@@ -147,7 +147,7 @@ def _show_once(visit: Visit, new: NewKey, title: str) -> Response:
     return visit.render("key_once.html", secret=True, title=title, new=new, code=code, call=dialects.try_now(model))
 
 
-def _changes(form: Form, *, creating: bool) -> KeyChanges:
+def _changes(form: Form) -> KeyChanges:
     """What the form says. Raises InvalidRequest for what cannot be."""
     chosen = tuple(form.all("models")) if form.text("which_models") == "some" else None
     if chosen is not None and not chosen:
@@ -155,10 +155,10 @@ def _changes(form: Form, *, creating: bool) -> KeyChanges:
     spend = form.credits("spend_limit")
     return KeyChanges(
         name=form.text("name"),
-        expires_at=_expiry(form.text("expires"), creating=creating),
+        expires_at=_expiry(form.text("expires")),
         models=chosen,
         spend_limit_credits=spend,
-        spend_window=None if spend is None else _window(form.text("spend_window")),
+        spend_window=None if spend is None else cast("SpendWindow", form.text("spend_window")),  # checked as the API's is
         requests_per_minute=_limit(form, "requests_per_minute"),
         tokens_per_minute=_limit(form, "tokens_per_minute"),
         concurrency_max=_limit(form, "concurrency_max"),
@@ -169,12 +169,10 @@ def _limit(form: Form, field: str) -> int | None:
     return form.number(field, _LIMITS[field], LIMIT_MAX)
 
 
-def _expiry(choice: str, *, creating: bool) -> float | UnsetType | None:
+def _expiry(choice: str) -> float | UnsetType | None:
+    if choice in ("", "keep"):
+        return UNSET
     if choice not in _EXPIRIES:
-        return None if creating else UNSET
+        raise InvalidRequest("Choose when the key expires.", param="expires")
     seconds = _EXPIRIES[choice]
     return None if seconds is None else clock.now() + seconds
-
-
-def _window(text: str) -> SpendWindow:
-    return cast("SpendWindow", text) if text in get_args(SpendWindow) else "month"

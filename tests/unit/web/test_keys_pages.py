@@ -78,6 +78,9 @@ async def test_from_making_a_key_to_deleting_it(tmp_path: Path) -> None:
         await owner.get("/keys")
         assert "It ends now" not in owner.text
         form = {"overlap": "24", "prefix": key.prefix, "csrf": owner.csrf}
+        for other in ("", "12"):
+            assert (await owner.submit(f"/keys/{key.id}/rotate", form | {"overlap": other})).status == 400
+            assert await works(services, secret)
         await owner.submit(f"/keys/{key.id}/rotate", form)
         fresh = secret_in(owner.page)
         assert fresh != secret
@@ -174,12 +177,15 @@ async def test_saving_what_the_page_shows_keeps_the_models(tmp_path: Path, model
         ("requests_per_minute", "٣"),
         ("tokens_per_minute", "9" * 40),
         ("which_models", "some"),
+        ("expires", "2"),
+        ("spend_window", "year"),
     ],
 )
 async def test_what_cannot_be_is_said(tmp_path: Path, field: str, value: str) -> None:
     async with installed(tmp_path) as services:
         owner = await signed_in(services)
-        reply = await owner.post("/keys", {"name": "fine", "expires": "never"} | {field: value})
+        fine = {"name": "fine", "expires": "never", "spend_limit": "1", "spend_window": "day"}
+        reply = await owner.post("/keys", fine | {field: value})
         assert reply.status == 400, owner.text
         assert 'role="alert"' in owner.page
         assert await services.accounts.list_keys() == []
