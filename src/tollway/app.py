@@ -136,7 +136,14 @@ def build(config: WorkerConfig, when_stopped: WhenStopped = lambda _: None) -> A
     telemetry = _telemetry(settings)
     adapters = Adapters(settings, config.engines, telemetry.propagation if telemetry else None)
     journey = telemetry.journey if telemetry else None
-    router = Router(adapters.by_dialect, metrics, workers=settings.workers, images=adapters.images, journey=journey)
+    router = Router(
+        adapters.by_dialect,
+        metrics,
+        workers=settings.workers,
+        images=adapters.images,
+        journey=journey,
+        strict=settings.strict_parameters,
+    )
     nodes = Nodes(database, settings.home)
     notifier = LowBalanceNotifier(settings)
     desk: FrontDesk = Desk(database, nodes.id, notifier.crossed) if settings.billing else OpenDesk()

@@ -10,13 +10,13 @@ import contextlib
 from collections.abc import Callable
 
 import structlog
-from msgspec import UNSET, Struct, structs
+from msgspec import UNSET, Struct
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
 from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay
-from tollway.catalog import Catalog, Plan
-from tollway.errors import InternalError, InvalidRequest, NotAffordable, ServiceUnavailable, TollwayError
+from tollway.catalog import Catalog
+from tollway.errors import InternalError, NotAffordable, ServiceUnavailable, TollwayError
 from tollway.handover import Handover
 from tollway.kept import Kept
 from tollway.metering import (
@@ -79,7 +79,6 @@ class Completions:
         self._catalog = catalog
         self._router = router
         self._desk = desk
-        self._strict = settings.strict_parameters
         self._markup = markup_micro(settings.markup)
         self._running: set[Answer] = set()
         self._time_is_up = False
@@ -161,8 +160,6 @@ class Completions:
     def _plan(self, call: Call) -> tuple[Journey, Bound]:
         plan = self._catalog.resolve(call.request.model)
         require(call.caller, "model:chat", plan.model)
-        if self._strict and call.unknown_fields:
-            plan = _taking(plan, call.unknown_fields)
         journey = self._router.begin(call.request, plan, call.request_id)
         return journey, bound_for(call.request, journey.routes, call.body_bytes, self._markup)
 
@@ -483,15 +480,6 @@ class Answer:
             usage=self._usage,
             meta=CompletionMeta(self.cost),
         )
-
-
-def _taking(plan: Plan, names: list[str]) -> Plan:
-    """The plan with the routes that take these fields. Raises InvalidRequest where none does."""
-    routes = tuple([route for route in plan.routes if all(map(route.upstream.quirks.takes, names))])
-    if not routes:
-        name = next(name for name in names if not plan.routes[0].upstream.quirks.takes(name))
-        raise InvalidRequest(f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
-    return structs.replace(plan, routes=routes)
 
 
 def _ignored(call: Call, journey: Journey) -> list[str]:

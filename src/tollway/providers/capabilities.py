@@ -1,7 +1,7 @@
 """What the model of a route can do, whoever serves it; and small things that are left out, which callers are told."""
 
 from tollway.catalog import Route
-from tollway.errors import UnsupportedParameter
+from tollway.errors import InvalidRequest, UnsupportedParameter
 from tollway.providers.conversation import callable_tools
 from tollway.providers.images import IMAGES_MAX, check_images
 from tollway.wire.chat import ChatRequest, FunctionMessage, JsonSchemaFormat, Message, ToolMessage
@@ -16,6 +16,13 @@ def check_capabilities(request: ChatRequest, route: Route, images_max: int = IMA
     if isinstance(request.response_format, JsonSchemaFormat) and "structured_output" not in route.capabilities:
         message = f"The model `{route.answers_as}` does not keep to a JSON Schema."
         raise UnsupportedParameter(message, param="response_format")
+
+
+def refuse_unknown_fields(request: ChatRequest, route: Route) -> None:
+    """Raises InvalidRequest for a top-level field that neither the contract knows nor the upstream takes."""
+    for name in request.extra:
+        if not route.upstream.quirks.takes(name):
+            raise InvalidRequest(f"Unknown parameter: {name}.", param=name, code="unknown_parameter")
 
 
 def left_out_everywhere(request: ChatRequest) -> list[str]:

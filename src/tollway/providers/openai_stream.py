@@ -10,13 +10,28 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct, field
+from msgspec import Raw
 
 from tollway import ids
 from tollway.catalog import Route
 from tollway.errors import BadGateway
 from tollway.metering import estimated_tokens
 from tollway.providers.base import Meter
+from tollway.providers.openai_shapes import (
+    CallPiece,
+    ContentPart,
+    FunctionPiece,
+    UpstreamAnswer,
+    UpstreamChoice,
+    UpstreamDelta,
+    UpstreamEvent,
+    UpstreamTokenLogprob,
+    UpstreamWholeChoice,
+    decode_answer,
+    decode_event,
+    decode_events,
+    decode_logprobs,
+)
 from tollway.providers.reported_usage import checked_usage
 from tollway.wire.chat import (
     VERY_UNLIKELY,
@@ -50,101 +65,6 @@ _FINISH: Final[dict[str, FinishReason]] = {
     "function_call": "tool_calls",
     "content_filter": "content_filter",
 }
-
-
-class FunctionPiece(Struct):
-    """The next piece of a call's name and arguments; some upstreams send the arguments as an object."""
-
-    name: str | None = None
-    arguments: str | dict[str, Any] | None = None
-
-
-class CallPiece(Struct):
-    """The next piece of a tool call."""
-
-    index: int | None = None
-    id: str | None = None
-    function: FunctionPiece | None = None
-    extra_content: Any = None
-
-
-class ContentPart(Struct):
-    """A part of content that is sent in parts: text, or a thought."""
-
-    type: str = "text"
-    text: str | None = None
-    thinking: "str | list[ContentPart] | None" = None
-
-
-class UpstreamDelta(Struct):
-    """What a chunk adds."""
-
-    content: str | list[ContentPart] | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: list[CallPiece] | None = None
-
-
-class UpstreamChoice(Struct):
-    """One choice of a chunk. `logprobs` are decoded only when they were asked for."""
-
-    index: int | None = 0
-    delta: UpstreamDelta | None = None
-    finish_reason: str | None = None
-    logprobs: Raw = Raw(b"null")
-
-
-class UpstreamEvent(Struct):
-    """A chunk, or an error in its place. `usage` is anything until it is checked."""
-
-    choices: list[UpstreamChoice] | None = None
-    usage: Any = None
-    error: Any = None
-
-
-class UpstreamWholeChoice(Struct):
-    """One choice of an answer that comes in one piece: all that its chunks would bring."""
-
-    index: int | None = 0
-    delta: UpstreamDelta | None = field(default=None, name="message")
-    finish_reason: str | None = None
-    logprobs: Raw = Raw(b"null")
-
-
-class UpstreamAnswer(Struct):
-    """An answer in one piece, or an error in its place."""
-
-    choices: list[UpstreamWholeChoice] | None = None
-    usage: Any = None
-    error: Any = None
-
-
-class UpstreamTopLogprob(Struct):
-    """One of the likeliest tokens."""
-
-    token: str
-    logprob: float | None = None
-    bytes: list[int] | None = None
-
-
-class UpstreamTokenLogprob(UpstreamTopLogprob):
-    """The chosen token."""
-
-    top_logprobs: list[UpstreamTopLogprob] | None = None
-
-
-class UpstreamLogprobs(Struct):
-    """The entries of one chunk."""
-
-    content: list[UpstreamTokenLogprob] | None = None
-    refusal: list[UpstreamTokenLogprob] | None = None
-
-
-_decode_event = msgspec.json.Decoder(UpstreamEvent).decode
-_decode_answer = msgspec.json.Decoder(UpstreamAnswer).decode
-_decode_events = msgspec.json.Decoder(list[UpstreamEvent]).decode
-_decode_logprobs = msgspec.json.Decoder(UpstreamLogprobs | None).decode
 
 
 class UpstreamStreamError(Exception):
@@ -183,7 +103,7 @@ class AnswerReader:
 
     def _read_one(self, data: bytes) -> list[ChunkChoice]:
         try:
-            event = _decode_event(data)
+            event = decode_event(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             if data.strip() == b"[DONE]":  # no JSON either
                 self.done = True
@@ -195,7 +115,7 @@ class AnswerReader:
         """As `read`, for a caller who waits for the whole answer: text that follows on text is one chunk."""
         done = events[-1:] == [b"[DONE]"]
         try:
-            decoded = _decode_events(b"[%b]" % b",".join(events[:-1] if done else events))
+            decoded = decode_events(b"[%b]" % b",".join(events[:-1] if done else events))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             decoded = []
         if len(decoded) != len(events) - done:
@@ -214,7 +134,7 @@ class AnswerReader:
     def read_whole(self, data: bytes) -> list[ChunkChoice]:
         """What an answer in one piece brings. Raises as `read`."""
         try:
-            answer = _decode_answer(data)
+            answer = decode_answer(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise self._broken("sent an answer that is no completion", type(problem).__name__) from None
         self.done = True
@@ -466,7 +386,7 @@ class _ChoiceReader:
 
     def _logprobs(self, raw: Raw) -> Logprobs | None:
         try:
-            found = _decode_logprobs(raw)
+            found = decode_logprobs(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ValueError("logprobs that are none") from None
         if found is None or not (found.content or found.refusal):

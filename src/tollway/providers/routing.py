@@ -29,6 +29,7 @@ from tollway.errors import (
 )
 from tollway.observability import Metrics, asking_for
 from tollway.providers.base import Item, Meter, Provider, Take
+from tollway.providers.capabilities import refuse_unknown_fields
 from tollway.providers.images import ImageLoader, LoadedImage
 from tollway.providers.patience import TOTAL_TIME_CODE, Patience, has_content
 from tollway.providers.upstream_health import Call, UpstreamHealth, UpstreamMetrics, UpstreamState
@@ -78,11 +79,15 @@ class Router:
         workers: int = 1,
         images: ImageLoader | None = None,
         journey: "Callable[..., Journey] | None" = None,
+        strict: bool = False,
     ) -> None:
-        """`images`: what the providers load theirs with. `journey` makes a Journey that also tells of itself, as for traces."""
+        """`images`: what the providers load theirs with. `journey` makes a Journey that also tells of itself, as for traces.
+        `strict`: an unknown field is refused where it would have no effect.
+        """
         self._providers = providers
         self._images = images
         self._journey = journey or Journey
+        self._strict = strict
         self._metrics = UpstreamMetrics(metrics)
         self._workers = workers
         self._health: dict[str, UpstreamHealth] = {}
@@ -94,6 +99,8 @@ class Router:
         for route in plan.routes:
             provider = self._providers[route.upstream.dialect]
             try:
+                if self._strict:
+                    refuse_unknown_fields(request, route)
                 ignored = provider.check(request, route)
             except InvalidRequest as error:
                 refusal = refusal or error

@@ -68,11 +68,11 @@ def route_to(
 
 
 @asynccontextmanager
-async def gateway(route: Route, *fallbacks: Route, **settings: Any) -> AsyncIterator[Gateway]:
+async def gateway(route: Route, *fallbacks: Route, strict: bool = False) -> AsyncIterator[Gateway]:
     http = HttpClient(silence_seconds=600, connect_seconds=10)
     provider = OpenAIProvider(ImageLoader(None), http)
-    router = Router({"openai": provider}, Metrics())
-    completions = Completions(Catalog([Plan(route.model, (route, *fallbacks))]), router, OpenDesk(), Settings(**settings))
+    router = Router({"openai": provider}, Metrics(), strict=strict)
+    completions = Completions(Catalog([Plan(route.model, (route, *fallbacks))]), router, OpenDesk(), Settings())
     yield Gateway(completions, provider, route, http)
     await completions.drain(0)
     http.close()

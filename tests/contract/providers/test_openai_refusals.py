@@ -335,7 +335,7 @@ async def test_an_image_is_fetched_by_us_unless_the_upstream_is_outside() -> Non
 async def test_strict_parameters_allow_what_is_forwarded() -> None:
     async with FakeOpenAI(extra=["top_a"]) as fake:
         route = route_to(fake.base_url, {"extra_parameters": ["top_a"]})
-        async with gateway(route, strict_parameters=True) as house:
+        async with gateway(route, strict=True) as house:
             await house.completion(top_a=1)
             with pytest.raises(InvalidRequest) as caught:
                 await house.start(top_a=1, top_b=2)
@@ -347,7 +347,7 @@ async def test_strict_parameters_allow_what_is_forwarded() -> None:
 async def test_a_route_that_does_not_take_a_field_is_left_out_where_that_is_strict() -> None:
     async with FakeOpenAI(extra=["top_a"]) as fake:
         takes = route_to(fake.base_url, {"extra_parameters": ["top_a"]})
-        async with gateway(route_to("http://unused"), takes, strict_parameters=True) as house:
+        async with gateway(route_to("http://unused"), takes, strict=True) as house:
             answer = await house.start(top_a=1)
             await answer.completion()
 
