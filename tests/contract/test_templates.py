@@ -121,3 +121,19 @@ async def test_joined_prompts_are_the_engines_own(kind: str, tmp_path: Path) -> 
 async def test_joined_prompts_are_the_default_models_own(models_path: Path, tmp_path: Path) -> None:
     with engine_of(tmp_path / "home", models_path, local_models="smollm2-135m-instruct") as endpoint:
         assert await compare(endpoint, 400) > 0.5
+
+
+@pytest.mark.parametrize(("kind", "opening"), [("plain", ""), ("opens a thought", "<think>\n")])
+async def test_after_an_assistants_message_a_new_one_begins(kind: str, opening: str, tmp_path: Path) -> None:
+    """What the caller says in the model's name is whole: nothing is added to it, and it is no part of a thought."""
+    store = ModelStore(tmp_path / "models")
+    pull(str(write_tiny_model(tmp_path / "tiny.gguf", chat_template=TEMPLATES[kind])), store)
+
+    with engine_of(tmp_path / "home", store.path) as endpoint:
+        templates = Templates(EngineClient(endpoint))
+        for said in ("", "It is"):
+            prompt = await templates.render(
+                [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": said}], thinks=True
+            )
+
+            assert prompt.endswith(f"assistant\n{said}<|im_end|>\n<|im_start|>assistant\n{opening}")

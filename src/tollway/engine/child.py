@@ -73,6 +73,7 @@ def parameters(config: ChildConfig) -> Any:
     params.api_keys = [config.api_key]
     params.n_threads_http = config.http_threads
     params.cors_origins, params.cors_credentials = "", False  # no page of a browser has business here
+    params.prefill_assistant = False  # else it goes on with what the caller's last message says, as if that were its own
     params.ui = False
     params.endpoint_slots = True
     params.endpoint_props = False
