@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 import structlog
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, structs
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
@@ -212,6 +212,7 @@ class Answer:
         self._settling = False  # what is being charged is no longer stopped: nobody could tell its caller whether it was
         self._is_legacy = call.request.uses_legacy_functions
         self._ready: Handover[ChunkChoice] = Handover()
+        self._opened = 0  # choices of a stream
         self._last: ChunkChoice | None = None
         self._folds = None if call.request.stream else [Fold() for _ in range(call.request.choices_count)]
 
@@ -326,10 +327,18 @@ class Answer:
         """To the reader of a stream; into the fold where the whole is waited for. How many wait to be taken now."""
         if self._is_legacy:
             choice = in_legacy_shape(choice)
-        if self._folds is None:
-            return self._ready.put(choice)
-        self._folds[choice.index].add(choice)
-        return 0
+        if self._folds is not None:
+            self._folds[choice.index].add(choice)
+            return 0
+        return self._open(choice) if choice.delta.role else self._ready.put(choice)
+
+    def _open(self, first: ChunkChoice) -> int:
+        """Choices begin in the order of their indexes, whichever comes first: there are clients that count on it."""
+        waiting = 0
+        for index in range(self._opened, first.index + 1):
+            waiting = self._ready.put(structs.replace(first, index=index))
+        self._opened = max(self._opened, first.index + 1)
+        return waiting
 
     async def _settle(
         self, desk: FrontDesk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None

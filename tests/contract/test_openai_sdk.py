@@ -110,6 +110,18 @@ def test_several_choices(client: OpenAI) -> None:
     assert [choice.index for choice in completion.choices] == [0, 1, 2]
 
 
+def test_the_events_of_several_choices(client: OpenAI) -> None:
+    texts = [""] * 3
+    with client.chat.completions.stream(**HELLO, n=3, max_tokens=6, temperature=1) as stream:
+        for event in stream:
+            if event.type == "chunk":
+                for choice in event.chunk.choices:
+                    texts[choice.index] += choice.delta.content or ""
+        completion = stream.current_completion_snapshot
+
+    assert [(choice.index, choice.message.content) for choice in completion.choices] == list(enumerate(texts))
+
+
 def test_logprobs(client: OpenAI) -> None:
     completion = client.chat.completions.create(**HELLO, max_tokens=4, temperature=0, logprobs=True, top_logprobs=2)
 

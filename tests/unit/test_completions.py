@@ -29,7 +29,7 @@ from tollway.errors import (
 from tollway.providers import patience
 from tollway.providers.base import Meter
 from tollway.storage import Database
-from tollway.wire.chat import CompletionTokensDetails, PromptTokensDetails, Usage
+from tollway.wire.chat import ChunkChoice, CompletionTokensDetails, Delta, PromptTokensDetails, Usage
 
 
 @pytest.fixture
@@ -435,3 +435,27 @@ async def test_a_failure_is_not_replayed(house: House) -> None:
         await house.text(key="k")
     house.script.steps = GOOD
     assert await house.text(key="k") == "one two three"
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations(range(3))])
+async def test_choices_begin_in_the_order_of_their_indexes(house: House, order: tuple[int, ...]) -> None:
+    """OpenAI's own client for Python takes the next choice that begins for the next in order."""
+    house.script.steps = (
+        *itertools.chain(
+            *((ChunkChoice(i, Delta(role="assistant", content="")), ChunkChoice(i, Delta(content=f"{i}"))) for i in order)
+        ),
+        *(ChunkChoice(i, Delta(), finish_reason="stop") for i in order),
+        USAGE,
+    )
+    answer = await house.start(stream=True, n=3)
+
+    choices = [choice async for chunk in chunks_of(answer) for choice in chunk.choices]
+
+    assert [choice.index for choice in choices if choice.delta.role] == [0, 1, 2]
+    for i in range(3):
+        own = [choice for choice in choices if choice.index == i]
+        assert [(bool(choice.delta.role), choice.delta.content or "") for choice in own] == [
+            (True, ""),
+            (False, f"{i}"),
+            (False, ""),
+        ]
