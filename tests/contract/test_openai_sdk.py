@@ -306,7 +306,11 @@ def test_an_unknown_model(client: OpenAI) -> None:
     ("fields", "param", "code"),
     [
         ({"temperature": 3}, "temperature", "invalid_value"),
-        ({"messages": [{"role": "user", "content": [{"type": "file"}]}]}, "messages[0].content[0].type", "invalid_value"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "file"}]}]},
+            "messages[0].content[0].type",
+            "unsupported_parameter",
+        ),
         ({"messages": "Hi"}, "messages", "invalid_type"),
         ({"tool_choice": "required"}, "tool_choice", "invalid_value"),
     ],

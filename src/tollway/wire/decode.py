@@ -1,12 +1,13 @@
 """Bytes to a checked request. Past this point nothing asks whether a field is there or fits."""
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from tollway.errors import InvalidRequest, UnsupportedParameter
+from tollway.wire.allowed import allowed_at, description_at
 from tollway.wire.chat import (
     ENTRIES_MAX,
     AssistantMessage,
@@ -37,6 +38,7 @@ _SENTENCE_CHARS_MAX = 300
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `([^`]+)`")
 _FOREIGN = (
     (re.compile(r"\]\.type: Invalid value 'input_audio'$"), "No model here takes audio"),
+    (re.compile(r"\]\.type: Invalid value 'file'$"), "No model here takes files"),
     (
         re.compile(r"^tool_choice\.type: Invalid enum value 'allowed_tools'$"),
         "A choice among some of the tools is not supported; leave the others out of `tools`",
@@ -66,7 +68,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
             _keep_extra(request, fields)
             _refuse_audio(fields)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _said_clearly(error, body, "a JSON object with `model` and `messages`") from None
+        raise _said_clearly(error, body, ChatRequest, "a JSON object with `model` and `messages`") from None
     _refuse_contradictions(request)
     return request, list(request.extra)
 
@@ -126,7 +128,7 @@ def decode_body(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     try:
         return _decoded(body, decoder)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _said_clearly(error, body, "a JSON object, `{}` at the least") from None
+        raise _said_clearly(error, body, decoder.type, "a JSON object, `{}` at the least") from None
 
 
 def _decoded(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -153,12 +155,12 @@ def _whole(raw: Raw) -> int | None:
     return int(number) if number.is_integer() and abs(number) < 2**53 else None  # beyond it it is not clear which is meant
 
 
-def _said_clearly(error: Exception, body: bytes, wanted: str) -> InvalidRequest:
-    """What the decoder finds wrong, as an InvalidRequest."""
+def _said_clearly(error: Exception, body: bytes, kind: Any, wanted: str) -> InvalidRequest:
+    """What the decoder finds wrong with a body that was to be a `kind`, as an InvalidRequest."""
     if not body.strip():
         return InvalidRequest(f"The body is empty; send {wanted}.", code="invalid_json")
     if isinstance(error, msgspec.ValidationError):
-        return _validation_problem(str(error))
+        return _validation_problem(str(error), kind)
     if isinstance(error, RecursionError):
         return InvalidRequest("The JSON of the body is nested too deeply.", code="invalid_json")
     return InvalidRequest(f"The body is not valid JSON: {_fault(body, str(error))}.", code="invalid_json")
@@ -177,8 +179,10 @@ def _fault(body: bytes, text: str) -> str:
     return f"half of a surrogate pair (byte {half.start()})" if half else f"it ends too early (byte {len(body)})"
 
 
-def _validation_problem(text: str) -> InvalidRequest:
-    """The sentence of msgspec, such as "Expected `float` <= 2.0 - at `$.temperature`", with the path as `param`."""
+def _validation_problem(text: str, kind: Any) -> InvalidRequest:
+    """The sentence of msgspec, such as "Expected `float` <= 2.0 - at `$.temperature`", with the path as `param`, and what may
+    stand there where the sentence does not say it.
+    """
     sentence, found, path = text.rpartition(" - at `")
     if not found:
         sentence, path = text, ""
@@ -194,9 +198,13 @@ def _validation_problem(text: str) -> InvalidRequest:
         sentence, code = "This field is unknown here", "unknown_parameter"
     elif sentence.startswith("Expected") and ", got" in sentence:
         code = "invalid_type"
+    elif " matching regex " in sentence and (description := description_at(kind, param)):
+        sentence = f"Expected {description[0].lower()}{description[1:].rstrip('.')}"
     for pattern, words in _FOREIGN:
         if pattern.search(f"{param}: {sentence}"):
             sentence, code = words, "unsupported_parameter"
+    if sentence.startswith("Invalid") and (allowed := allowed_at(kind, param)):
+        sentence += f"; it may be {', '.join(f'`{word}`' for word in allowed)}"
     return InvalidRequest(f"Body validation error! {param or 'body'}: {sentence}.", param=param or None, code=code)
 
 

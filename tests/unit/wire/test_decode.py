@@ -406,3 +406,26 @@ def test_any_json_is_a_request_or_a_400(value: dict[str, Any]) -> None:
 def test_any_bytes_are_a_request_or_a_400(raw: bytes) -> None:
     with pytest.raises(InvalidRequest):
         decode_chat_request(raw)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"reasoning_effort": "xhigh"}, "'xhigh'; it may be `high`, `low`, `medium`, `minimal`, `none`."),
+        ({"response_format": {"type": "xml"}}, "'xml'; it may be `json_object`, `json_schema`, `text`."),
+        (
+            {"tools": [{"type": "function", "function": {"name": "a.b"}}]},
+            "name: Expected letters, digits, `_` and `-`; at most 64.",
+        ),
+    ],
+)
+def test_an_error_says_what_may_stand_there(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=re.escape(said)):
+        decode_chat_request(body(**fields))
+
+
+def test_files_are_told_to_be_unsupported() -> None:
+    with pytest.raises(InvalidRequest, match="No model here takes files") as caught:
+        decode_chat_request(body(messages=[{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]))
+
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "messages[0].content[0].type")
