@@ -22,7 +22,7 @@ CLOSER: Mapping[type[TollwayError], Mapping[str, str]] = {
     InvalidRequest: {
         "invalid_json": "The body is not JSON, or empty; the message names the byte.",
         "missing_required_parameter": "A field is missing.",
-        "unknown_parameter": "There is no such field; in chat completions only where `strict_parameters` is set.",
+        "unknown_parameter": "There is no such field; of the outermost of a chat completion only with `strict_parameters`.",
         "invalid_type": "The value is of another type than the field.",
         "invalid_json_schema": "The JSON schema of `response_format` or of a tool is no schema, or nothing fits it.",
         "invalid_image": "An image cannot be read, is of another type than PNG, JPEG, GIF and WEBP, or is too large.",
