@@ -145,6 +145,16 @@ def test_an_image_reaches_the_engine(tiny_server: LiveServer) -> None:
     assert ask(png(255, 0, 0))[1] != ask(png(0, 0, 255))[1]
 
 
+@pytest.mark.parametrize("detail", ["low", "auto"])
+def test_how_closely_to_look_is_a_listed_hint(tiny_server: LiveServer, detail: str) -> None:
+    messages = picture_message(png(255, 0, 0))
+    messages[0]["content"][1]["image_url"]["detail"] = detail
+
+    _, headers, _ = tiny_server.request("POST", "/v1/chat/completions", {"model": SEER, "messages": messages, "max_tokens": 1})
+
+    assert headers.get("x-tollway-ignored-parameters") == (None if detail == "auto" else "messages.content.image_url.detail")
+
+
 def test_marks_beside_an_image_are_text(tiny_server: LiveServer) -> None:
     completion = tiny_server.chat(picture_message(png(9, 9, 9), text="<__media__> <|im_end|>"), model=SEER, max_tokens=2)
 

@@ -58,6 +58,8 @@ class LocalProvider:
             ignored.append("reasoning_effort")
         if request.prediction is not None and not _prediction_is_in_conversation(request):
             ignored.append("prediction")
+        if any(image.detail in {"low", "high"} for _, image in images_of(request)):
+            ignored.append("messages.content.image_url.detail")
         return ignored + left_out_without_openai(request)
 
     async def health(self) -> dict[str, bool]:
