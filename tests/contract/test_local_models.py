@@ -85,6 +85,32 @@ def test_logprobs_of_bytes_that_are_no_text(tiny_server: LiveServer, seed: int) 
 # --- thinking ---------------------------------------------------------------------------------------------------------
 
 
+def test_a_stop_sequence_after_a_broken_character_ends_the_answer(tiny_server: LiveServer) -> None:
+    """The beginning of a character, and then a line's end: the engine waits for the rest of it, and does not look."""
+    path = Path(tiny_server.environment["TOLLWAY_MODELS_DIR"]) / "tiny" / "vocabulary.msgpack"
+    only = {str(read_vocabulary(path).index(token)): 100 for token in (b"\xf0", b"\n")}
+    fields: dict[str, Any] = {
+        "model": TINY,
+        "max_tokens": 100,
+        "temperature": 2,
+        "logit_bias": only,
+        "stop": "\n",
+        "logprobs": True,
+    }
+
+    completions = [tiny_server.chat(n=4, **fields) for _ in range(5)]
+
+    choices = [choice for completion in completions for choice in completion["choices"]]
+    text = "".join(choice["message"]["content"] for choice in choices)
+    assert "\ufffd" in text
+    assert "\n" not in text
+    assert {choice["finish_reason"] for choice in choices} == {"stop"}
+    assert sum(len(choice["logprobs"]["content"]) for choice in choices) == sum(
+        completion["usage"]["completion_tokens"] for completion in completions
+    )
+    assert completions[-1]["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+
+
 def test_a_thought_is_no_content_and_is_counted(tiny_server: LiveServer) -> None:
     bias = never(tiny_server, THINKER, "</think>", *ENDS)
     completion = tiny_server.chat(model=THINKER, max_tokens=40, temperature=1, logit_bias=bias)

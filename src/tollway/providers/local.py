@@ -251,10 +251,11 @@ def _completion_body(
             body["grammar_lazy"] = True
             body["grammar_triggers"] = [{"type": 1, "value": constraint.trigger}]  # 1 = a word
             body["preserved_tokens"] = [constraint.trigger]
-    if _stops_here(request, prompt):
-        # The engine sees no difference between content and what is hidden from the caller. Cached tokens are otherwise told
-        # with the end only, which does not come when we leave before.
-        body |= {"stop": [], "timings_per_token": True}
+    if request.stop_sequences:
+        # Cached tokens are otherwise told with the end only, which does not come when we find a sequence and leave before.
+        body["timings_per_token"] = True
+        if prompt.thinking is not Mode.CONTENT or callable_tools(request):
+            body["stop"] = []  # the engine sees no difference between content and what is hidden from the caller
     if request.logprobs:
         body["n_probs"] = max(request.top_logprobs or 0, 1)
     # The engine counts from the opening mark that it generates; for a thought that the template opened, see generation.py.
@@ -264,11 +265,6 @@ def _completion_body(
         body["reasoning_budget_end_tag"] = THINK_CLOSING
         body["reasoning_budget_message"] = ""  # without one the engine does not end the thought
     return body
-
-
-def _stops_here(request: ChatRequest, prompt: Prompt) -> bool:
-    """Whether the stop sequences are looked for in what was read: a thought or the marks of a call may be among the text."""
-    return bool(request.stop_sequences) and (prompt.thinking is not Mode.CONTENT or bool(callable_tools(request)))
 
 
 def _sampling(request: ChatRequest) -> dict[str, Any]:
@@ -319,7 +315,7 @@ def _choice(engine: _Engine, request: ChatRequest, prompt: Prompt, index: int, m
         thinking=prompt.thinking,
         forced_call=must_call(request),
         forced_name=forced_name(request),
-        stop=request.stop_sequences if _stops_here(request, prompt) else (),
+        stop=request.stop_sequences,  # also where the engine looks for them: it misses one after a broken character
     )
 
     def collector(value: PromptValue) -> LogprobCollector:
