@@ -81,9 +81,9 @@ class House:
 
     def call(self, *, key: str | None = None, **fields: Any) -> Call:
         body = json.dumps({"model": MODEL.id, "messages": [{"role": "user", "content": "Hi"}], **fields}).encode()
-        request, unknown = decode_chat_request(body)
+        request = decode_chat_request(body)
         asked = None if key is None else Idempotency(key, hashlib.sha256(body).digest())
-        return Call(request, unknown, len(body), self.bench.caller, request_id(), idempotency=asked)
+        return Call(request, len(body), self.bench.caller, request_id(), idempotency=asked)
 
     async def start(self, **fields: Any) -> Answer:
         return await self.completions.start(self.call(**fields))

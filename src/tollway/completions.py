@@ -54,8 +54,6 @@ class Call(Struct):
     """A request for a completion, and where it comes from."""
 
     request: ChatRequest
-    unknown_fields: list[str]
-    """Top-level fields of the body that the contract does not know."""
     body_bytes: int
     caller: Caller
     request_id: str
@@ -138,7 +136,7 @@ class Completions:
         self._running.add(answer)
         answer.task.add_done_callback(lambda _: self._running.discard(answer))
         if self._time_is_up:
-            answer.stop(_restarted())
+            answer.stop()
         return answer
 
     def tariffs(self) -> list[Tariff]:
@@ -176,7 +174,7 @@ class Completions:
     def _stop_all(self) -> None:
         self._time_is_up = True
         for answer in list(self._running):
-            answer.stop(_restarted())
+            answer.stop()
 
 
 class Answer:
@@ -420,10 +418,10 @@ class Answer:
             return
         self._ready.drop()
 
-    def stop(self, error: TollwayError) -> None:
+    def stop(self) -> None:
         """Ends the answer with an error, uncharged; one that is being charged already comes to its end instead."""
         if not self._settling:
-            self._stopped = error
+            self._stopped = ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2)
             self._interrupt()
 
     def _interrupt(self) -> None:
@@ -493,11 +491,7 @@ class Answer:
 
 def _ignored(call: Call, journey: Journey) -> list[str]:
     """Names of parameters that have no effect on the answer, whoever gives it."""
-    return [*[name for name in call.unknown_fields if not journey.takes(name)], *journey.ignored]
-
-
-def _restarted() -> ServiceUnavailable:
-    return ServiceUnavailable("The server is being restarted. Send the request again.", retry_after_seconds=2)
+    return [*[name for name in call.request.extra if not journey.takes(name)], *journey.ignored]
 
 
 def _cost(credits_used: int) -> Cost:

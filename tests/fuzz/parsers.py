@@ -115,10 +115,10 @@ def check_chat(case: Any, _: World) -> None:
     """It is refused as a 400, or it can be asked of every kind of upstream, or those refuse it as a 400."""
     with within_seconds():
         try:
-            request, unknown = decode_chat_request(text_of(case))
+            request = decode_chat_request(text_of(case))
         except InvalidRequest:
             return
-        assert all(isinstance(name, str) for name in unknown)
+        assert all(isinstance(name, str) for name in request.extra)
         for ask in (_ask_openai, _ask_gemini, constraint_for):
             with contextlib.suppress(InvalidRequest):
                 ask(request)
@@ -185,7 +185,7 @@ def _openai_cases() -> list[Any]:
 
 def check_openai_answer(case: Any, _: World) -> None:
     """Events are read or are an upstream's fault; what was read makes sound chunks, a sound completion and sound figures."""
-    request, _unknown = decode_chat_request(json.dumps({"model": "m", "messages": [USER], **case["request"]}).encode())
+    request = decode_chat_request(json.dumps({"model": "m", "messages": [USER], **case["request"]}).encode())
     reader = AnswerReader(request, route_to("http://fake", case["quirks"]), 10, Meter())
 
     def chunks() -> Iterator[ChunkChoice]:
@@ -196,7 +196,7 @@ def check_openai_answer(case: Any, _: World) -> None:
 
 
 def check_gemini_answer(case: Any, _: World) -> None:
-    request, _unknown = decode_chat_request(json.dumps({"model": "m", "messages": [USER], **case["request"]}).encode())
+    request = decode_chat_request(json.dumps({"model": "m", "messages": [USER], **case["request"]}).encode())
     choice, call, tally = ChoiceReader(0, request), CallUsage(gemini_route("http://x", None), 10), Tally(Meter())
 
     def chunks() -> Iterator[ChunkChoice]:

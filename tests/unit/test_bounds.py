@@ -17,7 +17,7 @@ def _bound(dialect: Dialect = "openai", **fields: Any) -> Bound:
     model = Model("m", "m", "m", "", CONTEXT, 4096, PRICE)
     upstream = Upstream("u", dialect, "http://127.0.0.1:9/v1")
     route = Route(model, "m", upstream, "m", PRICE, CONTEXT, 4096, frozenset(), stand_in=False)
-    return bound_for(decode_chat_request(body)[0], [route], len(body), markup_micro("1.0"))
+    return bound_for(decode_chat_request(body), [route], len(body), markup_micro("1.0"))
 
 
 def test_the_prompt_is_paid_for_each_choice_where_the_upstream_bills_it_so() -> None:

@@ -156,7 +156,7 @@ def test_the_bound_covers_whatever_a_request_may_use(record_property: Callable[[
         nonlocal made
         made += 1
         body = b'{"model":"m","messages":[{"role":"user","content":"%s"}],"n":%d}' % (b"x" * prompt, choices)
-        request, _ = decode_chat_request(body)
+        request = decode_chat_request(body)
         bound = bound_for(request, [_route(price)], len(body), markup_micro(markup))
         cached = data.draw(st.integers(0, prompt))
         audio = data.draw(st.integers(0, prompt - cached))
@@ -181,7 +181,7 @@ def test_what_is_affordable_is_so_on_whatever_route_answers(
 ) -> None:
     """One that costs less in all, because it may say less, may cost more a token."""
     body = b'{"model":"m","messages":[{"role":"user","content":"%s"}],"n":%d}' % (b"x" * prompt, choices)
-    request, _ = decode_chat_request(body)
+    request = decode_chat_request(body)
     bound = bound_for(request, routes, len(body), markup_micro(markup))
     money = data.draw(st.integers(bound.credits_min, max(bound.credits, bound.credits_min)))
     limit = bound.output_affordable(money)
@@ -196,7 +196,7 @@ def test_what_is_affordable_is_so_on_whatever_route_answers(
 def test_what_is_free_needs_no_credits() -> None:
     free = Price("0", "0", "0", "0")
     body = b'{"model":"m","messages":[{"role":"user","content":"x"}]}'
-    bound = bound_for(decode_chat_request(body)[0], [_route(free)], len(body), markup_micro("1.0"))
+    bound = bound_for(decode_chat_request(body), [_route(free)], len(body), markup_micro("1.0"))
     assert (bound.credits, bound.credits_min) == (0, 0)
     assert bound.output_affordable(0) == bound.output_tokens
 
@@ -205,7 +205,7 @@ def test_what_nobody_counted_is_estimated_from_bytes() -> None:
     image = "data:image/png;base64," + "A" * 1000
     content = [{"type": "text", "text": "Hi"}, {"type": "image_url", "image_url": {"url": image}}]
     body = json.dumps({"model": "m", "n": 2, "max_tokens": 5, "messages": [{"role": "user", "content": content}]}).encode()
-    request, _ = decode_chat_request(body)
+    request = decode_chat_request(body)
     prompt = -(-(len(body) - len(image)) // 4) + IMAGE_TOKENS
     assert estimated_usage(request, len(body), 41, None, None) == Usage(prompt, 11, prompt + 11)
     assert estimated_usage(request, len(body), 41, 7, 9) == Usage(7, 9, 16)

@@ -31,10 +31,9 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     services = context.services
     headers: dict[bytes, bytes] = dict(scope["headers"])
     body = await read_json_body(headers, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
-    request, unknown = decode_chat_request(body)
+    request = decode_chat_request(body)
     call = Call(
         request,
-        unknown,
         len(body),
         context.caller,
         context.request_id,

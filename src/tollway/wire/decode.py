@@ -53,8 +53,8 @@ _FOREIGN = (
 """Of OpenAI's own API, what no model here has: by path and fault, and what to say of it."""
 
 
-def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
-    """The request, and the names of top-level fields that the contract does not know.
+def decode_chat_request(body: bytes) -> ChatRequest:
+    """The request; its `extra` are the top-level fields that the contract does not know.
 
     Raises InvalidRequest naming the parameter's path, or the byte at which the JSON breaks. Legacy `functions` come back as
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
@@ -70,7 +70,7 @@ def decode_chat_request(body: bytes) -> tuple[ChatRequest, list[str]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _said_clearly(error, body, ChatRequest, "a JSON object with `model` and `messages`") from None
     _refuse_contradictions(request)
-    return request, list(request.extra)
+    return request
 
 
 def _check_free_form(body: bytes, fields: dict[str, Raw]) -> None:

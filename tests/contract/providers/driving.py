@@ -43,7 +43,7 @@ def cases(path: Path) -> list[Any]:
 
 def chat_request(**fields: Any) -> ChatRequest:
     body = {"model": PUBLIC_ID, "messages": [{"role": "user", "content": "Hi"}], **fields}
-    return decode_chat_request(json.dumps(body).encode())[0]
+    return decode_chat_request(json.dumps(body).encode())
 
 
 def gemini_route(
@@ -125,7 +125,7 @@ class House:
 
     async def start(self, **fields: Any) -> Answer:
         """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
-        return await self.completions.start(Call(chat_request(**fields), [], 1000, CALLER, "request"))
+        return await self.completions.start(Call(chat_request(**fields), 1000, CALLER, "request"))
 
 
 @asynccontextmanager

@@ -43,8 +43,8 @@ class Gateway:
         """Begins the answer to a request with these fields. Raises what `Completions.start` raises."""
         body = {"model": PUBLIC, "messages": [USER], **fields}
         raw = json.dumps(body, ensure_ascii=False).encode()
-        request, unknown = decode_chat_request(raw)
-        return await self.completions.start(Call(request, unknown, len(raw), CALLER, "request"))
+        request = decode_chat_request(raw)
+        return await self.completions.start(Call(request, len(raw), CALLER, "request"))
 
     async def completion(self, **fields: Any) -> dict[str, Any]:
         completion: dict[str, Any] = msgspec.to_builtins(await (await self.start(**fields)).completion())

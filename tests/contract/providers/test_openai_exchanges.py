@@ -52,7 +52,7 @@ def plain(value: Any) -> Any:
 
 def read(exchange: dict[str, Any], pieces: Sequence[bytes]) -> tuple[list[Any], Any]:
     """The chunks and the usage of an answer that arrives in these pieces, without a network."""
-    request, _ = decode_chat_request(json.dumps({"model": PUBLIC, **request_of(exchange)}).encode())
+    request = decode_chat_request(json.dumps({"model": PUBLIC, **request_of(exchange)}).encode())
     route = route_to("http://fake", exchange.get("quirks"))
     reader, events = AnswerReader(request, route, 10, Meter()), EventReader()
     chunks: list[Any] = []

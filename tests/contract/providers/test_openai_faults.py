@@ -278,7 +278,7 @@ async def test_the_meter_counts_what_came(fake: FakeOpenAI) -> None:
     for events, expected in ((told, (11, 7)), (untold, (10, 11))):
         fake.queue(stream_reply(events, done=False))
         async with gateway(route_to(fake.base_url)) as house:
-            request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
+            request = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
             meter = Meter()
             with pytest.raises(BadGateway):
                 await collect(house.provider, request, house.route, meter)
@@ -318,7 +318,7 @@ async def test_the_figures_are_there_before_the_end_of_the_body_is_waited_for(
     monkeypatch.setattr(openai_compatible, "TAIL_SECONDS_MAX", 60)
     fake.queue(Reply([*GOOD.steps, Wait(60)]))
     async with gateway(route_to(fake.base_url)) as house:
-        request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
+        request = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
         items: list[Item] = []
         answering = asyncio.create_task(house.provider.answer(request, house.route, Meter(), items.append))
         async with asyncio.timeout(5):
@@ -331,7 +331,7 @@ async def test_the_figures_are_there_before_the_end_of_the_body_is_waited_for(
 async def test_a_stream_that_is_dropped_unread_leaves_nothing_behind(fake: FakeOpenAI) -> None:
     fake.queue(Reply([*GOOD.steps[:2], Hang()]))
     async with gateway(route_to(fake.base_url)) as house:
-        request, _ = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
+        request = decode_chat_request(b'{"model": "m", "messages": [{"role": "user", "content": "Hello"}]}')
         stream = items_of(house.provider, request, house.route)
         first = await anext(stream)
         assert isinstance(first, ChunkChoice)
@@ -348,7 +348,7 @@ async def test_nothing_is_given_to_who_has_no_room(fake: FakeOpenAI, together: b
     reply = stream_reply([*steps, chunk({}, finish_reason="stop")])
     fake.queue(Reply([b"".join(reply.steps)]) if together else reply)  # type: ignore[arg-type]
     async with gateway(route_to(fake.base_url)) as house:
-        request, _ = decode_chat_request(b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}')
+        request = decode_chat_request(b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}')
         texts: list[str] = []
         room = asyncio.get_running_loop().create_future()
 

@@ -47,9 +47,9 @@ async def _begun(bench: Bench, fake: FakeOpenAI, *, stream: bool, **details: Any
     )
     raw = b'{"model":"%s","messages":[{"role":"user","content":"Hello"}]}' % PUBLIC.encode()
     assert USER["content"] == "Hello"
-    request, _ = decode_chat_request(raw)
+    request = decode_chat_request(raw)
     request.stream = stream
-    return completions, await completions.start(Call(request, [], len(raw), bench.caller, request_id()))
+    return completions, await completions.start(Call(request, len(raw), bench.caller, request_id()))
 
 
 @pytest.mark.parametrize("stream", [True, False])

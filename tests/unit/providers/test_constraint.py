@@ -11,7 +11,7 @@ from tollway.wire.decode import decode_chat_request
 def grammar_of(schema: dict[str, Any]) -> str:
     answer = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
     body = {"model": "m", "messages": [{"role": "user", "content": "a"}], "response_format": answer}
-    return constraint_for(decode_chat_request(json.dumps(body).encode())[0]).grammar
+    return constraint_for(decode_chat_request(json.dumps(body).encode())).grammar
 
 
 @pytest.mark.parametrize(("description", "remembered"), [("short", True), ("x" * 70_000, False)])

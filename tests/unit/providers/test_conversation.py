@@ -10,7 +10,7 @@ USER = {"role": "user", "content": "The weather?"}
 
 
 def plain(*messages: dict[str, Any]) -> list[dict[str, str]]:
-    request, _ = decode_chat_request(json.dumps({"model": "m", "messages": messages}).encode())
+    request = decode_chat_request(json.dumps({"model": "m", "messages": messages}).encode())
     return plain_messages(request)
 
 

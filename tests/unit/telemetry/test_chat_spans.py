@@ -106,7 +106,7 @@ class Told:
 
     async def answer(self, script: Script, *routes: Route, leave_after: int | None = None, **fields: Any) -> None:
         body = {"model": MODEL.id, "messages": [{"role": "user", "content": SECRET}], **fields}
-        request, _ = decode_chat_request(json.dumps(body).encode())
+        request = decode_chat_request(json.dumps(body).encode())
         router = Router({"local": script, "openai": script}, Metrics(), journey=self.telemetry.journey)
         journey = router.begin(request, Plan(MODEL, routes or (route(),)), "req-1")
         journey.response_id = "chatcmpl-1"
