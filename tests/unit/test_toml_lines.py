@@ -39,7 +39,7 @@ deep = true
         (("models", 1, "price", "prompt"), 12),
         (("models", 1, "price", "completion"), 12),
         (("models", 1, "more", "deep"), 15),
-        (("models", 2), None),
+        (("models", 2), 6),
         (("gone",), None),
     ],
 )

@@ -60,10 +60,9 @@ def decode_chat_request(body: bytes) -> ChatRequest:
     `tools`; `uses_legacy_functions` on the request tells that the answer must use the legacy shape.
     """
     try:
-        fields = _fields_of(body)
-        if len(body) > FREE_FORM_BYTES_MAX:
-            _check_free_form(body, fields)
-        request = _decoded(body, _chat_decoder)
+        fields = _checked_fields(body) if len(body) > FREE_FORM_BYTES_MAX else None
+        request = _decoded(body, _chat_decoder)  # of what is wrong this says more than the fields alone
+        fields = fields or _fields_of(body)
         if not fields.keys() <= _KNOWN_FIELDS:
             _keep_extra(request, fields)
             _refuse_audio(fields)
@@ -73,16 +72,18 @@ def decode_chat_request(body: bytes) -> ChatRequest:
     return request
 
 
-def _check_free_form(body: bytes, fields: dict[str, Raw]) -> None:
-    """Where any JSON may stand, or many entries, objects take far more time and memory than their text. Of fields that stand
-    twice the last one counts, but all are read.
+def _checked_fields(body: bytes) -> dict[str, Raw]:
+    """The fields of a large body. Where any JSON may stand, or many entries, objects take far more time and memory than their
+    text. Of fields that stand twice the last one counts, but all are read.
     """
+    fields = _fields_of(body)
     for name in _FREE_FORM & fields.keys():
         size = len(bytes(fields[name]))
         if size > FREE_FORM_BYTES_MAX:
             raise InvalidRequest(f"`{name}` has {size:,} bytes; {FREE_FORM_BYTES_MAX:,} are the most.", param=name)
     if len(body.strip()) - sum(len(bytes(raw)) for raw in fields.values()) > FREE_FORM_BYTES_MAX:
         raise InvalidRequest("Megabytes of the body belong to no field, or to fields that stand twice.")
+    return fields
 
 
 class _Name(str):
