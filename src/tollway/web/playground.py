@@ -67,9 +67,13 @@ class Field(Struct):
 
 async def playground(visit: Visit) -> Response:
     models = visit.services.catalog.models
+    names = [model.id for model in models]
+    wanted = visit.query("model")
+    chosen = wanted if wanted in names else next(iter(names), "")
+    standing_in = stand_ins(visit.services.catalog)
     data = {
-        "models": [model.id for model in models],
-        "stand_ins": stand_ins(visit.services.catalog),
+        "models": names,
+        "stand_ins": standing_in,
         "dialects": [msgspec.to_builtins(dialect) | {"label": dialect.label} for dialect in dialects.dialects()],
         "base": f"{visit.origin}/v1",
         "key": dialects.KEY_PLACEHOLDER,
@@ -80,7 +84,8 @@ async def playground(visit: Visit) -> Response:
         data=json.dumps(data),
         models=models,
         groups=groups(),
-        chosen=visit.query("model"),
+        chosen=chosen,
+        answering=standing_in.get(chosen),
         dialects=dialects.dialects(),
     )
 
