@@ -23,14 +23,15 @@ async def house(database: Database) -> AsyncIterator[House]:
 @asynccontextmanager
 async def nothing_written(house: House) -> AsyncIterator[None]:
     """Whatever the desk is asked for meanwhile waits for the end of the `with`."""
-    go, database = threading.Event(), house.bench.database
+    begun, go, database = threading.Event(), threading.Event(), house.bench.database
 
     def wait() -> bool:
         with database.transaction():
+            begun.set()
             return go.wait(10)
 
     busy = asyncio.create_task(database.in_writer(wait))
-    await asyncio.sleep(0.01)  # until it has begun
+    assert await asyncio.to_thread(begun.wait, 10)
     try:
         yield
     finally:
@@ -40,6 +41,9 @@ async def nothing_written(house: House) -> AsyncIterator[None]:
 
 async def begun(house: House, count: int) -> bool:
     """Whether the provider has been asked `count` times, after enough time for it to be asked more often."""
+    async with asyncio.timeout(10):
+        while len(house.script.requests) < count:  # noqa: ASYNC110 - plain, and quick enough
+            await asyncio.sleep(0.01)
     await asyncio.sleep(0.02)
     return len(house.script.requests) == count
 
