@@ -1,6 +1,7 @@
 """Fixtures for all tests. The service is started once; tests of one parameter share it."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from tollway.settings import DatabaseUrl
 from tollway.storage import Database
 
 DEFAULT_MODEL = "smollm2-135m-instruct"
+
+# a suite that a shell has started in the background ignores Ctrl-C, and so would all that it starts to test it
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

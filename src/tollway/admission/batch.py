@@ -39,6 +39,7 @@ class _Batch:
         self._books = state.books
         self._open = state.holds
         self._commands = commands
+        self._callers: list[Caller] = []
         self._node_id = node_id
         self._now = clock.now()
 
@@ -69,6 +70,7 @@ class _Batch:
             rules = known.get(id(caller))
             if rules is None:
                 rules = known[id(caller)] = rules_of(caller)
+                self._callers.append(caller)
             work.append((command, rules))
         return work
 
@@ -78,23 +80,17 @@ class _Batch:
         places: list[Place] = []
         named: list[tuple[str, str]] = []
         ending: list[str] = []
-        accounts: set[str] = set()
-        counted_accounts: set[str] = set()
-        counted_keys: set[str] = set()
         for command in self._commands:
             order = _order_of(command)
-            caller = order.caller
-            accounts.add(caller.account_id)
-            if caller.account_limits.concurrency_max is not None:
-                counted_accounts.add(caller.account_id)
-            if caller.limits.concurrency_max is not None:
-                counted_keys.add(caller.key_id)
             if order.idempotency is not None:
-                named.append((caller.account_id, order.idempotency.key))
+                named.append((order.caller.account_id, order.idempotency.key))
             if isinstance(command, Outcome):
                 ending.append(command.admitted.hold.request_id)
-            elif (place := self._place(caller)) is not None:
+            elif (place := self._place(order.caller)) is not None:
                 places.append(place)
+        accounts = {caller.account_id for caller in self._callers}
+        counted_accounts = {each.account_id for each in self._callers if each.account_limits.concurrency_max is not None}
+        counted_keys = {each.key_id for each in self._callers if each.limits.concurrency_max is not None}
         self._books.lock(accounts)
         state.rates.load({rule.subject for _, rules in work for rule in rules})
         state.concurrency.load(counted_accounts, counted_keys)
@@ -118,12 +114,13 @@ class _Batch:
         for subject, what, limits in _subjects(caller):
             if limits.concurrency_max is not None:
                 self._state.concurrency.check(subject, what, limits.concurrency_max)
-        for rule in rules:
-            self._state.rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)
+        rates = self._state.rates
+        taken = [(rule, rates.check(rule, order.tokens if rule.unit == "tokens" else 1, now)) for rule in rules]
         place = self._place(caller)
         credits_held = self._affordable(order, place)
 
-        allowances = [self._state.rates.take(rule, order.tokens if rule.unit == "tokens" else 1, now) for rule in rules]
+        for rule, full_at in taken:
+            rates.put(rule, full_at)
         hold = Hold(order.request_id, caller.account_id, caller.key_id, credits_held, place[1] if place else None)
         self._books.hold(hold, self._node_id, model=order.model, price_version=order.price_version)
         self._open[hold.request_id] = hold
@@ -133,7 +130,7 @@ class _Batch:
             self._state.concurrency.change(subject, 1)
         if order.idempotency is not None:
             self._state.answers.begin(caller.account_id, order.idempotency, order.request_id, now)
-        return Admitted(order, hold, allowance_headers(allowances))
+        return Admitted(order, hold, allowance_headers(taken, now))
 
     def _affordable(self, order: Order, place: Place | None) -> int:
         """The credits to hold: what the account and the key's own limit leave, up to the order's bound."""
@@ -174,7 +171,8 @@ class _Batch:
         if record is None:
             self._books.resolve("release", hold)
         else:
-            record = msgspec.structs.replace(record, credits=charged, loss=record.loss + cost - charged, held=hold.credits)
+            if cost != charged or record.held != hold.credits:
+                record = msgspec.structs.replace(record, credits=charged, loss=record.loss + cost - charged, held=hold.credits)
             self._books.resolve(
                 "settle" if record.status == "succeeded" or charged else "release",
                 hold,
@@ -192,7 +190,7 @@ class _Batch:
             self._state.concurrency.change(subject, -1)
         for rule in rules:
             if rule.unit == "tokens" and outcome.tokens != admitted.order.tokens:
-                self._state.rates.take(rule, outcome.tokens - admitted.order.tokens, self._now)
+                self._state.rates.correct(rule, outcome.tokens - admitted.order.tokens, self._now)
         if admitted.order.idempotency is not None:
             self._state.answers.end(caller.account_id, admitted.order.idempotency, outcome.answer)
         balance = self._books.balance(caller.account_id)

@@ -6,6 +6,9 @@ answer ended is told once the disk has it, and with it everything before: the lo
 A database that is a file is written to on the event loop, as long as nobody else writes to it: handing a batch to a thread and
 back costs more than the batch. What waits there is the disk's part alone, one sync for all that ended in the last milliseconds;
 an end is written right before its sync, or earlier with the next hold, because a transaction costs more than what is in it.
+Callers who are told together come back together, so after a sync that served many the next ones are waited for, for a moment:
+then all of them share one transaction that begins them and one that ends them. What else is to be written is best written
+while everybody waits for the disk.
 Everything else is the writer's thread's: PostgreSQL, a file that another process is writing to, and whatever went wrong.
 """
 
@@ -37,8 +40,12 @@ RETRY_SECONDS_MAX = 5.0
 _HOLD_RETRY_SECONDS_MAX = 1.0
 _RETRY_PAUSE_SECONDS = 0.05
 _CLOSE_SECONDS_MAX = 5.0
-SYNC_PAUSE_SECONDS = 0.005
-"""Between two syncs, so that what is settled meanwhile shares the next one; only while further requests are in work."""
+SYNC_PAUSE_SECONDS, SYNC_PAUSE_SECONDS_MAX = 0.002, 0.008
+"""Between two syncs, for each request that shared the first of them: what is settled meanwhile shares the next one. So those
+who are few hardly wait, and those who are many cost less. Only while further requests are in work, or may be expected.
+"""
+SPARE_TIME_ENDS = 64
+"""How many requests have ended before spare time is used again: for fewer, a transaction is too dear."""
 
 log = structlog.get_logger()
 
@@ -47,15 +54,25 @@ OnBalance = Callable[[str, int, int, int], None]
 request cost that led to it."""
 _Waiting = tuple[Command, "asyncio.Future[Result]"]
 _Unsynced = tuple[Command, "asyncio.Future[Result]", Result]
+_TOLD_ONCE_SYNCED = (Settled, Replay)
 
 
 class Desk:
     """Admits requests and writes down how they ended. One instance serves one process."""
 
-    def __init__(self, database: Database, node_id: str, on_balance: OnBalance | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        node_id: str,
+        on_balance: OnBalance | None = None,
+        in_spare_time: Callable[[], None] | None = None,
+    ) -> None:
+        """`in_spare_time` is called on the event loop when all that is in work waits for the disk: it takes a millisecond."""
         self._database = database
         self._node_id = node_id
         self._on_balance = on_balance
+        self._in_spare_time = in_spare_time
+        self._ended = 0  # requests, since spare time was used
         self._orders: list[_Waiting] = []
         self._outcomes: list[_Waiting] = []
         self._owed: dict[str, Outcome] = {}  # how the requests end whose callers were told that they failed
@@ -68,6 +85,7 @@ class Desk:
         self._unsynced: list[_Unsynced] = []
         self._syncing: asyncio.Task[None] | None = None
         self._synced_at = 0.0
+        self._told_together = 0  # by the last sync
         self._pause: asyncio.Future[None] | None = None
 
     async def admit(self, order: Order) -> Admitted | Replay:
@@ -84,11 +102,13 @@ class Desk:
             if not future.cancelled() and isinstance(admitted := future.result(), Admitted):  # it came in the same moment
                 self._submit(Outcome(admitted))
             raise
+        if isinstance(result, Admitted):
+            if result.hold.credits == order.credits:
+                self._vouched.add(key)
+            return result
         if isinstance(result, TollwayError):
             raise result
-        assert isinstance(result, Admitted | Replay)  # noqa: S101 - what a batch answers to an Order
-        if isinstance(result, Admitted) and result.hold.credits == order.credits:
-            self._vouched.add(key)
+        assert isinstance(result, Replay)  # noqa: S101 - what else a batch answers to an Order
         return result
 
     def vouches_for(self, order: Order) -> bool:
@@ -149,8 +169,14 @@ class Desk:
             self._sync_soon()
         elif not self._is_due:
             self._is_due = True
-            loop.call_soon(self._write_what_waits)  # so that what comes in the same round of the loop is one batch
+            loop.call_soon(self._write_soon if self._told_together > 1 else self._write_what_waits)
         return future
+
+    def _write_soon(self) -> None:
+        """One round of the loop later than what came in the same round as the first: of callers who come back together, the
+        first one is often a round ahead.
+        """
+        asyncio.get_running_loop().call_soon(self._write_what_waits)
 
     def _write_what_waits(self) -> None:
         self._is_due = False
@@ -178,7 +204,7 @@ class Desk:
     def _tell_written(self, batch: Sequence[_Waiting], results: Sequence[Result]) -> None:
         """What was committed and the disk may not have yet."""
         for (command, future), result in zip(batch, results, strict=True):
-            if isinstance(result, Settled | Replay):
+            if isinstance(result, _TOLD_ONCE_SYNCED):
                 self._unsynced.append((command, future, result))
             else:
                 self._tell(command, future, result)
@@ -196,7 +222,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         try:
             while self._unsynced or (self._outcomes and self._in_thread is None):
-                if self._may_share and loop.time() < (until := self._synced_at + SYNC_PAUSE_SECONDS):
+                if self._may_share and loop.time() < (until := self._synced_at + self._pause_seconds):
                     self._pause = loop.create_future()
                     timer = loop.call_at(until, self._end_pause)
                     await self._pause
@@ -205,8 +231,11 @@ class Desk:
                 group, self._unsynced = self._unsynced, []
                 if not group:
                     continue  # the thread has it
+                self._ended += len(group)
+                if self._ended >= SPARE_TIME_ENDS and len(self._in_work) <= len(group):
+                    loop.call_soon(self._use_spare_time)
                 failure = await self._synced(loop.time() + RETRY_SECONDS_MAX)
-                self._synced_at = loop.time()
+                self._synced_at, self._told_together = loop.time(), len(group)
                 for command, future, result in group:
                     self._tell(command, future, failure or result)
         finally:
@@ -214,8 +243,19 @@ class Desk:
 
     @property
     def _may_share(self) -> bool:
-        """Whether a sync could serve more than those who wait for it: requests that have not ended."""
-        return len(self._in_work) > len(self._unsynced) + len(self._outcomes)
+        """Whether a sync could serve more than those who wait for it: requests that have not ended, and the next ones of
+        callers who were told together.
+        """
+        return max(len(self._in_work), self._told_together) > len(self._unsynced) + len(self._outcomes)
+
+    @property
+    def _pause_seconds(self) -> float:
+        return min(SYNC_PAUSE_SECONDS * self._told_together, SYNC_PAUSE_SECONDS_MAX)
+
+    def _use_spare_time(self) -> None:
+        self._ended = 0
+        if self._in_spare_time is not None:
+            self._in_spare_time()
 
     def _end_pause(self) -> None:
         if self._pause is not None and not self._pause.done():
@@ -252,7 +292,8 @@ class Desk:
             self._write_what_waits()
 
     def _tell(self, command: Command, future: "asyncio.Future[Result]", result: Result) -> None:
-        self._note_owed(command, result)
+        if isinstance(result, TollwayError):
+            self._note_owed(command, result)
         if isinstance(result, Admitted):
             self._in_work.add(result.hold.request_id)
         elif isinstance(command, Outcome):
@@ -262,7 +303,7 @@ class Desk:
         elif isinstance(result, Admitted):  # nobody waits for it any more
             self._submit(Outcome(result))
 
-    def _note_owed(self, command: Command, result: Result) -> None:
+    def _note_owed(self, command: Command, result: TollwayError) -> None:
         """Remembers, for `make_good`, the holds that are still open, and those that may be."""
         if not isinstance(result, StorageUnavailable | InternalError):
             return

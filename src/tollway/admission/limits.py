@@ -37,14 +37,6 @@ class Rule(Struct, frozen=True):
     per_minute: int
 
 
-class Allowance(Struct, frozen=True):
-    """What a rule still allows, for the `x-ratelimit-*` headers."""
-
-    rule: Rule
-    remaining: int
-    reset_seconds: float
-
-
 class Rates:
     """The rates of one transaction."""
 
@@ -64,34 +56,32 @@ class Rates:
             for row in _RATES(self._connection, sorted(unknown)).rows:
                 self._full_at[row.subject][row.unit] = row.full_at
 
-    def check(self, rule: Rule, amount: int, now: float) -> None:
-        """Raises RateLimited when the allowance does not cover `amount`; takes nothing."""
-        wait = self._after(rule, amount, now) - now - WINDOW_SECONDS
+    def check(self, rule: Rule, amount: int, now: float) -> float:
+        """When the allowance is full again once `amount` is taken, for `put`. Raises RateLimited if that is not covered."""
+        full_at = self._full_at_with(rule, amount, now)
+        wait = full_at - now - WINDOW_SECONDS
         if wait <= 1e-6:
-            return
+            return full_at
         if amount > rule.per_minute:
-            raise RateLimited(
+            message = (
                 f"This request counts as up to {amount:,} tokens, and this {rule.what} has {rule.per_minute:,} per minute. "
-                "Shorten the messages or lower `max_tokens`.",
-                retry_after_seconds=int(WINDOW_SECONDS),
-                headers=allowance_headers([self.allowance(rule, now)]),
+                "Shorten the messages or lower `max_tokens`."
             )
-        raise RateLimited(
-            f"This {rule.what} may use {rule.per_minute:,} {rule.unit} per minute. Try again in {_seconds(wait)} s.",
-            retry_after_seconds=_seconds(wait),
-            headers=allowance_headers([self.allowance(rule, now)]),
-        )
+            seconds = int(WINDOW_SECONDS)
+        else:
+            seconds = max(1, int(-(-wait // 1)))
+            message = f"This {rule.what} may use {rule.per_minute:,} {rule.unit} per minute. Try again in {seconds} s."
+        left = allowance_headers([(rule, self._full_at_with(rule, 0, now))], now)
+        raise RateLimited(message, retry_after_seconds=seconds, headers=left)
 
-    def take(self, rule: Rule, amount: int, now: float) -> Allowance:
-        """Uses `amount` of the allowance, whether it is covered or not; a negative amount gives some back."""
-        full_at = min(self._after(rule, amount, now), now + _OWED_SECONDS_MAX[rule.unit])
+    def put(self, rule: Rule, full_at: float) -> None:
+        """Takes what `check` has allowed."""
         self._full_at[rule.subject][rule.unit] = full_at
         self._changed.add((rule.subject, rule.unit))
-        return self.allowance(rule, now)
 
-    def allowance(self, rule: Rule, now: float) -> Allowance:
-        reset = max(0.0, self._full(rule, now) - now)
-        return Allowance(rule, max(0, int((WINDOW_SECONDS - reset) / WINDOW_SECONDS * rule.per_minute + 1e-6)), reset)
+    def correct(self, rule: Rule, amount: int, now: float) -> None:
+        """Takes so much more, whether it is covered or not; a negative amount gives some back."""
+        self.put(rule, min(self._full_at_with(rule, amount, now), now + _OWED_SECONDS_MAX[rule.unit]))
 
     def flush(self) -> None:
         if self._changed:
@@ -100,12 +90,12 @@ class Rates:
             insert_or_replace(self._connection, rates, rows)
             self._changed.clear()
 
-    def _after(self, rule: Rule, amount: int, now: float) -> float:
-        return max(self._full(rule, now), now) + amount * WINDOW_SECONDS / rule.per_minute
-
-    def _full(self, rule: Rule, now: float) -> float:
+    def _full_at_with(self, rule: Rule, amount: int, now: float) -> float:
+        """When the allowance is full again with `amount` taken, whether it is covered or not."""
         full_at = self._full_at[rule.subject].get(rule.unit, 0.0)
-        return full_at if full_at <= now + _OWED_SECONDS_MAX[rule.unit] + _SKEW_SECONDS_MAX else 0.0
+        if not now < full_at <= now + _OWED_SECONDS_MAX[rule.unit] + _SKEW_SECONDS_MAX:
+            full_at = now
+        return full_at + amount * WINDOW_SECONDS / rule.per_minute
 
 
 class Concurrency:
@@ -146,16 +136,17 @@ _OPEN_OF_ACCOUNTS = _open_by(holds.c.account_id)
 _OPEN_OF_KEYS = _open_by(holds.c.key_id)
 
 
-def allowance_headers(allowances: Iterable[Allowance]) -> dict[str, str]:
-    """The usual headers. Of two rules for one unit, the tighter one is told."""
+def allowance_headers(taken: Iterable[tuple[Rule, float]], now: float) -> dict[str, str]:
+    """The usual headers, from each rule and when its allowance is full again. Of two rules for one unit, the tighter one."""
+    tightest: dict[Unit, tuple[int, float, int]] = {}
+    for rule, full_at in taken:
+        reset = full_at - now
+        remaining = max(0, int((WINDOW_SECONDS - reset) / WINDOW_SECONDS * rule.per_minute + 1e-6))
+        if rule.unit not in tightest or remaining <= tightest[rule.unit][0]:
+            tightest[rule.unit] = remaining, reset, rule.per_minute
     headers: dict[str, str] = {}
-    for allowance in sorted(allowances, key=lambda allowance: allowance.remaining, reverse=True):
-        unit = allowance.rule.unit
-        headers[f"x-ratelimit-limit-{unit}"] = str(allowance.rule.per_minute)
-        headers[f"x-ratelimit-remaining-{unit}"] = str(allowance.remaining)
-        headers[f"x-ratelimit-reset-{unit}"] = f"{allowance.reset_seconds:.3f}s"
+    for unit, (remaining, reset, per_minute) in tightest.items():
+        headers[f"x-ratelimit-limit-{unit}"] = str(per_minute)
+        headers[f"x-ratelimit-remaining-{unit}"] = str(remaining)
+        headers[f"x-ratelimit-reset-{unit}"] = f"{reset:.3f}s"
     return headers
-
-
-def _seconds(wait: float) -> int:
-    return max(1, int(-(-wait // 1)))

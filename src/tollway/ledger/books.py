@@ -81,18 +81,9 @@ class Books:
 
     def hold(self, hold: Hold, node_id: str, *, model: str, price_version: str) -> None:
         """Sets credits aside. The caller has looked at the balance."""
-        now = clock.now()
-        self.enter(
-            "hold",
-            hold.account_id,
-            hold.request_id,
-            held=hold.credits,
-            at=now,
-            key_id=hold.key_id,
-            model=model,
-            price_version=price_version,
-        )
-        self._held.append((hold.request_id, hold.account_id, hold.key_id, node_id, hold.credits, now, hold.spend_window))
+        account_id, request_id, key_id, amount, now = hold.account_id, hold.request_id, hold.key_id, hold.credits, clock.now()
+        self._enter(account_id, "hold", request_id, (0, amount, 0), now, key_id, model, None, price_version, None)
+        self._held.append((request_id, account_id, key_id, node_id, amount, now, hold.spend_window))
 
     def resolve(
         self,
@@ -109,19 +100,8 @@ class Books:
         """Ends a hold that is open: `settle` charges up to what was held, `release` and `expire` charge nothing."""
         if not 0 <= charged <= hold.credits or (charged and kind != "settle"):
             raise LedgerFault(f"{kind} of {charged} on a hold of {hold.credits}")
-        self.enter(
-            kind,
-            hold.account_id,
-            hold.request_id,
-            posted=-charged,
-            held=-hold.credits,
-            loss=loss,
-            key_id=hold.key_id,
-            model=model,
-            reference=reference,
-            price_version=price_version,
-            note=note,
-        )
+        amounts, details = (-charged, -hold.credits, loss), (hold.key_id, model, reference, price_version, note)
+        self._enter(hold.account_id, kind, hold.request_id, amounts, clock.now(), *details)
         self._resolved.append(hold.request_id)
 
     def enter(
@@ -131,43 +111,33 @@ class Books:
         request_id: str,
         *,
         posted: int = 0,
-        held: int = 0,
-        loss: int = 0,
-        at: float | None = None,
         key_id: str | None = None,
         model: str | None = None,
         reference: str | None = None,
         price_version: str | None = None,
         note: str | None = None,
     ) -> Entry:
-        """Adds an entry. Raises LedgerFault when it would overdraw the account or belongs to no request."""
-        page = self._pages[account_id]
+        """Adds an entry that no hold stands behind. Raises LedgerFault when it would overdraw the account or belongs to no
+        request.
+        """
+        details = (key_id, model, reference, price_version, note)
+        return Entry(*self._enter(account_id, kind, request_id, (posted, 0, 0), clock.now(), *details))
+
+    def _enter(
+        self, account_id: str, kind: EntryKind, request_id: str, amounts: tuple[int, int, int], *rest: Any
+    ) -> tuple[Any, ...]:
+        """The fields of the new entry, in the order of Entry. `amounts`: posted, held and lost; `rest`: what follows."""
+        page, (posted, held, _) = self._pages[account_id], amounts
         page.posted += posted
         page.held += held
         if page.held < 0 or page.posted < page.held or not request_id:
             raise LedgerFault(f"{kind} for request {request_id!r} would leave {page.posted} posted and {page.held} held")
         page.number += 1
         self._touched.add(account_id)
-        at = clock.now() if at is None else at
-        entry = Entry(
-            account_id,
-            page.number,
-            kind,
-            request_id,
-            posted,
-            held,
-            loss,
-            at,
-            key_id,
-            model,
-            reference,
-            price_version,
-            note,
-        )
-        fields = msgspec.structs.astuple(entry)
+        fields = (account_id, page.number, kind, request_id, *amounts, *rest)
         page.head = chained_hash(page.head, fields)
         self._entries.append((*fields, page.head))
-        return entry
+        return fields
 
     def flush(self) -> None:
         """Writes everything that was entered. Raises what the database refuses."""

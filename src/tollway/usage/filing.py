@@ -3,7 +3,8 @@ where they are looked for, with their indexes and sums.
 
 What is settled together is one row of `unfiled_requests`; a row of the log is six places in as many indexes, and its sums are
 six more. Filing a hundred at once takes a fifth of the processor time of filing each alone. Whoever reads the
-log files first, so nobody can tell the difference; `keep_filed` does it for those whom nobody reads.
+log files first, so nobody can tell the difference; `keep_filed` does it for those whom nobody reads, and the desk has
+`file_piece` do it while all that is in work waits for the disk.
 """
 
 import asyncio
@@ -29,6 +30,8 @@ FILING_SECONDS = 1.0
 PIECE_PAUSE_SECONDS = 0.01
 _ROWS_AT_ONCE, _REQUESTS_AT_ONCE = 32, 64
 """Settlements come in batches, each of which is a row. So many take about a millisecond, for which every answer waits."""
+
+_ALL = 2**62
 
 T = TypeVar("T")
 
@@ -61,6 +64,12 @@ async def file_all(database: Database, pause_seconds: float = 0) -> None:
         return
     while await _filed(database, newest):  # noqa: ASYNC110 - nothing is waited for; others come between
         await asyncio.sleep(pause_seconds)
+
+
+def file_piece(database: Database) -> None:
+    """Files a piece on the event loop if nothing needs to be waited for; else, and whatever goes wrong, `keep_filed` will."""
+    with suppress(Exception):  # who meets it again there tells it
+        database.at_once(lambda connection, **_: _file_some(connection, _ALL))
 
 
 async def _filed(database: Database, until: int) -> bool:

@@ -140,9 +140,14 @@ async def test_who_leaves_while_being_admitted_holds_nothing(bench: Bench) -> No
 
 async def test_who_leaves_in_the_moment_of_being_admitted_holds_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = asyncio.create_task(bench.desk.admit(order(bench.caller, 100)))
+    tell = bench.desk._tell
+
+    def cancelled_first(*arguments: Any) -> None:
+        asyncio.get_running_loop().call_soon(waiting.cancel)  # it runs between the result and the one who waits for it
+        tell(*arguments)
+
     with monkeypatch.context() as patched:
-        # it runs between the result and the one who waits for it
-        patched.setattr(bench.desk, "_note_owed", lambda *_: asyncio.get_running_loop().call_soon(waiting.cancel))
+        patched.setattr(bench.desk, "_tell", cancelled_first)
         with pytest.raises(asyncio.CancelledError):
             await waiting
     await bench.desk.close()

@@ -12,7 +12,7 @@ from tests.desks import Bench, opened, record, recorded
 from tollway.storage import Database
 from tollway.storage.tables import ALL_KEYS, requests, unfiled_requests, usage_buckets
 from tollway.usage import filing
-from tollway.usage.filing import file_all, keep_filed, read_log
+from tollway.usage.filing import file_all, file_piece, keep_filed, read_log
 
 
 @pytest.fixture
@@ -69,6 +69,22 @@ async def test_what_nobody_reads_is_filed_all_the_same(database: Database, monke
         while not await database.read(_count):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     filer.cancel()
+
+
+async def test_a_piece_is_filed_in_passing(database: Database) -> None:
+    file_piece(database)  # nothing to do
+    await record(database, *(recorded("a", "k", request_id=f"r{number}") for number in range(3)))
+    with capture_logs() as told:
+        file_piece(database)
+        # only a file is written to at once; and what the database refuses is left to the others, who tell of it
+        assert await database.read(_count) == (3 if database.where.endswith(".db") else 0)
+        await record(database, recorded("a", "k", request_id="r0"))
+        file_piece(database)
+    assert not told
+    with capture_logs() as told:
+        await file_all(database)
+    assert {line["event"] for line in told} >= {"request_not_filed"}
+    assert await database.read(_count) == 3
 
 
 async def test_one_that_the_database_refuses_keeps_none_from_being_filed(database: Database) -> None:
