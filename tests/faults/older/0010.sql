@@ -1,0 +1,306 @@
+-- Left by a Tollway of schema 0010 that was killed in the middle of an answer.
+-- api_key tw_qd2PvVbc9nL0kCKBjD9ciaJBgC7GqG22UQkq
+-- secret.key MWE4ZTYwMjZiZGRhM2EyNjkzMDliYjY5MDBjNWFiMjJjNWVkZjQwMTY4NTgyMzI3MzNkNTg1NDQzN2QwMjlmMwo=
+BEGIN TRANSACTION;
+CREATE TABLE accounts (
+	id VARCHAR(32) NOT NULL, 
+	name VARCHAR(100) NOT NULL, 
+	created_at DOUBLE NOT NULL, updated_at DOUBLE DEFAULT 0 NOT NULL, requests_per_minute BIGINT, tokens_per_minute BIGINT, concurrency_max BIGINT, low_balance_credits BIGINT DEFAULT 10000 NOT NULL, 
+	CONSTRAINT pk_accounts PRIMARY KEY (id), 
+	CONSTRAINT uq_accounts_name UNIQUE (name)
+);
+INSERT INTO "accounts" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','owner',1.7959961064397425652e+09,1.7959961064397425652e+09,NULL,NULL,NULL,10000);
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0010');
+CREATE TABLE api_keys (
+	id VARCHAR(32) NOT NULL, 
+	account_id VARCHAR(32) NOT NULL, 
+	name VARCHAR(100) NOT NULL, 
+	prefix VARCHAR(12) NOT NULL, 
+	digest BLOB NOT NULL, 
+	enabled BOOLEAN NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	expires_at DOUBLE, 
+	last_used_at DOUBLE, 
+	deleted_at DOUBLE, kind VARCHAR(16) DEFAULT 'api' NOT NULL, previous_prefix VARCHAR(12), previous_digest BLOB, previous_expires_at DOUBLE, scopes TEXT, models TEXT, spend_limit_credits BIGINT, spend_window VARCHAR(16), requests_per_minute BIGINT, tokens_per_minute BIGINT, concurrency_max BIGINT, updated_at DOUBLE DEFAULT 0 NOT NULL, 
+	CONSTRAINT pk_api_keys PRIMARY KEY (id), 
+	CONSTRAINT fk_api_keys_account_id FOREIGN KEY(account_id) REFERENCES accounts (id), 
+	CONSTRAINT uq_api_keys_digest UNIQUE (digest)
+);
+INSERT INTO "api_keys" VALUES('key_hrfKiVFPEQ5nI4EpPUskd','acc_QvjYsZEpoqPrhvj1j5I4D','first key','tw_7G1jarqul',X'77203A68AB4D3BF01DD85AD4F3A5D21863B32276A0988A4C4A3491D483E59253',1,1795996106.44823,NULL,NULL,NULL,'api',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1795996106.44823);
+INSERT INTO "api_keys" VALUES('key_UxHZVRlL5Gtwgmq6PrS8Z','acc_QvjYsZEpoqPrhvj1j5I4D','tests','tw_qd2PvVbc9',X'03BE383CD47935E9C691D1EF9D51634CA5F82C6E07857D97205156DE534A8147',1,1.79599610696935582153e+09,NULL,1.79599610708045053482e+09,NULL,'api',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1.79599610696935582153e+09);
+CREATE TABLE balances (
+	account_id VARCHAR(32) NOT NULL, 
+	posted BIGINT NOT NULL, 
+	held BIGINT NOT NULL, 
+	entries BIGINT NOT NULL, 
+	head BLOB NOT NULL, 
+	CONSTRAINT pk_balances PRIMARY KEY (account_id), 
+	CONSTRAINT ck_balances_ck_balances_held_not_negative CHECK (held >= 0), 
+	CONSTRAINT ck_balances_ck_balances_not_overdrawn CHECK (posted >= held), 
+	CONSTRAINT fk_balances_account_id FOREIGN KEY(account_id) REFERENCES accounts (id)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "balances" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',9996934,4372,20,X'920574C3807A72C731A125C38945D031AF009B15FA688DDEF5137B4D5675EBF3');
+CREATE TABLE holds (
+	request_id VARCHAR(64) NOT NULL, 
+	account_id VARCHAR(32) NOT NULL, 
+	key_id VARCHAR(32), 
+	node_id VARCHAR(32) NOT NULL, 
+	credits BIGINT NOT NULL, 
+	at DOUBLE NOT NULL, 
+	spend_window BIGINT, 
+	CONSTRAINT pk_holds PRIMARY KEY (request_id)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "holds" VALUES('3A2XfB8J9YYzLYcy7zhGt','acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','node_n6K0bC0rVu1zkzEn',4372,1.79599610862263321881e+09,NULL);
+CREATE TABLE idempotency (
+	account_id VARCHAR(32) NOT NULL, 
+	"key" VARCHAR(255) NOT NULL, 
+	body_hash BLOB NOT NULL, 
+	request_id VARCHAR(64) NOT NULL, 
+	answer BLOB, 
+	at DOUBLE NOT NULL, 
+	CONSTRAINT pk_idempotency PRIMARY KEY (account_id, "key")
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE installation (
+	name VARCHAR(32) NOT NULL, 
+	value TEXT NOT NULL, 
+	CONSTRAINT pk_installation PRIMARY KEY (name)
+);
+INSERT INTO "installation" VALUES('secret_fingerprint','9264eda7b0e01acaa38ddc95e393b3be69cf29039b51725ff2bf36ec36e73dd6');
+CREATE TABLE key_spend (
+	key_id VARCHAR(32) NOT NULL, 
+	starts_at BIGINT NOT NULL, 
+	spent BIGINT NOT NULL, 
+	held BIGINT NOT NULL, 
+	CONSTRAINT pk_key_spend PRIMARY KEY (key_id, starts_at)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE latency_counts (
+	account_id VARCHAR(32) NOT NULL, 
+	span INTEGER NOT NULL, 
+	model VARCHAR(200) NOT NULL, 
+	bucket BIGINT NOT NULL, 
+	measure VARCHAR(12) NOT NULL, 
+	size INTEGER NOT NULL, 
+	requests BIGINT NOT NULL, 
+	CONSTRAINT pk_latency_counts PRIMARY KEY (account_id, span, model, bucket, measure, size)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE ledger_entries (
+	account_id VARCHAR(32) NOT NULL, 
+	number BIGINT NOT NULL, 
+	kind VARCHAR(10) NOT NULL, 
+	request_id VARCHAR(64) NOT NULL, 
+	posted BIGINT NOT NULL, 
+	held BIGINT NOT NULL, 
+	loss BIGINT NOT NULL, 
+	at DOUBLE NOT NULL, 
+	key_id VARCHAR(32), 
+	model VARCHAR(200), 
+	reference VARCHAR(64), 
+	price_version VARCHAR(16), 
+	note VARCHAR(200), 
+	hash BLOB NOT NULL, 
+	CONSTRAINT pk_ledger_entries PRIMARY KEY (account_id, number), 
+	CONSTRAINT uq_ledger_entries_request_id_kind UNIQUE (request_id, kind)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',1,'grant','first_grant_acc_QvjYsZEpoqPrhvj1j5I4D',10000000,0,0,1.79599610644348144528e+09,NULL,NULL,'init',NULL,NULL,X'3F30FC5AC1C9745DEEE5F057769A44379C5A3BC204FED3592563030334946055');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',2,'hold','3A2Xf8dTVFjkHB9IFgLep',0,2702,0,1.79599610708338379861e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'B74A9F7D296904557B8C369867A712692A69052CDEAB11CDC62818A12F56F379');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',3,'settle','3A2Xf8dTVFjkHB9IFgLep',-400,-2702,0,1.79599610709075188643e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2Xf8e1uUpgt5MCzGQtS','0a4d8b9c302928ae',NULL,X'0DA2635A2C9D093B585A57F37B6261AA5BA2D3567D0AF70B16E96DE4B4F8D896');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',4,'hold','3A2Xf8fkvCMLpBZPA6bJZ',0,2734,0,1.79599610709403181068e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'D8D8B051331551626209B477ADDDCE26945CA26E22CB2DBAC7848EBBACA7A1EE');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',5,'settle','3A2Xf8fkvCMLpBZPA6bJZ',-406,-2734,0,1.795996107097331047e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2Xf8fskglVmQYmlrcTi','0a4d8b9c302928ae',NULL,X'D32402B50AF80F3674391675D440E6CFAEA5135094B4A7FEE0FD389E3EB97D6D');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',6,'hold','3A2Xf8fsVza8vv1sBza3H',0,2702,0,1.79599610709889316562e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'0B505136DE474D3DE677F5962EC7B708DBB5E3F7DCC01536B7FD340A276981AB');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',7,'settle','3A2Xf8fsVza8vv1sBza3H',-402,-2702,0,1.79599610710012125964e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2Xf8fUWGHakjwexmSUD','0a4d8b9c302928ae',NULL,X'0D5464B0EB6475F7A4E970A92833F9BBC0D56B58ED47DF5D8C87184B23A7374D');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',8,'hold','3A2Xf8gdpHYOTAaYsx0pF',0,2734,0,1.79599610710166907303e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'617B264D228D78E9483993AA9D8F0BA733CA239B1713A3210CF5621DDFFCFECA');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',9,'settle','3A2Xf8gdpHYOTAaYsx0pF',-408,-2734,0,1.79599610710399103163e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2Xf8gQrAHs2zACNoeOk','0a4d8b9c302928ae',NULL,X'8ED923122484F399879528E5550AF8D5C627DF836FA30E502474A7EADC20B36E');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',10,'hold','3A2Xf8gk1Kicpsa3zE4YN',0,2702,0,1.79599610710531711575e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'EB2B4787EA3BABF30068CE304E49070136241D3E4EE79281D560EA452F206444');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',11,'settle','3A2Xf8gk1Kicpsa3zE4YN',-404,-2702,0,1.79599610710634875298e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2Xf8gMMPqO4LHoRa7wL','0a4d8b9c302928ae',NULL,X'E22D38D668386B9155971F046B96A834629E52FA4B87ACB48222089DED313361');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',12,'hold','3A2Xf8gB72deZggVaKGZd',0,2734,0,1.79599610710793113708e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'668493DF2E46197F6DEE47DFF15A450E88062E355FA8CB296822234004B42885');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',13,'settle','3A2Xf8gB72deZggVaKGZd',-410,-2734,0,1.79599610711008572574e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2Xf8gyTCt0kSXcoNR7b','0a4d8b9c302928ae',NULL,X'41A628C406DE29E27F3B184D0D845363A6969327FE8D00EE2AD9E9DA420BB8A7');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',14,'hold','3A2XfB7Y4ooJwzQ9JGl9Z',0,2698,0,1.79599610861372518543e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'8FB7922EA1C18AD26A02CD8F89EB590D948DD1EBE1510D76F2FA48515AC6035E');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',15,'settle','3A2XfB7Y4ooJwzQ9JGl9Z',-210,-2698,0,1.79599610861512088777e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2XfB7Hw0khFydbWVCzd','0a4d8b9c302928ae',NULL,X'AA6E2DCF5CBCBD872325B3A8AA94AF264F6F4AC7838B1189B27E507F92FB590C');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',16,'hold','3A2XfB7Po4wkP5ZTdpIK3',0,2698,0,1.79599610861739206312e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'4A034E0DF3067642A0083C6E62A15BB3C09EBD2EB6BABEC07D58FF49988B0297');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',17,'settle','3A2XfB7Po4wkP5ZTdpIK3',-212,-2698,0,1.79599610861852312091e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2XfB7kxxyhg8LCvEFob','0a4d8b9c302928ae',NULL,X'DF7DFAD112AFD79A1E8242019C81E5C55EBB0FFFF65F805E5B410775E6C6D203');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',18,'hold','3A2XfB7EHNrKWITvHUkQO',0,2698,0,1.79599610862010121347e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'C9FD10082234E2FAD32F504A5B794307564D4B24D771483477A8878F34299FF0');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',19,'settle','3A2XfB7EHNrKWITvHUkQO',-214,-2698,0,1.79599610862104654314e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted','3A2XfB8Hvl02iNWdgx0kR','0a4d8b9c302928ae',NULL,X'150CE359B1BA508D3B853677C862D982327A42EF030E0B429EE742F19B66E5A2');
+INSERT INTO "ledger_entries" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D',20,'hold','3A2XfB8J9YYzLYcy7zhGt',0,4372,0,1.79599610862263321881e+09,'key_UxHZVRlL5Gtwgmq6PrS8Z','house/scripted',NULL,'0a4d8b9c302928ae',NULL,X'920574C3807A72C731A125C38945D031AF009B15FA688DDEF5137B4D5675EBF3');
+CREATE TABLE links (
+	digest BLOB NOT NULL, 
+	purpose VARCHAR(16) NOT NULL, 
+	account_id VARCHAR(32), 
+	role VARCHAR(16) NOT NULL, 
+	user_id VARCHAR(32), 
+	created_at DOUBLE NOT NULL, 
+	expires_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_links PRIMARY KEY (digest), 
+	CONSTRAINT fk_links_account_id FOREIGN KEY(account_id) REFERENCES accounts (id), 
+	CONSTRAINT fk_links_user_id FOREIGN KEY(user_id) REFERENCES users (id)
+);
+INSERT INTO "links" VALUES(X'F6C8D004CCAD50C7959D151BAF1FAC1EFEA4FEEC5B1566A489534075C699A522','first_owner',NULL,'owner',NULL,1.79599610644570422172e+09,1.7960825064450008869e+09);
+CREATE TABLE login_tries (
+	subject VARCHAR(64) NOT NULL, 
+	began_at DOUBLE NOT NULL, 
+	tries BIGINT NOT NULL, 
+	CONSTRAINT pk_login_tries PRIMARY KEY (subject)
+);
+CREATE TABLE nodes (
+	id VARCHAR(32) NOT NULL, 
+	beat_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_nodes PRIMARY KEY (id)
+);
+INSERT INTO "nodes" VALUES('node_n6K0bC0rVu1zkzEn',1.79599610647375512121e+09);
+CREATE TABLE prices (
+	version VARCHAR(16) NOT NULL, 
+	terms TEXT NOT NULL, 
+	at DOUBLE NOT NULL, 
+	CONSTRAINT pk_prices PRIMARY KEY (version)
+);
+INSERT INTO "prices" VALUES('0a4d8b9c302928ae','{"markup_millionths":1000000,"price":{"audio_prompt":"1","cached_prompt":"1","completion":"1","prompt":"1"}}',1.79599610648066949848e+09);
+CREATE TABLE rates (
+	subject VARCHAR(32) NOT NULL, 
+	unit VARCHAR(10) NOT NULL, 
+	full_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_rates PRIMARY KEY (subject, unit)
+)
+ WITHOUT ROWID
+
+;
+CREATE TABLE read_until (
+	reader VARCHAR(20) NOT NULL, 
+	id BIGINT NOT NULL, 
+	CONSTRAINT pk_read_until PRIMARY KEY (reader)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "read_until" VALUES('latency',0);
+CREATE TABLE requests (
+	id INTEGER NOT NULL, 
+	request_id VARCHAR(64) NOT NULL, 
+	inference_id VARCHAR(64) NOT NULL, 
+	client_request_id VARCHAR(128), 
+	account_id VARCHAR(32) NOT NULL, 
+	key_id VARCHAR(32), 
+	origin VARCHAR(10) NOT NULL, 
+	model VARCHAR(200) NOT NULL, 
+	answered_by VARCHAR(200) NOT NULL, 
+	route VARCHAR(200) NOT NULL, 
+	attempts INTEGER NOT NULL, 
+	stream BOOLEAN NOT NULL, 
+	status VARCHAR(10) NOT NULL, 
+	finish_reason VARCHAR(20), 
+	error_code VARCHAR(64), 
+	prompt_tokens BIGINT NOT NULL, 
+	cached_tokens BIGINT NOT NULL, 
+	completion_tokens BIGINT NOT NULL, 
+	reasoning_tokens BIGINT NOT NULL, 
+	held BIGINT NOT NULL, 
+	credits BIGINT NOT NULL, 
+	loss BIGINT NOT NULL, 
+	price_version VARCHAR(16) NOT NULL, 
+	flags VARCHAR(200), 
+	created_at DOUBLE NOT NULL, 
+	first_token_ms INTEGER, 
+	duration_ms INTEGER NOT NULL, 
+	CONSTRAINT pk_requests PRIMARY KEY (id), 
+	CONSTRAINT uq_requests_request_id UNIQUE (request_id)
+);
+INSERT INTO "requests" VALUES(1,'3A2Xf8dTVFjkHB9IFgLep','3A2Xf8e1uUpgt5MCzGQtS',NULL,'acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','api','house/scripted','house/scripted','scripted/fake-model',1,0,'succeeded','stop',NULL,100,0,100,0,2702,400,0,'0a4d8b9c302928ae',NULL,1.79599610708444213866e+09,2,3);
+INSERT INTO "requests" VALUES(2,'3A2Xf8fkvCMLpBZPA6bJZ','3A2Xf8fskglVmQYmlrcTi',NULL,'acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','api','house/scripted','house/scripted','scripted/fake-model',1,1,'succeeded','stop',NULL,100,0,103,0,2734,406,0,'0a4d8b9c302928ae',NULL,1.79599610709424376484e+09,1,3);
+INSERT INTO "requests" VALUES(3,'3A2Xf8fsVza8vv1sBza3H','3A2Xf8fUWGHakjwexmSUD',NULL,'acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','api','house/scripted','house/scripted','scripted/fake-model',1,0,'succeeded','stop',NULL,100,0,101,0,2702,402,0,'0a4d8b9c302928ae',NULL,1.79599610709905624394e+09,1,1);
+INSERT INTO "requests" VALUES(4,'3A2Xf8gdpHYOTAaYsx0pF','3A2Xf8gQrAHs2zACNoeOk',NULL,'acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','api','house/scripted','house/scripted','scripted/fake-model',1,1,'succeeded','stop',NULL,100,0,104,0,2734,408,0,'0a4d8b9c302928ae',NULL,1.79599610710182094573e+09,1,2);
+INSERT INTO "requests" VALUES(5,'3A2Xf8gk1Kicpsa3zE4YN','3A2Xf8gMMPqO4LHoRa7wL',NULL,'acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','api','house/scripted','house/scripted','scripted/fake-model',1,0,'succeeded','stop',NULL,100,0,102,0,2702,404,0,'0a4d8b9c302928ae',NULL,1.79599610710546255106e+09,1,1);
+INSERT INTO "requests" VALUES(6,'3A2Xf8gB72deZggVaKGZd','3A2Xf8gyTCt0kSXcoNR7b',NULL,'acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z','api','house/scripted','house/scripted','scripted/fake-model',1,1,'succeeded','stop',NULL,100,0,105,0,2734,410,0,'0a4d8b9c302928ae',NULL,1.79599610710807204246e+09,1,2);
+CREATE TABLE sessions (
+	digest BLOB NOT NULL, 
+	user_id VARCHAR(32) NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	expires_at DOUBLE NOT NULL, 
+	CONSTRAINT pk_sessions PRIMARY KEY (digest), 
+	CONSTRAINT fk_sessions_user_id FOREIGN KEY(user_id) REFERENCES users (id)
+);
+CREATE TABLE unfiled_requests (
+	id INTEGER NOT NULL, 
+	account_id VARCHAR(32) NOT NULL, 
+	credits BIGINT NOT NULL, 
+	body BLOB NOT NULL, 
+	CONSTRAINT pk_unfiled_requests PRIMARY KEY (id)
+);
+INSERT INTO "unfiled_requests" VALUES(1,'acc_QvjYsZEpoqPrhvj1j5I4D',210,X'91DC001AB53341325866423759346F6F4A777A51394A476C395AB5334132586642374877306B68467964625756437A64C0B96163635F51766A59735A45706F71507268766A316A35493444B96B65795F5578485A56526C4C35477477676D7136507253385AA3617069AE686F7573652F7363726970746564AE686F7573652F7363726970746564B373637269707465642F66616B652D6D6F64656C01C2A9737563636565646564A473746F70C064000500CD0A8ACCD200B030613464386239633330323932386165C0CB41DAC32E73274A950101');
+INSERT INTO "unfiled_requests" VALUES(2,'acc_QvjYsZEpoqPrhvj1j5I4D',212,X'91DC001AB533413258664237506F34776B50355A546470494B33B5334132586642376B7878796867384C437645466F62C0B96163635F51766A59735A45706F71507268766A316A35493444B96B65795F5578485A56526C4C35477477676D7136507253385AA3617069AE686F7573652F7363726970746564AE686F7573652F7363726970746564B373637269707465642F66616B652D6D6F64656C01C2A9737563636565646564A473746F70C064000600CD0A8ACCD400B030613464386239633330323932386165C0CB41DAC32E7327866D0101');
+INSERT INTO "unfiled_requests" VALUES(3,'acc_QvjYsZEpoqPrhvj1j5I4D',214,X'91DC001AB53341325866423745484E724B5749547648556B514FB53341325866423848766C3032694E57646778306B52C0B96163635F51766A59735A45706F71507268766A316A35493444B96B65795F5578485A56526C4C35477477676D7136507253385AA3617069AE686F7573652F7363726970746564AE686F7573652F7363726970746564B373637269707465642F66616B652D6D6F64656C01C2A9737563636565646564A473746F70C064000700CD0A8ACCD600B030613464386239633330323932386165C0CB41DAC32E7327B3A10101');
+CREATE TABLE usage_buckets (
+	account_id VARCHAR(32) NOT NULL, 
+	key_id VARCHAR(32) NOT NULL, 
+	span INTEGER NOT NULL, 
+	bucket BIGINT NOT NULL, 
+	model VARCHAR(200) NOT NULL, 
+	requests BIGINT NOT NULL, 
+	charged BIGINT NOT NULL, 
+	succeeded BIGINT NOT NULL, 
+	failed BIGINT NOT NULL, 
+	prompt_tokens BIGINT NOT NULL, 
+	completion_tokens BIGINT NOT NULL, 
+	credits BIGINT NOT NULL, 
+	loss BIGINT NOT NULL, 
+	CONSTRAINT pk_usage_buckets PRIMARY KEY (account_id, key_id, span, bucket, model)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "usage_buckets" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','*',900,1795995900,'house/scripted',6,6,6,0,600,615,2430,0);
+INSERT INTO "usage_buckets" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','*',3600,1795993200,'house/scripted',6,6,6,0,600,615,2430,0);
+INSERT INTO "usage_buckets" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','*',86400,1795910400,'house/scripted',6,6,6,0,600,615,2430,0);
+INSERT INTO "usage_buckets" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z',900,1795995900,'house/scripted',6,6,6,0,600,615,2430,0);
+INSERT INTO "usage_buckets" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z',3600,1795993200,'house/scripted',6,6,6,0,600,615,2430,0);
+INSERT INTO "usage_buckets" VALUES('acc_QvjYsZEpoqPrhvj1j5I4D','key_UxHZVRlL5Gtwgmq6PrS8Z',86400,1795910400,'house/scripted',6,6,6,0,600,615,2430,0);
+CREATE TABLE users (
+	id VARCHAR(32) NOT NULL, 
+	account_id VARCHAR(32) NOT NULL, 
+	email VARCHAR(255) NOT NULL, 
+	password_hash VARCHAR(200) NOT NULL, 
+	role VARCHAR(16) NOT NULL, 
+	created_at DOUBLE NOT NULL, 
+	last_login_at DOUBLE, disabled_at DOUBLE, 
+	CONSTRAINT pk_users PRIMARY KEY (id), 
+	CONSTRAINT fk_users_account_id FOREIGN KEY(account_id) REFERENCES accounts (id), 
+	CONSTRAINT uq_users_email UNIQUE (email)
+);
+CREATE INDEX ix_api_keys_account_id ON api_keys (account_id);
+CREATE INDEX ix_api_keys_prefix ON api_keys (prefix);
+CREATE UNIQUE INDEX uq_api_keys_previous_digest ON api_keys (previous_digest);
+CREATE UNIQUE INDEX uq_api_keys_account_id_name ON api_keys (account_id, name) WHERE deleted_at IS NULL;
+CREATE INDEX ix_ledger_entries_by_hand ON ledger_entries (account_id, at, number) WHERE kind IN ('grant', 'refund', 'adjustment');
+CREATE INDEX ix_ledger_entries_transactions ON ledger_entries (account_id, at, number) WHERE posted <> 0;
+CREATE INDEX ix_idempotency_at ON idempotency (at);
+CREATE INDEX ix_requests_client_request_id ON requests (client_request_id) WHERE client_request_id IS NOT NULL;
+CREATE INDEX ix_requests_inference_id ON requests (inference_id);
+CREATE INDEX ix_users_account_id ON users (account_id);
+CREATE INDEX ix_sessions_user_id ON sessions (user_id);
+CREATE INDEX ix_sessions_expires_at ON sessions (expires_at);
+CREATE INDEX ix_login_tries_began_at ON login_tries (began_at);
+CREATE INDEX ix_requests_account_id ON requests (account_id, created_at, id);
+CREATE INDEX ix_requests_key_id ON requests (key_id, created_at, id);
+CREATE INDEX ix_requests_model ON requests (account_id, model, created_at, id);
+CREATE INDEX ix_ledger_entries_by_key ON ledger_entries (key_id, at, number) WHERE posted <> 0;
+CREATE INDEX ix_requests_no_success ON requests (account_id, status, created_at, id, model, key_id) WHERE status <> 'succeeded';
+COMMIT;
