@@ -41,8 +41,8 @@ _HOLD_RETRY_SECONDS_MAX = 1.0
 _RETRY_PAUSE_SECONDS = 0.05
 _CLOSE_SECONDS_MAX = 5.0
 SYNC_PAUSE_SECONDS, SYNC_PAUSE_SECONDS_MAX = 0.002, 0.008
-"""Between two syncs, for each request that shared the first of them: what is settled meanwhile shares the next one. So those
-who are few hardly wait, and those who are many cost less. Only while further requests are in work, or may be expected.
+"""How long an end waits for others to share its sync, for each request that shared the last one: so those who are few hardly
+wait, and those who are many cost less. Only while further requests are in work, or may be expected.
 """
 SPARE_TIME_ENDS = 64
 """How many requests have ended before spare time is used again: for fewer, a transaction is too dear."""
@@ -222,7 +222,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         try:
             while self._unsynced or (self._outcomes and self._in_thread is None):
-                if self._may_share and loop.time() < (until := self._synced_at + self._pause_seconds):
+                if self._may_share and loop.time() < (until := self._pause_until(loop.time())):
                     self._pause = loop.create_future()
                     timer = loop.call_at(until, self._end_pause)
                     await self._pause
@@ -248,9 +248,10 @@ class Desk:
         """
         return max(len(self._in_work), self._told_together) > len(self._unsynced) + len(self._outcomes)
 
-    @property
-    def _pause_seconds(self) -> float:
-        return min(SYNC_PAUSE_SECONDS * self._told_together, SYNC_PAUSE_SECONDS_MAX)
+    def _pause_until(self, now: float) -> float:
+        """Those who were told together are waited for from now on; one who was told alone, only right after that."""
+        pause = min(SYNC_PAUSE_SECONDS * self._told_together, SYNC_PAUSE_SECONDS_MAX)
+        return (now if self._told_together > 1 else self._synced_at) + pause
 
     def _use_spare_time(self) -> None:
         self._ended = 0
