@@ -38,7 +38,14 @@ async def house(database: Database) -> AsyncIterator[House]:
         yield house
 
 
-async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: House) -> None:
+async def test_an_answer_is_charged_what_it_used_before_its_end_is_seen(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    finish = house.bench.desk.finish
+
+    async def finish_late(outcome: Outcome) -> Settled:
+        await asyncio.sleep(0.2)  # whoever does not wait for it sees the end before
+        return await finish(outcome)
+
+    monkeypatch.setattr(house.bench.desk, "finish", finish_late)
     answer = await house.start(stream=True)
     balances: list[tuple[str | None, tuple[int, int]]] = []
     async for chunk in chunks_of(answer):
