@@ -69,14 +69,18 @@ async def file_all(database: Database, pause_seconds: float = 0) -> None:
 def file_piece(database: Database) -> None:
     """Files a piece on the event loop if nothing needs to be waited for; else, and whatever goes wrong, `keep_filed` will."""
     with suppress(Exception):  # who meets it again there tells it
-        database.at_once(lambda connection, **_: _file_some(connection, _ALL))
+        _file_at_once(database, _ALL)
+
+
+def _file_at_once(database: Database, until: int) -> bool:
+    return database.at_once(lambda connection, **_: _file_some(connection, until))
 
 
 async def _filed(database: Database, until: int) -> bool:
     """Files a piece; whether there are more up to `until`."""
     try:
         try:
-            return database.at_once(lambda connection, **_: _file_some(connection, until))
+            return _file_at_once(database, until)
         except (NotNow, StorageUnavailable):
             return await database.write(partial(_file_some, until=until), durable=False)
     except StorageUnavailable:

@@ -79,9 +79,7 @@ async def test_whoever_is_alone_waits_for_nobody(bench: Bench, counts: Counts, m
     assert counts.syncs == 3
 
 
-async def test_those_who_do_not_come_back_are_waited_for_once(
-    bench: Bench, counts: Counts, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_those_who_do_not_come_back_are_waited_for_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     await _together(bench, 4)
     _pause(monkeypatch, 0.05)
     await _answered(bench)
