@@ -39,7 +39,7 @@ def _insert(connection: Connection, table: sa.Table, rows: Sequence[Row], mode: 
     prepared(connection, [values_of(row) for row in rows])
 
 
-def _statement(table: sa.Table, mode: str, connection: Connection, rows: list[Row]) -> sa.Executable:
+def _statement(table: sa.Table, mode: str, connection: Connection, rows: list[Row]) -> sa.Insert:
     make = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement = make(table).values(rows)
     if mode == "ignore":
