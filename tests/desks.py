@@ -128,7 +128,9 @@ class Bench:
         return replay.answer
 
     async def settle(self, admitted: Admitted, amount: int, **details: object) -> Settled:
-        return await self.desk.finish(outcome(admitted, amount, **details))  # type: ignore[arg-type]
+        settled = await self.desk.finish(outcome(admitted, amount, **details))  # type: ignore[arg-type]
+        await settled.durable()
+        return settled
 
     async def balance(self) -> tuple[int, int]:
         """(posted, held)."""

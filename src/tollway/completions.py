@@ -14,7 +14,7 @@ from msgspec import UNSET, Struct, structs
 
 from tollway import clock, ids
 from tollway.accounts import Caller, require
-from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay
+from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay, Settled
 from tollway.catalog import Catalog
 from tollway.errors import InternalError, NotAffordable, ServiceUnavailable, TollwayError
 from tollway.handover import Handover
@@ -23,6 +23,7 @@ from tollway.metering import (
     Bound,
     Tariff,
     bound_for,
+    cost_of,
     credits_for,
     estimated_usage,
     markup_micro,
@@ -43,8 +44,7 @@ from tollway.wire.folding import Fold, in_legacy_shape
 log = structlog.get_logger()
 
 # Chunks and bytes of text that may wait for a slow reader before the provider is made to wait too.
-QUEUE_CHUNKS_MAX = 64
-QUEUE_BYTES_MAX = 2**17
+QUEUE_CHUNKS_MAX, QUEUE_BYTES_MAX = 64, 2**17
 # Chunks that are handed out at once at the most: what a slow reader has not taken yet is memory.
 CHUNKS_TOGETHER_MAX = 8
 _STOP_SECONDS_MAX = 5.0
@@ -212,6 +212,7 @@ class Answer:
         self._ready: Handover[ChunkChoice] = Handover()
         self._opened = 0  # choices of a stream
         self._last: ChunkChoice | None = None
+        self._settled: Settled | None = None
         self._folds = None if call.request.stream else [Fold() for _ in range(call.request.choices_count)]
 
     @classmethod
@@ -341,7 +342,7 @@ class Answer:
     async def _settle(
         self, desk: FrontDesk, admitted: Admitted, markup: int, status: Status, error: TollwayError | None
     ) -> None:
-        """Charges what was used, durably. Failed and empty answers are free; what they cost the operator is written down."""
+        """Charges what was used. Failed and empty answers are free; what they cost the operator is written down."""
         call, journey = self._call, self._asked
         route = journey.route
         counted = self._meter
@@ -393,10 +394,10 @@ class Answer:
         )
         kept = None
         if status == "succeeded" and self._parts is not None:
-            kept = self._kept_answer(self._parts, usage, _cost(min(record.credits, admitted.hold.credits)))
-        settled = await desk.finish(Outcome(admitted, record, usage.prompt_tokens + usage.completion_tokens, kept))
+            kept = self._kept_answer(self._parts, usage, cost_of(min(record.credits, admitted.hold.credits)))
+        self._settled = settled = await desk.finish(Outcome(admitted, record, usage.total_tokens, kept))
         if status != "failed":
-            self._usage, self.cost = usage, _cost(settled.credits)
+            self._usage, self.cost = usage, cost_of(settled.credits)
 
     def _kept_answer(self, parts: list[ChunkChoice], usage: Usage, cost: Cost) -> bytes:
         """The answer, to be given again."""
@@ -474,6 +475,11 @@ class Answer:
             return [final]
         return [final, Chunk(self.id, self.created, self.answered_by, [], usage=self._usage, meta=meta)]
 
+    async def durable(self) -> None:
+        """To be called before the last byte leaves. Raises ServiceUnavailable where the charge could not be written."""
+        if self._settled is not None:
+            await self._settled.durable()
+
     async def completion(self) -> Completion:
         """The whole answer: a fold of the same chunks that a stream would send."""
         await self._ready.ready()
@@ -492,7 +498,3 @@ class Answer:
 def _ignored(call: Call, journey: Journey) -> list[str]:
     """Names of parameters that have no effect on the answer, whoever gives it."""
     return [*[name for name in call.request.extra if not journey.takes(name)], *journey.ignored]
-
-
-def _cost(credits_used: int) -> Cost:
-    return Cost(credits_used=credits_used, usd_spent=usd(credits_used))

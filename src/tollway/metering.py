@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from tollway.catalog import Price, Route
-from tollway.money import CREDITS_PER_USD
-from tollway.wire.chat import ChatRequest, PromptTokensDetails, Usage, images_of
+from tollway.money import CREDITS_PER_USD, usd
+from tollway.wire.chat import ChatRequest, Cost, PromptTokensDetails, Usage, images_of
 
 _MICRO = 1_000_000
 _DENOMINATOR = _MICRO**3  # tokens/10^6 x USD/10^6 x markup/10^6
@@ -143,6 +143,11 @@ def _bound_on(route: Route, request: ChatRequest, prompt_tokens: int, markup: in
     prompt_credits = _credits(prompt, tariff.dearest_prompt) + 2 if tariff.dearest_prompt else 0
     total = prompt_credits + _credits(output * choices, tariff.completion)
     return Bound(prompt, output, choices, asked is None, tariff, prompt_credits, total)
+
+
+def cost_of(credits_used: int) -> Cost:
+    """As the caller is told of it."""
+    return Cost(credits_used=credits_used, usd_spent=usd(credits_used))
 
 
 def trusted_usage(usage: Usage) -> tuple[Usage, list[str]]:

@@ -42,7 +42,8 @@ async def _answer(bench: Bench, number: int, disk: Disk, told: set[str]) -> None
     admitted = await bench.desk.admit(order(bench.caller, 100 + number % 7, request_id=f"req{number}"))
     assert isinstance(admitted, Admitted)
     await asyncio.sleep(0)
-    await bench.desk.finish(outcome(admitted, number % 89 + 1))  # never nothing, which would not be given back
+    settled = await bench.desk.finish(outcome(admitted, number % 89 + 1))  # never nothing, which would not be given back
+    await settled.durable()
     told.add(admitted.order.request_id)
     disk.mark(ACKNOWLEDGED + admitted.order.request_id)
 

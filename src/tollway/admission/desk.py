@@ -17,6 +17,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
@@ -53,8 +54,8 @@ OnBalance = Callable[[str, int, int, int], None]
 """Told of each new balance: account id, posted credits, the credits below which that account's balance is low, and what the
 request cost that led to it."""
 _Waiting = tuple[Command, "asyncio.Future[Result]"]
-_Unsynced = tuple[Command, "asyncio.Future[Result]", Result]
-_TOLD_ONCE_SYNCED = (Settled, Replay)
+_Unsynced = tuple[Command, "asyncio.Future[Any]", Replay | None]
+"""A command, who waits for the disk to have what it was answered, and what he is told then."""
 
 
 class Desk:
@@ -120,7 +121,9 @@ class Desk:
         return order.idempotency is None and _key_of(order) in self._vouched
 
     async def finish(self, outcome: Outcome) -> Settled:
-        """Writes the end of a request, durably. Raises ServiceUnavailable when it cannot; then nothing was charged."""
+        """Writes the end of a request. The disk may not have it yet: what tells the caller of it waits until it is `durable`,
+        and is made ready meanwhile. Raises ServiceUnavailable when it cannot be written; then nothing was charged.
+        """
         result = await self._submit(outcome)
         if isinstance(result, TollwayError):
             raise result
@@ -204,7 +207,12 @@ class Desk:
     def _tell_written(self, batch: Sequence[_Waiting], results: Sequence[Result]) -> None:
         """What was committed and the disk may not have yet."""
         for (command, future), result in zip(batch, results, strict=True):
-            if isinstance(result, _TOLD_ONCE_SYNCED):
+            if isinstance(result, Settled):
+                result.syncing = future.get_loop().create_future()
+                self._unsynced.append((command, result.syncing, None))
+                if not future.cancelled():
+                    future.set_result(result)
+            elif isinstance(result, Replay):
                 self._unsynced.append((command, future, result))
             else:
                 self._tell(command, future, result)
@@ -292,7 +300,7 @@ class Desk:
             self._in_thread = None
             self._write_what_waits()
 
-    def _tell(self, command: Command, future: "asyncio.Future[Result]", result: Result) -> None:
+    def _tell(self, command: Command, future: "asyncio.Future[Any]", result: Result | None) -> None:
         if isinstance(result, TollwayError):
             self._note_owed(command, result)
         if isinstance(result, Admitted):

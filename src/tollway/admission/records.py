@@ -1,8 +1,11 @@
 """What admission is asked, and what it answers."""
 
+import asyncio
+
 from msgspec import Struct
 
 from tollway.accounts import Caller
+from tollway.errors import TollwayError
 from tollway.ledger import Hold
 from tollway.usage import RequestRecord
 
@@ -59,8 +62,8 @@ class Outcome(Struct):
     """What to replay under the Idempotency-Key."""
 
 
-class Settled(Struct, frozen=True):
-    """What was written."""
+class Settled(Struct):
+    """What was written. Nobody is told of it before the disk has it."""
 
     credits: int
     """What was charged."""
@@ -68,3 +71,10 @@ class Settled(Struct, frozen=True):
     """The account's available credits afterwards."""
     posted: int
     """Its posted ones: those that are held are among them."""
+    syncing: "asyncio.Future[TollwayError | None] | None" = None
+    """Done once the disk has it, or once it is given up, which is why. None = the disk has it."""
+
+    async def durable(self) -> None:
+        """Returns once the disk has it. Raises ServiceUnavailable when it cannot; then nothing was charged."""
+        if self.syncing is not None and (failure := await self.syncing) is not None:
+            raise failure

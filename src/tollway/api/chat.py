@@ -82,7 +82,9 @@ async def _send_whole(answer: Answer, send: Send) -> None:
     if answer.cost is not None:
         headers.append((b"x-tollway-credits-used", b"%d" % answer.cost.credits_used))
         headers.append((b"x-tollway-usd-spent", b"%.9f" % answer.cost.usd_spent))
-    await _send_json(send, encode(completion), [*headers, *_answer_headers(answer)])
+    body, headers = encode(completion), [*headers, *_answer_headers(answer)]
+    await answer.durable()
+    await _send_json(send, body, headers)
 
 
 async def _send_json(send: Send, body: bytes, headers: Headers) -> None:
@@ -118,7 +120,9 @@ class _Stream:
             self._event_of = EventWriter(self._answer.chunk()).event
             while not await self._answer.hand_out(self._write):
                 await self._send_body()  # which waits for room
-            await self._send_body(b"".join([*map(event, self._answer.last_chunks()), _DONE]), more=False)
+            last = b"".join([*map(event, self._answer.last_chunks()), _DONE])
+            await self._answer.durable()
+            await self._send_body(last, more=False)
         except TollwayError as error:
             await self._send_body(error_event(error), more=False)
         finally:
