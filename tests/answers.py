@@ -11,7 +11,9 @@ async def chunks_of(answer: Answer) -> AsyncGenerator[Chunk]:
     async for choices in handed_out(answer):
         for choice in choices:
             yield answer.chunk(choice)
-    for chunk in answer.last_chunks():
+    last = answer.last_chunks()
+    await answer.durable()
+    for chunk in last:
         yield chunk
 
 

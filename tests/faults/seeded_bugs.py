@@ -16,6 +16,7 @@ SOURCE = ROOT / "src"
 SECONDS_MAX = 300
 _DESK = "tests/unit/admission/test_desk.py"
 _SPEND = "tests/unit/admission/test_spend.py"
+_ENDPOINT = "tests/unit/api/test_chat.py"
 _USE_CASE = "tests/unit/test_completions.py"
 _METERING = "tests/unit/test_metering.py"
 _CRASHES = "tests/faults/test_ledger_crashes.py"
@@ -106,6 +107,27 @@ BUGS = (
         "failure = await self._synced(loop.time() + RETRY_SECONDS_MAX)",
         "failure = None",
         "tests/faults/test_power_loss.py::test_no_acknowledged_settlement_is_lost",
+    ),
+    SeededBug(
+        "a whole answer leaves before the disk has its charge",
+        "api/chat.py",
+        "    await answer.durable()\n    await _send_json(",
+        "    await _send_json(",
+        f"{_ENDPOINT}::test_the_end_leaves_once_the_disk_has_the_charge",
+    ),
+    SeededBug(
+        "a stream's end leaves before the disk has its charge",
+        "api/chat.py",
+        "            await self._answer.durable()\n",
+        "",
+        f"{_ENDPOINT}::test_the_end_leaves_once_the_disk_has_the_charge",
+    ),
+    SeededBug(
+        "an answer whose charge the disk did not take goes out all the same",
+        "admission/records.py",
+        "            raise failure\n",
+        "            pass\n",
+        f"{_ENDPOINT}::test_what_the_disk_does_not_take_fails_and_is_free",
     ),
     SeededBug(
         "a disk that has forgotten what it could not write is believed",
