@@ -7,6 +7,7 @@ well, and what drafting brings depends on the text alone. Runs alternate between
 median of tokens per second, prompt excluded, and how many drafted tokens were accepted.
 """
 
+import argparse
 import json
 import os
 import secrets
@@ -82,6 +83,7 @@ class Engine:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     engines = {"none": Engine("none"), "drafted": Engine("ngram_map_k")}
     try:
         for engine in engines.values():

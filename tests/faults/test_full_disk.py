@@ -1,11 +1,14 @@
 """A disk that is full or fails: never a 200 without its entry, no upstream is asked meanwhile, and all is well by itself.
 
-`DISK_FAULTS` sets how many operations of SQLite's disk fail; the suite makes a slice of what `make faults` makes.
+`DISK_FAULTS` sets how many operations of SQLite's disk fail, `DISK_ROUNDS` how often a disk fills up under a running service;
+the suite makes a slice of what `make faults` makes.
 """
 
+import contextlib
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -14,12 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.fakes.server import in_a_thread
+from tests.faults.load import Load
 from tests.faults.mortal import Answered, Mortal, descendants, house_in
 from tests.faults.reading import charges, open_holds, read, verified
 from tests.faults.scripted_upstream import ScriptedOpenAI
+from tests.postgres import PostgresServer
+
+from tollway.storage.tables import ledger_entries
 
 FAULTS = int(os.environ.get("DISK_FAULTS", "60"))
+ROUNDS = int(os.environ.get("DISK_ROUNDS", "2"))
 EVERY = (17, 41, 97, 199)
 
 
@@ -62,10 +71,9 @@ def test_a_full_disk_under_a_running_service(
     house.start()
     good = house.post({"pieces": 3}, max_tokens=10, stream=True)
     assert good.complete
-    rounds = int(os.environ.get("DISK_ROUNDS", "2"))
     told: list[Answered] = [good]
     refused = 0
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         _limit_files(house, 0)
         asked = upstream.asked
         for stream in (True, False, True):
@@ -75,24 +83,33 @@ def test_a_full_disk_under_a_running_service(
             refused += 1
         assert upstream.asked == asked, "an upstream was asked although nothing could be written"
         _limit_files(house, resource.RLIM_INFINITY)
-        deadline = time.monotonic() + 20
-        while not (answered := house.post({"pieces": 3}, max_tokens=10)).complete:
-            assert answered.status == 503
-            assert time.monotonic() < deadline, "it did not recover by itself"
-            time.sleep(0.1)
-        told.append(answered)
+        told.append(_recovered(house))
     _fills_up_in_mid_stream(house)
+    assert len(_charged_once(house, told)) == len(told)
+    record_property("full disks under a running service", ROUNDS + 1)
+    record_property("requests refused meanwhile", refused)
+
+
+def _recovered(house: Mortal) -> Answered:
+    """The first answer that is given again, which must not take long."""
+    deadline = time.monotonic() + 20
+    while not (answered := house.post({"pieces": 3}, max_tokens=10)).complete:
+        assert answered.status == 503
+        assert time.monotonic() < deadline, "it did not recover by itself"
+        time.sleep(0.1)
+    return answered
+
+
+def _charged_once(house: Mortal, told: list[Answered]) -> dict[str, list[int]]:
+    """All charges, when no hold is open any more. Whoever was told that all is well is charged once."""
     deadline = time.monotonic() + 30
     while read(house, open_holds):
         assert time.monotonic() < deadline, "a hold is still open"
         time.sleep(0.2)
     assert read(house, verified).held == 0
     charged = read(house, charges)
-    for answered in told:
-        assert len(charged[answered.inference_id]) == 1
-    assert len(charged) == len(told)
-    record_property("full disks under a running service", rounds + 1)
-    record_property("requests refused meanwhile", refused)
+    assert all(len(charged[answered.inference_id]) == 1 for answered in told)
+    return charged
 
 
 def _fills_up_in_mid_stream(house: Mortal) -> None:
@@ -110,3 +127,93 @@ def _fills_up_in_mid_stream(house: Mortal) -> None:
     _limit_files(house, resource.RLIM_INFINITY)
     assert not answers[0].complete
     assert b"storage_unavailable" in answers[0].body
+
+
+# --- the disk of a PostgreSQL server ----------------------------------------------------------------------------------
+
+
+class SmallDisk:
+    """A file system of its own, that has room for `mib`."""
+
+    def __init__(self, folder: Path, mib: int) -> None:
+        folder.mkdir()
+        self.folder = folder
+        self._ballast = folder / "ballast"
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tollway-tests", str(folder)]
+        done = subprocess.run(mount, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"a small disk for PostgreSQL needs root: {done.stderr.strip()}")
+        data = folder / "data"
+        data.mkdir()
+        owner = folder.parent.stat()
+        os.chown(data, owner.st_uid, owner.st_gid)
+
+    def fill(self) -> None:
+        with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as file:
+            while file.write(bytes(4096)):
+                pass
+
+    def free(self) -> None:
+        self._ballast.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        subprocess.run(["umount", str(self.folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(postgres: PostgresServer) -> Iterator[SmallDisk]:
+    if shutil.which("mount") is None:
+        pytest.skip("a small disk for PostgreSQL needs mount")
+    disk = SmallDisk(postgres.folder / "small", 64)
+    yield disk
+    disk.free()
+    postgres.sql("DROP DATABASE IF EXISTS on_small_disk WITH (FORCE)")
+    postgres.sql("DROP TABLESPACE IF EXISTS small")
+    disk.close()
+
+
+@pytest.fixture
+def house_on_postgres(
+    postgres: PostgresServer, small_disk: SmallDisk, upstream: ScriptedOpenAI, tmp_path: Path
+) -> Iterator[Mortal]:
+    postgres.sql(f"CREATE TABLESPACE small LOCATION '{small_disk.folder / 'data'}'")
+    postgres.sql("CREATE DATABASE on_small_disk OWNER tollway TEMPLATE migrated TABLESPACE small")
+    with house_in(tmp_path / "home", upstream.port, postgres.url("on_small_disk"), workers="2") as house:
+        yield house
+
+
+def _holds_so_far(connection: sa.Connection) -> int:
+    query = sa.select(sa.func.count()).select_from(ledger_entries).where(ledger_entries.c.kind == "hold")
+    return connection.execute(query).scalar_one()
+
+
+@pytest.mark.timeout(120 + 20 * ROUNDS)
+def test_a_full_disk_under_postgresql(
+    house_on_postgres: Mortal, small_disk: SmallDisk, upstream: ScriptedOpenAI, record_property: Callable[[str, Any], None]
+) -> None:
+    """Its log goes elsewhere; where that cannot be written PostgreSQL dies, as other tests have it do. Here a table cannot
+    grow: what fits into its last page is still written, and everything else fails.
+    """
+    house = house_on_postgres
+    house.start()
+    told: list[Answered] = []
+    refused = 0
+    for _ in range(ROUNDS):
+        with Load(house, clients=4) as load:
+            time.sleep(0.3)
+            small_disk.fill()
+            time.sleep(1)
+            deadline = time.monotonic() + 20
+            while (answered := house.post({"pieces": 3}, max_tokens=10)).status != 503:
+                assert answered.complete
+                told.append(answered)
+                assert time.monotonic() < deadline, "the disk never became full"
+            assert answered.json["error"]["code"] == "storage_unavailable"
+            refused += 1
+            small_disk.free()
+            told.append(_recovered(house))
+        told += load.told
+    assert _charged_once(house, told)
+    assert upstream.asked <= read(house, _holds_so_far), "an upstream was asked for what was not held"
+    record_property("full disks under PostgreSQL", ROUNDS)
+    record_property("requests refused meanwhile", refused)

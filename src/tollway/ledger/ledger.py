@@ -1,5 +1,6 @@
 """What is done with an account's credits by hand, and what can be read of them."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import sqlalchemy as sa
@@ -66,7 +67,7 @@ class Ledger:
             books.flush()
             return entry
 
-        return await self._database.write(work)
+        return await self._written(work, once, "grant")
 
     async def adjust(self, account_id: str, credits_added: int, *, note: str, once: str | None = None) -> Entry | None:
         """Corrects a balance, up or down. `note` says why; `once` and what is raised are as in `grant`.
@@ -91,7 +92,16 @@ class Ledger:
             books.flush()
             return entry
 
-        return await self._database.write(work)
+        return await self._written(work, once, "adjustment")
+
+    async def _written(self, work: Callable[[Connection], Entry | None], once: str | None, kind: str) -> Entry | None:
+        """None, too, where `once` was entered for another account in the same moment: the database lets one of them in."""
+        try:
+            return await self._database.write(work)
+        except Exception:
+            if once is None or not await self._database.read(lambda connection: _has_entry(connection, once, kind)):
+                raise
+            return None
 
     async def refund(self, request_id: str, *, note: str | None = None) -> Entry:
         """Gives back what a request was charged, all of it.

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from tests.desks import Bench, opened
 
-from tollway.ledger import Books, Hold, LedgerFault
+from tollway.ledger import Books, Entry, Hold, LedgerFault, ledger
 from tollway.storage import Database
 from tollway.storage.tables import balances, holds
 from tollway.wire.billing import EntryKind
@@ -77,3 +77,25 @@ async def test_nobody_is_overdrawn(bench: Bench) -> None:
     hold = Hold("req", bench.caller.account_id, bench.caller.key_id, 1001)
     hold_it: Callable[[Books, Connection], None] = lambda books, _: books.hold(hold, "node", model="m", price_version="v")  # noqa: E731
     await _is_refused(bench, "would leave 1000 posted and 1001 held", hold_it)
+
+
+@pytest.mark.parametrize("kind", ["grant", "adjustment"])
+async def test_what_is_named_for_two_accounts_in_one_moment_is_entered_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """PostgreSQL locks each account apart, so the second one looks before the first one is there."""
+    other = await opened(bench.database, 0)
+    looks = iter([False, False])
+    has_entry = ledger._has_entry
+    monkeypatch.setattr(ledger, "_has_entry", lambda *asked: next(looks, None) is None and has_entry(*asked))
+
+    async def entered(at: Bench) -> Entry | None:
+        account = at.caller.account_id
+        if kind == "grant":
+            return await at.ledger.grant(account, 5, once="invoice-1")
+        return await at.ledger.adjust(account, 5, note="late", once="invoice-1")
+
+    assert await entered(bench) is not None
+    assert await entered(other) is None
+    assert (await bench.balance(), await other.balance()) == ((1005, 0), (0, 0))
+    await bench.verified()
