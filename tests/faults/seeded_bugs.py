@@ -66,8 +66,8 @@ BUGS = (
     SeededBug(
         "the hold of a failed request is never released (new-api#4429)",
         "completions.py",
-        "        settled = await desk.finish(",
-        "        if status == 'failed':\n            return\n        settled = await desk.finish(",
+        "        self._settled = settled = await desk.finish(",
+        "        if status == 'failed':\n            return\n        self._settled = settled = await desk.finish(",
         f"{_USE_CASE}::test_a_failed_answer_is_free_and_its_cost_is_the_operators",
     ),
     SeededBug(

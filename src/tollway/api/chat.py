@@ -30,7 +30,8 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     context = context_of(scope)
     services = context.services
     headers: dict[bytes, bytes] = dict(scope["headers"])
-    body = await read_json_body(headers, receive, services.settings.body_bytes_max, services.settings.receive_seconds)
+    settings = services.settings
+    body = await read_json_body(scope, headers, receive, settings.body_bytes_max, settings.receive_seconds)
     request = decode_chat_request(body)
     call = Call(
         request,
@@ -49,8 +50,8 @@ async def chat_completions(scope: Scope, receive: Receive, send: Send) -> None:
     try:
         with _WhileConnected(scope, receive):
             if request.stream:
-                await answer.first_chunk(services.settings.heartbeat_seconds)
-                await _Stream(answer, scope, send).send(services.settings.heartbeat_seconds)
+                await answer.first_chunk(settings.heartbeat_seconds)
+                await _Stream(answer, scope, send).send(settings.heartbeat_seconds)
             else:
                 await _send_whole(answer, send)
     except TollwayError as error:  # by which its caller finds it in the log
@@ -184,7 +185,7 @@ def _listed(names: list[str]) -> bytes:
     return ", ".join(shown).encode()
 
 
-async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_max: int, seconds: float) -> bytes:
+async def read_json_body(scope: Scope, headers: dict[bytes, bytes], receive: Receive, bytes_max: int, seconds: float) -> bytes:
     """The request's body. Raises what `read_body` does, and before reading what is not wanted UnsupportedMediaType or
     PayloadTooLarge.
     """
@@ -197,7 +198,7 @@ async def read_json_body(headers: dict[bytes, bytes], receive: Receive, bytes_ma
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > bytes_max:
         raise PayloadTooLarge(f"The body is larger than {bytes_max:,} bytes.")
-    return await read_body(receive, bytes_max, seconds)
+    return await read_body(scope, receive, bytes_max, seconds)
 
 
 class _WhileConnected:

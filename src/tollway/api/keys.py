@@ -101,9 +101,8 @@ def _caller(request: Request) -> Caller:
 
 
 async def _body(request: Request, services: Services, decoder: "msgspec.json.Decoder[T]") -> T:
-    body = await read_json_body(
-        dict(request.scope["headers"]), request.receive, BODY_BYTES_MAX, services.settings.receive_seconds
-    )
+    headers = dict(request.scope["headers"])
+    body = await read_json_body(request.scope, headers, request.receive, BODY_BYTES_MAX, services.settings.receive_seconds)
     return decode_body(body, decoder)
 
 

@@ -27,6 +27,10 @@ WRITE = "tollway.write"
 """The scope's extension that sends a piece of a body at once, not its last: call it with the bytes. It says whether there is
 room for more; where there is none, `send` waits for it, also with an empty piece. `send` alone does the same and costs more.
 """
+BODY = "tollway.body"
+"""The scope's extension that gives the request's whole body where it is there already, as nearly always: call it once, and use
+`receive` where it gives None. It costs no time limit.
+"""
 _UNTAKEN_BYTES_MAX = 65536
 """So much of a body waits for the application; then no more is read. One read may be larger."""
 _PASSED_OVER_BYTES_MAX = 65536
@@ -105,7 +109,7 @@ class Exchange:
             "client": connection.client,
             "server": connection.server,
             "state": service.state.copy(),
-            "extensions": {DISCONNECT: self.on_disconnect, WRITE: self.write},
+            "extensions": {DISCONNECT: self.on_disconnect, WRITE: self.write, BODY: self.whole_body},
         }
         service.running.add(self)
         self.task = service.loop.create_task(self._run(scope))
@@ -183,13 +187,22 @@ class Exchange:
         if callback is not None and self.caller_left:
             self._connection.service.loop.call_soon(self._tell)
 
+    def whole_body(self) -> bytes | None:
+        if self._left or self._given or self.caller_left or self.ended:
+            return None
+        return self._take_body()
+
+    def _take_body(self) -> bytes:
+        """What has come and was not taken yet."""
+        body, self._body = self._body, b""
+        self._given = not self._left
+        self._connection.go_on()
+        return body
+
     async def receive(self) -> Message:
         while not (self.caller_left or self.ended):
             if not self._given and (self._body or not self._left):
-                body, self._body = self._body, b""
-                self._given = not self._left
-                self._connection.go_on()
-                return {"type": "http.request", "body": body, "more_body": not self._given}
+                return {"type": "http.request", "body": self._take_body(), "more_body": not self._given}
             if self._head.expects and self._left and self._to_send is None:
                 self._head.expects = False
                 self._connection.write(_CONTINUE)

@@ -77,7 +77,7 @@ async def read_form(visit: Visit) -> Form:
     refuse_other_origins(request.scope, visit.services.settings.public_url)
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/x-www-form-urlencoded":
         raise UnsupportedMediaType("A form is sent as application/x-www-form-urlencoded.")
-    body = await read_body(request.receive, FORM_BYTES_MAX, visit.services.settings.receive_seconds, what="form")
+    body = await read_body(request.scope, request.receive, FORM_BYTES_MAX, visit.services.settings.receive_seconds, what="form")
     try:
         form = Form(parse_qs(body.decode(), keep_blank_values=True, max_num_fields=_FIELDS_MAX))
     except ValueError:  # UnicodeDecodeError among them

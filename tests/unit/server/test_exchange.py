@@ -383,3 +383,37 @@ def test_receive_does_not_wait_once_the_answer_is_whole() -> None:
 
     on_the_loop(talk())
     assert done == 2
+
+
+@pytest.mark.parametrize("comes", ["at once", "in two pieces"])
+def test_a_body_that_is_there_is_given_whole(comes: str) -> None:
+    found: list[Any] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        whole_body = scope["extensions"]["tollway.body"]
+        found.append(whole_body())
+        while found[-1] is None or (isinstance(found[-1], dict) and found[-1]["more_body"]):
+            found.append(await receive())
+        found.append(whole_body())
+        await send(start())
+        await send(body(b"hello"))
+
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 8\r\n\r\nfour"
+
+    async def talk() -> bytes:
+        async with serving(app) as served:
+            if comes == "at once":
+                return await served.talk(head + b"more")
+            caller = await served.open()
+            await caller.send(head)
+            while not found:  # noqa: ASYNC110 - plain, and quick enough
+                await asyncio.sleep(0.001)
+            await caller.send(b"more")
+            return await caller.rest()
+
+    assert on_the_loop(talk()).endswith(b"hello")
+    if comes == "at once":
+        assert found == [b"fourmore", None]
+    else:
+        assert (found[0], found[-1]) == (None, None)
+        assert b"".join(message["body"] for message in found[1:-1]) == b"fourmore"
