@@ -1,7 +1,8 @@
 """The group commit: whatever waits is written in one transaction, and nobody is told before it is.
 
 Holds do not wait for the disk: a crash of the machine then loses holds, which is as if they had never been asked for. How an
-answer ended is told once the disk has it, and with it everything before: the log of both databases is written in order.
+answer ended must not reach its caller before the disk has it, and with it everything before, because the log of both databases
+is written in order; what he is sent is made ready meanwhile (`Settled.durable`).
 
 A database that is a file is written to on the event loop, as long as nobody else writes to it: handing a batch to a thread and
 back costs more than the batch. What waits there is the disk's part alone, one sync for all that ended in the last milliseconds;
