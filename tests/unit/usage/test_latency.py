@@ -80,6 +80,16 @@ async def test_percentiles_are_those_of_the_rows(database: Database, span: int) 
                 assert measured.p95 == pytest.approx(cuts[18], rel=0.15)
 
 
+async def test_the_last_second_of_an_hour_is_not_the_next_one(database: Database) -> None:
+    """The databases round in ways of their own."""
+    mine = await opened(database, 0)
+    account_id, times = mine.caller.account_id, (NOON - 0.5, NOON - 0.1, NOON, NOON + 0.6, NOON + HOUR_SECONDS)
+    await record(database, *(recorded(account_id, created_at=time, duration_ms=5) for time in times))
+    await counted(database)
+    by_time = await latency_since(database, account_id, int(NOON) - HOUR_SECONDS, HOUR_SECONDS, by="bucket")
+    assert {at - int(NOON): found.requests for at, found in by_time.items()} == {-HOUR_SECONDS: 2, 0: 2, HOUR_SECONDS: 1}
+
+
 async def test_nothing_is_counted_twice_or_left_out(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows come while others count, in several processes, a few rows at a time."""
     monkeypatch.setattr(latencies, "_ROWS_AT_ONCE", 7)
