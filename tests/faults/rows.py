@@ -48,7 +48,6 @@ ROWS = (
         "never a 200 without its charge; no upstream call while the ledger cannot be written; recovers by itself",
         ("tests/faults/test_full_disk.py", "tests/unit/storage/test_troubles.py"),
         {"DISK_FAULTS": "1000", "DISK_ROUNDS": "20"},
-        "single failed operations of a PostgreSQL server's disk",
     ),
     Row(
         4,

@@ -1,7 +1,7 @@
 """A disk that is full or fails: never a 200 without its entry, no upstream is asked meanwhile, and all is well by itself.
 
-`DISK_FAULTS` sets how many operations of SQLite's disk fail, `DISK_ROUNDS` how often a disk fills up under a running service;
-the suite makes a slice of what `make faults` makes.
+`DISK_FAULTS` sets how many operations of SQLite's disk fail, and how many writes of PostgreSQL; `DISK_ROUNDS` how often a disk
+fills up under a running service. The suite makes a slice of what `make faults` makes.
 """
 
 import contextlib
@@ -217,3 +217,49 @@ def test_a_full_disk_under_postgresql(
     assert upstream.asked <= read(house, _holds_so_far), "an upstream was asked for what was not held"
     record_property("full disks under PostgreSQL", ROUNDS)
     record_property("requests refused meanwhile", refused)
+
+
+# As PostgreSQL tells it of a disk that fails while its own log can still be written: a statement fails with `io_error`, and now
+# and then not before the COMMIT. Where its log cannot be written, it dies.
+FAILING = """
+CREATE SEQUENCE writes;
+CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF nextval('writes') % {every} = 0 THEN
+        RAISE EXCEPTION 'could not write block 1: Input/output error' USING ERRCODE = 'io_error';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER fail BEFORE INSERT ON ledger_entries FOR EACH STATEMENT EXECUTE FUNCTION fail();
+CREATE TRIGGER fail BEFORE UPDATE ON balances FOR EACH STATEMENT EXECUTE FUNCTION fail();
+CREATE TRIGGER fail BEFORE INSERT OR DELETE ON holds FOR EACH STATEMENT EXECUTE FUNCTION fail();
+CREATE TRIGGER fail BEFORE INSERT ON unfiled_requests FOR EACH STATEMENT EXECUTE FUNCTION fail();
+CREATE CONSTRAINT TRIGGER fail_at_commit AFTER INSERT ON ledger_entries DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION fail();
+"""
+POSTGRES_EVERY = (11, 61)
+
+
+@pytest.mark.timeout(120 + FAULTS)
+@pytest.mark.parametrize("every", POSTGRES_EVERY)
+def test_every_nth_write_of_postgresql_fails(
+    every: int, postgres: PostgresServer, upstream: ScriptedOpenAI, tmp_path: Path, record_property: Callable[[str, Any], None]
+) -> None:
+    place = postgres.new_database()
+    name = place.reveal().rpartition("/")[2]
+    wanted, failed = FAULTS // len(POSTGRES_EVERY), 0
+    with house_in(tmp_path / "home", upstream.port, place, workers="2") as house:
+        house.start()
+        postgres.sql(FAILING.format(every=every), name)
+        with Load(house, clients=6) as load:
+            deadline = time.monotonic() + 60 + FAULTS / 2
+            while failed < wanted or not load.told:
+                assert time.monotonic() < deadline, f"{failed} writes have failed, {len(load.told)} answers were whole"
+                time.sleep(0.2)
+                ((failed,),) = postgres.sql(f"SELECT last_value / {every} FROM writes", name)  # type: ignore[assignment]
+        postgres.sql("DROP FUNCTION fail CASCADE", name)
+        told = [*load.told, _recovered(house)]
+        charged = _charged_once(house, told)
+        assert all(len(amounts) == 1 for amounts in charged.values())
+        assert upstream.asked <= read(house, _holds_so_far), "an upstream was asked for what was not held"
+    record_property("failed writes of PostgreSQL", failed)
