@@ -322,7 +322,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
             given[name], origins[name] = value, place
 
     for name in ("home", "models_dir"):
-        if given.get(name) is not None:
+        if given.get(name):
             given[name] = str(_placed(name, given[name]))
     kinds = {field.name: field.type for field in msgspec.structs.fields(Settings)}
     for name, value in given.items():  # one at a time, so that the message can name the culprit and its origin
@@ -348,11 +348,7 @@ def load(flags: dict[str, Any] | None = None, environ: dict[str, str] | None = N
 
 
 def _placed(name: str, value: object) -> Path:
-    """The folder that is meant: `~` is the user's own. Raises SettingsError for the home of a user who has none, and for an
-    empty name, which would be whatever folder the command was started in.
-    """
-    if not str(value):
-        raise SettingsError(f"{name} is empty: name a folder, or leave it out.")
+    """The folder that is meant: `~` is the user's own. Raises SettingsError for the home of a user who has none."""
     try:
         return Path(str(value)).expanduser().absolute()
     except RuntimeError as error:

@@ -87,14 +87,6 @@ def test_the_home_of_nobody_is_refused(tmp_path: Path) -> None:
         settings.load(environ={"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_MODELS_DIR": "~nobody-at-all/models"})
 
 
-def test_a_folder_without_a_name_is_refused(tmp_path: Path) -> None:
-    """It would be whatever folder the command was started in."""
-    with pytest.raises(SettingsError, match="home is empty: name a folder"):
-        settings.load(environ={"TOLLWAY_HOME": ""})
-    with pytest.raises(SettingsError, match="models_dir is empty"):
-        settings.load(environ={"TOLLWAY_HOME": str(tmp_path), "TOLLWAY_MODELS_DIR": ""})
-
-
 def test_workers_get_the_whole_url_in_a_private_file(tmp_path: Path) -> None:
     config = WorkerConfig(Settings(home=tmp_path, database_url=DatabaseUrl(URL)), [], shipped_configuration())
     with config.handed_out():
