@@ -34,8 +34,12 @@ async def call(
     body: bytes = b"",
     json_body: Any = None,
     http_version: str = "2",
+    reply: Reply | None = None,
 ) -> Reply:
-    """One request, by default of HTTP/2, which needs no Host. An exception that the application lets through is raised."""
+    """One request, by default of HTTP/2, which needs no Host. An exception that the application lets through is raised.
+
+    Whoever gives the `reply` sees in it what has come so far.
+    """
     path, _, query = target.partition("?")
     headers = dict(headers or {})
     if json_body is not None:
@@ -56,7 +60,7 @@ async def call(
         "server": ("127.0.0.1", 8080),
         "state": {},
     }
-    reply, sent = Reply(), False
+    reply, sent = reply or Reply(), False
 
     async def receive() -> Message:
         nonlocal sent

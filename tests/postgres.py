@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -63,7 +64,7 @@ class PostgresServer:
         self.sql(f"CREATE DATABASE {name} OWNER tollway TEMPLATE {_TEMPLATE if migrated else 'template0'}")
         return self.url(name)
 
-    def sql(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
+    def sql(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Runs a statement as the superuser."""
         place = make_conninfo(host=str(self.folder), port=self.port, user="postgres", dbname=database)
         with psycopg.connect(place, autocommit=True) as connection:

@@ -142,6 +142,7 @@ class SmallDisk:
         mount = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tollway-tests", str(folder)]
         done = subprocess.run(mount, capture_output=True, text=True, check=False)
         if done.returncode != 0:
+            folder.rmdir()
             pytest.skip(f"a small disk for PostgreSQL needs root: {done.stderr.strip()}")
         data = folder / "data"
         data.mkdir()
@@ -256,7 +257,7 @@ def test_every_nth_write_of_postgresql_fails(
             while failed < wanted or not load.told:
                 assert time.monotonic() < deadline, f"{failed} writes have failed, {len(load.told)} answers were whole"
                 time.sleep(0.2)
-                ((failed,),) = postgres.sql(f"SELECT last_value / {every} FROM writes", name)  # type: ignore[assignment]
+                ((failed,),) = postgres.sql(f"SELECT last_value / {every} FROM writes", name)
         postgres.sql("DROP FUNCTION fail CASCADE", name)
         told = [*load.told, _recovered(house)]
         charged = _charged_once(house, told)

@@ -1,6 +1,7 @@
 """The body of a request, read with limits: how large it may be, and how long it may take to come."""
 
 import asyncio
+from collections.abc import Callable
 
 from starlette.types import Receive, Scope
 
@@ -15,10 +16,10 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int, seconds: flo
 
     Raises PayloadTooLarge as soon as it is known, RequestTimeout, and InvalidRequest for a body that ends early.
     """
-    take = scope.get("extensions", {}).get(BODY)
+    take: Callable[[], bytes | None] | None = scope.get("extensions", {}).get(BODY)
     if take is not None and (body := take()) is not None:
-        _refuse_above(bytes_max, len(body), what)
-        return body  # type: ignore[no-any-return]
+        refuse_above(bytes_max, len(body), what)
+        return body
     pieces: list[bytes] = []
     size = 0
     latest = asyncio.get_running_loop().time() + seconds
@@ -30,7 +31,7 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int, seconds: flo
                     raise InvalidRequest(f"The {what} ended early.")
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
-                _refuse_above(bytes_max, size, what)
+                refuse_above(bytes_max, size, what)
                 if not message.get("more_body", False):
                     return b"".join(pieces)
                 limit.reschedule(latest + size / BYTES_PER_SECOND_MIN)
@@ -38,6 +39,7 @@ async def read_body(scope: Scope, receive: Receive, bytes_max: int, seconds: flo
         raise RequestTimeout(f"The {what} came too slowly: {size:,} bytes so far. Send it again.") from None
 
 
-def _refuse_above(bytes_max: int, size: int, what: str) -> None:
+def refuse_above(bytes_max: int, size: int, what: str = "body") -> None:
+    """Raises PayloadTooLarge."""
     if size > bytes_max:
         raise PayloadTooLarge(f"The {what} is larger than {bytes_max:,} bytes.")

@@ -9,12 +9,12 @@ from urllib.parse import quote
 from starlette.types import Receive, Scope, Send
 
 from tollway.admission import Idempotency
-from tollway.api.body import read_body
+from tollway.api.body import read_body, refuse_above
 from tollway.api.context import context_of
 from tollway.api.errors import Headers, error_event
 from tollway.api.patterns import IDEMPOTENCY_KEY
 from tollway.completions import Answer, Call, Preview
-from tollway.errors import InvalidRequest, PayloadTooLarge, TollwayError, UnsupportedMediaType
+from tollway.errors import InvalidRequest, TollwayError, UnsupportedMediaType
 from tollway.server.exchange import DISCONNECT, WRITE
 from tollway.wire.chat import ChunkChoice, EventWriter, encode, event
 from tollway.wire.decode import decode_chat_request
@@ -196,8 +196,8 @@ async def read_json_body(scope: Scope, headers: dict[bytes, bytes], receive: Rec
     if headers.get(b"content-encoding", b"identity").strip().lower() not in {b"identity", b""}:
         raise UnsupportedMediaType("A body with a Content-Encoding is not accepted; send it uncompressed.")
     length = headers.get(b"content-length", b"")
-    if length.isdigit() and int(length) > bytes_max:
-        raise PayloadTooLarge(f"The body is larger than {bytes_max:,} bytes.")
+    if length.isdigit():
+        refuse_above(bytes_max, int(length))
     return await read_body(scope, receive, bytes_max, seconds)
 
 

@@ -23,6 +23,10 @@ Cursor = tuple[float, int]
 """The time and number of the last entry of a page."""
 
 
+class _EntryRefused(Exception):
+    """By the database."""
+
+
 class Ledger:
     """Balances and entries. Each method is one transaction; what is entered is durable when it returns."""
 
@@ -96,9 +100,16 @@ class Ledger:
 
     async def _written(self, work: Callable[[Connection], Entry | None], once: str | None, kind: str) -> Entry | None:
         """None, too, where `once` was entered for another account in the same moment: the database lets one of them in."""
+
+        def working(connection: Connection) -> Entry | None:
+            try:
+                return work(connection)
+            except connection.dialect.dbapi.IntegrityError as error:  # type: ignore[union-attr]  # the driver's own, see Prepared
+                raise _EntryRefused from error
+
         try:
-            return await self._database.write(work)
-        except Exception:
+            return await self._database.write(working)
+        except _EntryRefused:
             if once is None or not await self._database.read(lambda connection: _has_entry(connection, once, kind)):
                 raise
             return None

@@ -7,7 +7,7 @@ exception.
 
 Many rows are one statement. With one for each row SQLite's driver would give Python's lock away and fight for it again at every
 row, which costs more than the row. A row that is refused ends the transaction on both databases: SQLite would else copy each
-page aside before it changes it, to be able to undo this one statement (a seventh of what a settlement costs).
+page aside before it changes it, to be able to undo this one statement (a seventh of the desk's transactions).
 """
 
 from collections import namedtuple

@@ -1,14 +1,14 @@
 """The endpoint with a real desk and database: what reaches the caller before the disk has the charge, and what does not."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import Receive, Scope, Send
+from tests.asgi import Reply, call
 from tests.houses import MODEL, House, Script, house_with
 
 from tollway.admission import desk
@@ -52,30 +52,24 @@ def disk(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 class Request:
-    """One that is being answered; `sent` is what has left so far."""
+    """One that is being answered; `reply` is what has left so far."""
 
     def __init__(self, house: House, *, stream: bool) -> None:
         services: Any = SimpleNamespace(completions=house.completions, settings=Settings())
         context = RequestContext(services, request_id())
         context.authenticated(house.bench.caller)
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            scope["tollway"] = context
+            await chat_completions(scope, receive, send)
+
         body = {"model": MODEL.id, "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
-        self.sent: list[Message] = []
-        self._body: bytes | None = json.dumps(body).encode()
-        scope = {"type": "http", "headers": [(b"content-type", b"application/json")], "tollway": context}
-        self.task = asyncio.create_task(chat_completions(scope, self._receive, self._send))
-
-    async def _receive(self) -> Message:
-        body, self._body = self._body, None
-        if body is None:
-            await asyncio.sleep(3600)
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def _send(self, message: Message) -> None:
-        self.sent.append(message)
+        self.reply = Reply()
+        self.task = asyncio.create_task(call(app, "POST", "/v1/chat/completions", json_body=body, reply=self.reply))
 
     @property
     def text(self) -> str:
-        return b"".join(message.get("body", b"") for message in self.sent).decode()
+        return self.reply.body.decode()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -112,7 +106,7 @@ async def test_what_the_disk_does_not_take_fails_and_is_free(
     else:
         with pytest.raises(StorageUnavailable):
             await request.task
-        assert not request.sent
+        assert request.reply.status == 0
     assert '"finish_reason":"stop"' not in request.text
     monkeypatch.undo()
     await house.bench.desk.make_good()
