@@ -40,15 +40,21 @@ def server(models_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """A PostgreSQL server of our own; `postgres.new_database()` is quick."""
+def postgres_binaries() -> Path:
+    """The folder of PostgreSQL's programs."""
     folder = binaries()
     if folder is None:
         message = "PostgreSQL is not installed, so half of what Tollway promises goes untested: apt-get install postgresql"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    with running_postgres(folder) as server:
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_binaries: Path) -> Iterator[PostgresServer]:
+    """A PostgreSQL server of our own; `postgres.new_database()` is quick."""
+    with running_postgres(postgres_binaries) as server:
         yield server
 
 

@@ -23,9 +23,12 @@ from tollway.storage import Database
 PASSWORD = "p@ss:w/o?r#d%"  # a hard one, so that every test is also one of quoting
 _QUOTED = "p%40ss%3Aw%2Fo%3Fr%23d%25"
 _TEMPLATE = "migrated"
-# Waits until its stdin is closed, by whoever started it or by their end, and ends the server in the folder as by a crash.
+# Waits until its stdin is closed, by whoever started it or by their end, and ends the server in the folder as by a crash. It
+# lets nobody wait for it: the files of hundreds of databases take some file systems minutes.
 _GUARD = """
 import contextlib, os, pathlib, shutil, signal, sys, time
+if os.fork():
+    os._exit(0)
 sys.stdin.read()
 folder = pathlib.Path(sys.argv[1])
 running = folder / "data" / "postmaster.pid"

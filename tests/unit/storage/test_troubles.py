@@ -16,7 +16,7 @@ from starlette.responses import Response
 from tests.asgi import call
 from tests.damage import damage_page
 from tests.installation import app_of, endpoint, installed, new_key
-from tests.postgres import PASSWORD, PostgresServer
+from tests.postgres import PASSWORD, PostgresServer, running_postgres
 
 from tollway.api.context import context_of
 from tollway.api.table import Auth
@@ -50,6 +50,13 @@ def away(server: PostgresServer) -> Iterator[None]:
         yield
     finally:
         server.start()
+
+
+@pytest.fixture(scope="module")
+def postgres(postgres_binaries: Path) -> Iterator[PostgresServer]:
+    """One of this module's own: before it stops, all that the others have written would have to reach the disk."""
+    with running_postgres(postgres_binaries) as server:
+        yield server
 
 
 @pytest.fixture
