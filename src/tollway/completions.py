@@ -17,7 +17,7 @@ from tollway.accounts import Caller, require
 from tollway.admission import Admitted, FrontDesk, Idempotency, Order, Outcome, Replay, Settled
 from tollway.catalog import Catalog
 from tollway.errors import InternalError, NotAffordable, ServiceUnavailable, TollwayError
-from tollway.handover import Handover
+from tollway.handover import Deliveries, Handover
 from tollway.kept import Kept
 from tollway.metering import (
     Bound,
@@ -78,6 +78,7 @@ class Completions:
         self._router = router
         self._desk = desk
         self._markup = markup_micro(settings.markup)
+        self._deliveries = Deliveries()
         self._running: set[Answer] = set()
         self._time_is_up = False
 
@@ -109,7 +110,7 @@ class Completions:
                 answer.call_off()
             raise
         if isinstance(admitted, Replay):
-            return Answer.again(call, admitted.answer)
+            return Answer.again(call, admitted.answer, self._deliveries)
         if bound.open_ended and admitted.hold.credits < bound.credits:
             # the answer ends with `length` when the money does
             call.request.max_completion_tokens = bound.output_affordable(admitted.hold.credits)
@@ -130,7 +131,7 @@ class Completions:
             raise
 
     def _begin(self, call: Call, journey: Journey, after: "Answer | None" = None) -> "Answer":
-        answer = Answer(call, journey)
+        answer = Answer(call, journey, self._deliveries)
         journey.response_id = answer.id
         answer.task = asyncio.create_task(answer.run(self._desk, self._markup, after))
         self._running.add(answer)
@@ -186,7 +187,7 @@ class Answer:
     _kept: Kept
     """Only of one that is given again."""
 
-    def __init__(self, call: Call, journey: Journey | None) -> None:
+    def __init__(self, call: Call, journey: Journey | None, deliveries: Deliveries) -> None:
         self._admission: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
         self.id = ids.completion_id()
         self.inference_id = ids.request_id()
@@ -209,16 +210,16 @@ class Answer:
         self._stopped: TollwayError | None = None
         self._settling = False  # what is being charged is no longer stopped: nobody could tell its caller whether it was
         self._is_legacy = call.request.uses_legacy_functions
-        self._ready: Handover[ChunkChoice] = Handover()
+        self._ready: Handover[ChunkChoice] = Handover(deliveries)
         self._opened = 0  # choices of a stream
         self._last: ChunkChoice | None = None
         self._settled: Settled | None = None
         self._folds = None if call.request.stream else [Fold() for _ in range(call.request.choices_count)]
 
     @classmethod
-    def again(cls, call: Call, kept: bytes) -> "Answer":
+    def again(cls, call: Call, kept: bytes, deliveries: Deliveries) -> "Answer":
         """The answer that was given before."""
-        answer = cls(call, None)
+        answer = cls(call, None, deliveries)
         past = answer._kept = Kept.decoded(kept)
         answer.id, answer.inference_id, answer.created = past.id, past.inference_id, past.created
         answer._usage, answer.cost = past.usage, past.cost
@@ -485,14 +486,8 @@ class Answer:
         await self._ready.ready()
         if self._usage is None or self._folds is None:
             raise InternalError("The provider reported no usage.")
-        return Completion(
-            id=self.id,
-            created=self.created,
-            model=self.answered_by,
-            choices=[fold.choice(index) for index, fold in enumerate(self._folds)],
-            usage=self._usage,
-            meta=CompletionMeta(self.cost),
-        )
+        choices = [fold.choice(index) for index, fold in enumerate(self._folds)]
+        return Completion(self.id, self.created, choices, self.answered_by, self._usage, CompletionMeta(self.cost))
 
 
 def _ignored(call: Call, journey: Journey) -> list[str]:

@@ -2,18 +2,40 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
 
-class Handover(Generic[T]):
-    """One task puts and then ends it, another has it given. What asyncio's own queue does for each item is done once for what
-    comes in one round of the event loop, and the reader is called from there: waking its task for each piece would cost more.
+class Deliveries:
+    """Calls the readers for whom something has come, all of them together. What a reader writes wakes whoever waits for it; to
+    wake them for one stream at a time costs both ends more than to read first whatever is there to be read (ADR 15).
     """
 
     def __init__(self) -> None:
+        self._due: list[Handover[Any]] = []
+
+    def due(self, handover: "Handover[Any]") -> None:
+        """To be called in an event loop's callback or task, always of the same loop."""
+        self._due.append(handover)
+        if len(self._due) == 1:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._give)  # after the round that comes next, which reads what has come meanwhile
+
+    def _give(self) -> None:
+        due, self._due = self._due, []
+        for handover in due:
+            handover._give()
+
+
+class Handover(Generic[T]):
+    """One task puts and then ends it, another has it given. What asyncio's own queue does for each item is done once for what
+    comes in two rounds of the event loop, and the reader is called from there: waking its task for each piece would cost more.
+    """
+
+    def __init__(self, deliveries: Deliveries) -> None:
         self._loop = asyncio.get_running_loop()
+        self._deliveries = deliveries
         self._items: list[T] = []
         self._ended = False
         self._failure: Exception | None = None
@@ -33,7 +55,7 @@ class Handover(Generic[T]):
             _wake(self._reader)
         elif not self._is_due:
             self._is_due = True
-            self._loop.call_soon(self._give)
+            self._deliveries.due(self)
         return len(self._items)
 
     def room(self) -> "asyncio.Future[bool]":

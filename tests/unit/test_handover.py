@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tollway.handover import Handover
+from tollway.handover import Deliveries, Handover
 
 
 def taker(into: list[list[int]], room_for: int = 1000) -> Callable[[list[int]], bool]:
@@ -16,8 +16,14 @@ def taker(into: list[list[int]], room_for: int = 1000) -> Callable[[list[int]], 
     return take
 
 
+async def rounds(count: int) -> None:
+    """Of the event loop."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
 async def test_what_is_there_is_given_together_and_in_order() -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
     for number in range(5):
         line.put(number)
     line.end()
@@ -28,14 +34,14 @@ async def test_what_is_there_is_given_together_and_in_order() -> None:
     assert len(taken) == 2
 
 
-async def test_what_comes_in_one_round_is_given_together_and_before_the_failure() -> None:
-    line: Handover[int] = Handover()
+async def test_what_comes_together_is_given_together_and_before_the_failure() -> None:
+    line: Handover[int] = Handover(Deliveries())
     taken: list[list[int]] = []
     giving = asyncio.create_task(line.give(taker(taken), 8))
     await asyncio.sleep(0)
     line.put(1)
     line.put(2)
-    await asyncio.sleep(0)
+    await rounds(2)
     assert taken == [[1, 2]]
     line.put(3)
     line.end(ValueError("broken"))
@@ -47,7 +53,7 @@ async def test_what_comes_in_one_round_is_given_together_and_before_the_failure(
 
 
 async def test_who_has_no_room_is_given_nothing_until_he_asks_again() -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
     taken: list[list[int]] = []
     giving = asyncio.create_task(line.give(taker(taken, 1), 2))
     await asyncio.sleep(0)
@@ -63,7 +69,7 @@ async def test_who_has_no_room_is_given_nothing_until_he_asks_again() -> None:
 
 
 async def test_no_room_at_the_very_end_is_not_the_end_yet() -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
     line.put(1)
     line.end()
     taken: list[list[int]] = []
@@ -73,7 +79,7 @@ async def test_no_room_at_the_very_end_is_not_the_end_yet() -> None:
 
 
 async def test_what_the_reader_raises_is_raised_where_it_is_given() -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
 
     def take(_: list[int]) -> bool:
         raise ZeroDivisionError
@@ -86,7 +92,7 @@ async def test_what_the_reader_raises_is_raised_where_it_is_given() -> None:
 
 
 async def test_who_left_is_given_nothing() -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
     taken: list[list[int]] = []
     giving = asyncio.create_task(line.give(taker(taken), 8))
     await asyncio.sleep(0)
@@ -94,15 +100,35 @@ async def test_who_left_is_given_nothing() -> None:
     giving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await giving
-    await asyncio.sleep(0)
+    await rounds(2)
     line.put(2)
     line.end()
-    await asyncio.sleep(0)
+    await rounds(2)
     assert taken == []
 
 
+async def test_readers_are_called_together_once_the_next_round_has_been_read() -> None:
+    deliveries = Deliveries()
+    lines: list[Handover[int]] = [Handover(deliveries) for _ in range(3)]
+    taken: list[list[int]] = []
+    giving = asyncio.gather(*(line.give(taker(taken), 8) for line in lines))
+    await rounds(2)
+    lines[1].put(1)
+    await rounds(1)
+    lines[0].put(2)
+    assert taken == []
+    await rounds(1)
+    assert taken == [[1], [2]]
+    lines[2].put(3)
+    await rounds(2)
+    assert taken == [[1], [2], [3]]
+    for line in lines:
+        line.end()
+    assert await giving == [True] * 3
+
+
 async def test_who_gave_up_waiting_may_wait_again() -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await line.ready()
@@ -116,7 +142,7 @@ async def test_who_gave_up_waiting_may_wait_again() -> None:
 
 @pytest.mark.parametrize("reader", ["takes", "leaves"])
 async def test_who_puts_waits_for_room(reader: str) -> None:
-    line: Handover[int] = Handover()
+    line: Handover[int] = Handover(Deliveries())
     await line.room()
     line.put(1)
     line.put(2)
