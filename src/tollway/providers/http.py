@@ -18,6 +18,7 @@ import aiohappyeyeballs
 from msgspec import Struct
 
 from tollway import __version__
+from tollway.outbox import Outbox
 from tollway.providers.http_connection import Connection
 
 _CONNECTION_ATTEMPT_DELAY_SECONDS = 0.25
@@ -91,6 +92,7 @@ class HttpClient:
         self._keep = keep
         self.in_use = 0
         """Exchanges that are not closed yet."""
+        self._outbox = Outbox()
         self._idle: dict[tuple[str, int, bool], list[Connection]] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._lookups: dict[tuple[str, int], asyncio.Future[Sequence[aiohappyeyeballs.AddrInfoType]]] = {}
@@ -125,7 +127,7 @@ class HttpClient:
         else:
             connection = await self._connect(target, place)
         self.in_use += 1
-        connection.begin(request)
+        connection.begin(request, self._outbox)
         return connection
 
     @property

@@ -9,6 +9,8 @@ from functools import lru_cache
 from socket import SO_RCVBUF, SOL_SOCKET
 from typing import Final
 
+from tollway.outbox import Outbox
+
 _UNREAD_BYTES_MAX = 1 << 14
 """What may wait for a slow reader here. The kernel holds back the rest, and has no more room than that either."""
 _UNPACKED_BYTES_MAX = 8 << 20
@@ -74,7 +76,7 @@ class Connection(asyncio.Protocol):
 
     # --- for who exchanges --------------------------------------------------------------------------------------------
 
-    def begin(self, request: bytes) -> None:
+    def begin(self, request: bytes, outbox: Outbox) -> None:
         """For HttpClient: sends a request."""
         self.may_be_stale = self.status != 0
         if self.status:
@@ -87,7 +89,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self.is_lost:
             self._fail(BrokenAnswer("the connection broke at once"))
         else:
-            self._transport.write(request)
+            outbox.write(self._transport, request)
 
     async def head(self) -> int:
         """Waits for the head of the answer; its status."""

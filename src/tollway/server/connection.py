@@ -124,6 +124,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    def write_last(self, data: bytes) -> None:
+        """The end of an answer, or all of it. It may leave at the end of this round of the event loop."""
+        if self._transport is not None:
+            self.service.outbox.write(self._transport, data)
+
     async def room(self) -> None:
         """Returns once the caller has taken enough, or has left."""
         future = self.service.loop.create_future()
@@ -159,6 +164,7 @@ class Connection(asyncio.Protocol):
     def refuse(self, refused: Refused) -> None:
         """Answers what cannot be answered otherwise, and hangs up."""
         self._exchange = None
+        self.service.outbox.flush()
         headers, body = self.service.refuse(refused.status, refused.message)
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         end = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
@@ -167,6 +173,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         if self._transport is not None:
+            self.service.outbox.flush()
             self._transport.abort()
 
     def reset(self) -> None:
@@ -271,6 +278,7 @@ class Connection(asyncio.Protocol):
 
     def _close(self) -> None:
         if self._transport is not None and self._linger_left < 0:
+            self.service.outbox.flush()
             self._transport.close()
 
     def _linger(self) -> None:
@@ -281,6 +289,7 @@ class Connection(asyncio.Protocol):
         self._linger_left = _LINGER_BYTES_MAX
         self.deadline = self.service.loop.time() + self.service.limits.linger_seconds
         self.go_on()
+        self.service.outbox.flush()
         self._transport.write_eof()
 
 

@@ -262,8 +262,10 @@ class Exchange:
         if len(body) > _JOINED_BYTES_MAX and head:
             self._connection.write(head)
             self._connection.write(body)
-        elif head or body:
+        elif more:
             self._connection.write(head + body)
+        elif head or body:
+            self._connection.write_last(head + body)
         if not more:
             self.ended = True
             if self._waiting:

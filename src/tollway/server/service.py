@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from tollway.outbox import Outbox
 from tollway.server.connection import Connection
 from tollway.server.exchange import Exchange
 
@@ -54,6 +55,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox()
         self.connections: set[Connection] = set()
         self.running: set[Exchange] = set()
         """Also holds them: the event loop refers to a waiting task only weakly."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from tests.unit.providers.test_http import Server, chunked, serving
 
+from tollway.outbox import FEW
 from tollway.providers import http
 from tollway.providers.http import HttpClient, post_head, target_of
 
@@ -188,3 +189,16 @@ async def test_a_connection_on_which_a_request_is_still_on_its_way_is_not_used_a
     refused.set()
     client.close()
     listening.close()
+
+
+async def test_many_requests_that_leave_together_are_answered() -> None:
+    many = 4 * FEW
+    server = Server(*[(chunked(b"%d" % number),) for number in range(3 * many)], stays=True)
+    async with serving(server) as send:
+        for _ in range(3):  # after the first time they wait for each other
+            exchanges = await asyncio.gather(*[send() for _ in range(many)])
+            assert len({await exchange.rest() for exchange in exchanges}) == many
+            for exchange in exchanges:
+                exchange.close()
+
+    assert server.connections == many
