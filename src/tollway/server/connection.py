@@ -120,14 +120,14 @@ class Connection(asyncio.Protocol):
 
     # --- called by the exchange ---------------------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def write_last(self, data: bytes) -> None:
-        """The end of an answer, or all of it. It may leave at the end of this round of the event loop."""
-        if self._transport is not None:
+    def write(self, data: bytes, *, last: bool = False) -> None:
+        """`last`: it is the end of an answer, or all of it, and may leave after this round of the event loop."""
+        if self._transport is None:
+            return
+        if last:
             self.service.outbox.write(self._transport, data)
+        else:
+            self._transport.write(data)
 
     async def room(self) -> None:
         """Returns once the caller has taken enough, or has left."""

@@ -262,10 +262,8 @@ class Exchange:
         if len(body) > _JOINED_BYTES_MAX and head:
             self._connection.write(head)
             self._connection.write(body)
-        elif more:
-            self._connection.write(head + body)
         elif head or body:
-            self._connection.write_last(head + body)
+            self._connection.write(head + body, last=not more)
         if not more:
             self.ended = True
             if self._waiting:

@@ -20,8 +20,7 @@ MANY = 3 * FEW
 class Together:
     """An application that answers whenever so many have asked, and all of them in one round."""
 
-    def __init__(self, count: int = MANY) -> None:
-        self._count = count
+    def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
         self.after_each: list[Callable[[], None]] = []
         """Called once all of the first, the second ... lot were answered, in the same round."""
@@ -30,10 +29,10 @@ class Together:
     async def __call__(self, scope: Message, receive: Any, send: Any) -> None:
         future = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
-        if len(self._waiting) == self._count:
+        if len(self._waiting) == MANY:
             for each in self._waiting:
                 each.set_result(None)
-            self._waiting, self._left = [], self._count
+            self._waiting, self._left = [], MANY
         await future
         await answer(send, b"the answer")
         self._left -= 1
@@ -41,9 +40,9 @@ class Together:
             self.after_each.pop(0)()
 
 
-async def _asking(served: Served, sent: bytes, count: int = MANY) -> list[Caller]:
+async def _asking(served: Served, sent: bytes) -> list[Caller]:
     """Callers who have been answered together once, and ask for more."""
-    callers = [await served.open() for _ in range(count)]
+    callers = [await served.open() for _ in range(MANY)]
     for caller in callers:
         await caller.send(GET)
     for caller in callers:
